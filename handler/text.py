@@ -1,0 +1,97 @@
+"""Words to ids and back: the vocabulary and byte-pair encoding. The only importer of subword_nmt. No tensors.
+
+A sentence is lower-cased Penn Treebank tokens; a token is one or more BPE pieces, `@@` marks a piece that goes on.
+A syntax token `NP` stands in the vocabulary as `<NP>`.
+"""
+
+import json
+from pathlib import Path
+
+from subword_nmt.apply_bpe import BPE
+
+from handler.errors import ArtifactError
+
+SPECIALS = "<pad>", "<sos>", "<eos>", "<unk>", "<msk>"
+SEPARATOR = "@@"
+CACHED_WORDS = 50_000  # about 10 MB of segmentations; a server sees every typo there is
+
+
+class Vocabulary:
+    """The token list of an artifact: specials, syntax tokens `<X>`, then BPE pieces. An id is a place in the list."""
+
+    def __init__(self, tokens: list[str]):
+        self.tokens = tokens
+        self.ids = {token: i for i, token in enumerate(tokens)}
+        self.syntax_ids = {}  # label or bracket -> id; the run of `<X>` right after the specials
+        for i, token in enumerate(tokens[len(SPECIALS):], len(SPECIALS)):
+            if len(token) < 3 or (token[0], token[-1]) != ("<", ">"):
+                break
+            self.syntax_ids[token[1:-1]] = i
+
+    @classmethod
+    def load(cls, file: Path) -> "Vocabulary":
+        """Read a JSON list of distinct strings that starts with the specials; raises ArtifactError."""
+        try:
+            tokens = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ArtifactError(file.name, "a JSON list in UTF-8", str(error)) from None
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+            raise ArtifactError(file.name, "a JSON list of strings", type(tokens).__name__)
+        if tuple(tokens[: len(SPECIALS)]) != SPECIALS:
+            raise ArtifactError(file.name, f"{SPECIALS} first", str(tokens[: len(SPECIALS)]))
+        if len(set(tokens)) != len(tokens):
+            raise ArtifactError(file.name, "distinct tokens", f"{len(tokens) - len(set(tokens))} repeated")
+        vocabulary = cls(tokens)
+        if not {"(", ")", "ROOT"} <= vocabulary.syntax_ids.keys():
+            raise ArtifactError(file.name, "the syntax tokens <(>, <)> and <ROOT>", f"{len(vocabulary.syntax_ids)} others")
+        return vocabulary
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def decode_syntax(self, ids: list[int]) -> list[str]:
+        """Syntax tokens without their angle brackets."""
+        return [token[1:-1] if token[0] == "<" else token for token in (self.tokens[i] for i in ids)]
+
+    def decode_text(self, ids: list[int]) -> str:
+        """Pieces joined to words, words by spaces; a syntax token prints without its angle brackets, as published."""
+        words, begun = [], ""
+        for i in ids:
+            piece = self.tokens[i]
+            if piece[0] == "<" and i in self._syntax_places():
+                piece = piece[1:-1]
+            if piece.endswith(SEPARATOR):
+                begun += piece[: -len(SEPARATOR)]
+            else:
+                words.append(begun + piece)
+                begun = ""
+        return " ".join(words + [begun] if begun else words)
+
+    def _syntax_places(self) -> range:
+        return range(len(SPECIALS), len(SPECIALS) + len(self.syntax_ids))
+
+
+class WordPieces:
+    """Byte-pair encoding by subword-nmt, with the cache bounded and its errors named."""
+
+    def __init__(self, codes: Path, counts: Path, threshold: int):
+        """codes: merges as learn-bpe writes them. counts: `piece count` lines; pieces seen less often are split further."""
+        known = set()
+        with open(counts, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                piece, _, count = line.rstrip("\r\n ").rpartition(" ")
+                if not piece or not count.isdigit():
+                    raise ArtifactError(counts.name, "`piece count` on each line", f"something else on line {number}")
+                if int(count) >= threshold:
+                    known.add(piece)
+        try:
+            with open(codes, encoding="utf-8") as lines:
+                self._bpe = BPE(lines, separator=SEPARATOR, vocab=known)
+        except (SystemExit, ValueError, IndexError) as error:  # subword_nmt exits on a bad line
+            raise ArtifactError(codes.name, "merges as subword-nmt learn-bpe writes them", str(error)) from None
+
+    def split(self, tokens: list[str]) -> list[str]:
+        """Pieces of the tokens, in order."""
+        if len(self._bpe.cache) > CACHED_WORDS:
+            self._bpe.cache.clear()
+        return self._bpe.segment_tokens(tokens)

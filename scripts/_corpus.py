@@ -1,0 +1,180 @@
+"""Training data: `sentence<TAB>parse` files to ids, and ids to batches. Knows no network and no optimiser.
+
+A prepared corpus is a folder: `bpe.codes`, `bpe.vocab.txt`, `vocab.json` (as they go into the artifact), one `.npz` of
+flat id arrays per split, and `corpus.json` (sources with sha256, counts, what was left out and why).
+"""
+
+import collections
+import gzip
+import hashlib
+import io
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from subword_nmt.get_vocab import get_vocab
+from subword_nmt.learn_bpe import learn_bpe
+
+from handler.errors import SyntaxTreeError
+from handler.model import EOS, SOS, UNK
+from handler.syntax import SYNTAX_TOKENS, read_tree, syntax_tokens, tags, template_of, words
+from handler.text import SPECIALS, Vocabulary, WordPieces
+
+MIN_COUNT = 5  # a piece seen less often is split further, a character seen less often becomes <unk>
+FIELDS = "words", "tags", "template", "parse"  # id sequences of a sentence; template and parse carry <sos> and <eos>
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Longest sequences kept; a sentence beyond one is left out and counted."""
+
+    words: int  # BPE pieces
+    template: int  # syntax tokens, <sos> and <eos> included
+    parse: int  # the same
+
+
+@dataclass
+class Split:
+    """Sentences as ids: for each field one flat array and the offsets of its rows."""
+
+    flat: dict[str, np.ndarray]
+    offsets: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.offsets["words"]) - 1
+
+    def lengths(self, name: str) -> np.ndarray:
+        return np.diff(self.offsets[name])
+
+    def rows(self, name: str, indices: np.ndarray) -> list[np.ndarray]:
+        starts, ends = self.offsets[name][indices], self.offsets[name][indices + 1]
+        return [self.flat[name][a:b] for a, b in zip(starts, ends)]
+
+    def save(self, file: Path) -> None:
+        np.savez(file, **{f"{n}.ids": self.flat[n] for n in FIELDS}, **{f"{n}.offsets": self.offsets[n] for n in FIELDS})
+
+    @classmethod
+    def load(cls, file: Path) -> "Split":
+        with np.load(file, allow_pickle=False) as arrays:
+            return cls({n: arrays[f"{n}.ids"] for n in FIELDS}, {n: arrays[f"{n}.offsets"] for n in FIELDS})
+
+
+def read_lines(file: Path):
+    """`(sentence, parse)` of each line of a `.tsv` or `.tsv.gz`; further columns are ignored."""
+    with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            columns = line.rstrip("\n").split("\t")
+            if len(columns) < 2:
+                raise SystemExit(f"{file.name}:{number}: expected `sentence<TAB>parse`, found {len(columns)} column")
+            yield columns[0], columns[1]
+
+
+def prepare(folder: Path, files: dict[str, Path], merges: int, limits: Limits, say=print) -> None:
+    """Learn BPE and a vocabulary from `files["train"]`, then write every split. Nothing of dev or test is learned from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    counts = collections.Counter()
+    for sentence, _ in read_lines(files["train"]):
+        counts.update(sentence.lower().split())
+    dictionary = "".join(f"{word} {n}\n" for word, n in sorted(counts.items()))
+    with open(folder / "bpe.codes", "w", encoding="utf-8") as out:
+        learn_bpe(io.StringIO(dictionary), out, merges, min_frequency=2, is_dict=True)
+    (folder / "bpe.vocab.txt").write_text("", encoding="utf-8")
+    unfiltered = WordPieces(folder / "bpe.codes", folder / "bpe.vocab.txt", 0)
+    unfiltered._bpe.vocab = None  # while the vocabulary is being counted there is none to filter by
+    pieces = collections.Counter()
+    for word, n in counts.items():
+        for piece in unfiltered.split([word]):
+            pieces[piece] += n
+    ranked = sorted((piece for piece, n in pieces.items() if n >= MIN_COUNT), key=lambda piece: (-pieces[piece], piece))
+    (folder / "bpe.vocab.txt").write_text("".join(f"{p} {pieces[p]}\n" for p in ranked), encoding="utf-8")
+    tokens = [*SPECIALS, *(f"<{token}>" for token in SYNTAX_TOKENS), *ranked]
+    (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    say(f"BPE: {merges} merges, {len(tokens)} tokens, {time.monotonic() - began:.0f} s")
+
+    encoder = Encoder(folder)
+    record = {"merges": merges, "limits": limits.__dict__, "splits": {}}
+    for name, file in files.items():
+        split, dropped = encoder.split(file, limits)
+        split.save(folder / f"{name}.npz")
+        record["splits"][name] = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+                                  "sentences": len(split), "left_out": dict(dropped)}
+        say(f"{name}: {len(split)} sentences, left out {dict(dropped) or 'none'}, {time.monotonic() - began:.0f} s")
+    (folder / "corpus.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+class Encoder:
+    """Sentences with parses to ids, with the vocabulary of a prepared corpus or of an artifact."""
+
+    def __init__(self, folder: Path):
+        self.vocabulary = Vocabulary.load(folder / "vocab.json")
+        self.pieces = WordPieces(folder / "bpe.codes", folder / "bpe.vocab.txt", MIN_COUNT)
+
+    def sentence(self, parse: str) -> dict[str, list[int]]:
+        """The four id sequences of one parse. Raises SyntaxTreeError."""
+        tree = read_tree(parse)
+        syntax, ids = self.vocabulary.syntax_ids, self.vocabulary.ids
+        return {
+            "words": [ids.get(piece, UNK) for piece in self.pieces.split([word.lower() for word in words(tree)])],
+            "tags": [syntax[tag] for tag in tags(tree)],
+            "template": [SOS, *(syntax[t] for t in syntax_tokens(template_of(tree))), EOS],
+            "parse": [SOS, *(syntax[t] for t in syntax_tokens(tree)), EOS],
+        }
+
+    def split(self, file: Path, limits: Limits) -> tuple[Split, collections.Counter]:
+        """All sentences of a file, and why others were left out."""
+        rows, dropped = {name: [] for name in FIELDS}, collections.Counter()
+        for _, parse in read_lines(file):
+            try:
+                ids = self.sentence(parse)
+            except SyntaxTreeError as error:
+                dropped[error.reason] += 1
+                continue
+            if (len(ids["words"]) > limits.words or len(ids["template"]) > limits.template
+                    or len(ids["parse"]) > limits.parse):
+                dropped["too long"] += 1
+                continue
+            for name in FIELDS:
+                rows[name].append(ids[name])
+        flat = {name: np.fromiter((i for row in rows[name] for i in row), np.int32) for name in FIELDS}
+        offsets = {name: np.cumsum([0, *map(len, rows[name])]) for name in FIELDS}
+        return Split(flat, offsets), dropped
+
+
+def pad(rows: list[np.ndarray]) -> np.ndarray:
+    """Rows (B) of different lengths as one (B, longest) array of int64, <pad> (0) after each row's end."""
+    out = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out
+
+
+def batches(split: Split, length_of: str, budget: int, rng: np.random.Generator, indices: np.ndarray) -> list[np.ndarray]:
+    """Index arrays of similar length, each about `budget` tokens of field `length_of`, in random order."""
+    lengths = split.lengths(length_of)[indices]
+    order = indices[np.lexsort((rng.random(len(indices)), lengths + rng.integers(0, 6, len(indices))))]
+    lengths = split.lengths(length_of)[order]
+    out, start = [], 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and lengths[start : end + 1].max() * (end + 1 - start) <= budget:
+            end += 1
+        out.append(order[start:end])
+        start = end
+    return [out[i] for i in rng.permutation(len(out))]
+
+
+def cap_templates(split: Split, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Indices of an epoch in which no template makes up more than `share` of the sentences of the whole split.
+
+    Three sentences of five have the same top (NP VP .); a parse generator that sees no other learns to ignore it.
+    """
+    if share >= 1:
+        return np.arange(len(split))
+    groups = collections.defaultdict(list)
+    for i, row in enumerate(split.rows("template", np.arange(len(split)))):
+        groups[row.tobytes()].append(i)
+    most = max(1, int(share * len(split)))
+    return np.sort(np.concatenate([g if len(g) <= most else rng.choice(g, most, replace=False) for g in groups.values()]))
