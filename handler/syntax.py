@@ -20,6 +20,10 @@ SYNTAX_TOKENS = tuple(
 LABELS = frozenset(SYNTAX_TOKENS) - {"PAD", "PRP-S", "WP-S", "*", "0", "T", "NUL", ">", "(", ")", "EOP", "-NONE-"} - {
     token for token in SYNTAX_TOKENS if re.fullmatch(r"-[A-Z]{3}", token)}
 
+PHRASES = frozenset("ROOT ADJP ADVP CONJP FRAG INTJ LST NAC NP NX PP PRN PRT QP RRC S SBAR SBARQ SINV SQ UCP VP WHADJP"
+                    " WHADVP WHNP WHPP X".split())  # have children
+TAGS = LABELS - PHRASES  # parts of speech: a word, no children
+
 # What other treebanks and parsers write for labels outside the classic set.
 SYNONYMS = {"TOP": "ROOT", "S1": "ROOT", "HYPH": ":", "NFP": ":", "ADD": "NN", "GW": "FW", "XX": "FW",
             "AFX": "JJ", "PRP-S": "PRP$", "WP-S": "WP$", "(": "-LRB-", ")": "-RRB-", "-LSB-": "-LRB-", "-RSB-": "-RRB-",

@@ -1,0 +1,155 @@
+"""Requests in, paraphrases out: tokens, parse generator, paraphrase generator, text. No HTTP, no TorchServe, no files.
+
+    paraphraser = handler.artifacts.load("model_store/demo")
+    request = handler.request.read_request({"sent": …, "synt": …, "tmpl": …})
+    paraphraser.run(paraphraser.plan(request))
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from handler.constraints import ParseConstraint, ParseGrammar, TextConstraint, TextGrammar
+from handler.decoding import Decoded, DecodingOptions, generate
+from handler.errors import RequestError
+from handler.model import EOS, PAD, SOS, UNK, SynPG
+from handler.request import Request, Target
+from handler.response import Paraphrase
+from handler.syntax import from_syntax_tokens, syntax_tokens, tags, template_of, words
+from handler.text import Vocabulary, WordPieces, tokenize
+
+TOKENIZATIONS = "ptb", "raw"
+CHUNK_ROWS = 32  # rows decoded together; bounds memory whatever a body asks for
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Section `pipeline` of `config.json`."""
+
+    tokenization: str  # "ptb": lower-cased Penn Treebank tokens. "raw": the string as it is, split at blanks (published)
+    bpe_threshold: int  # pieces counted less often in bpe.vocab.txt are split further
+    constrained: bool  # True: parses are trees with the asked top, texts are words. False: whatever the networks say
+
+    def __post_init__(self):
+        if self.tokenization not in TOKENIZATIONS:
+            raise ValueError(f"tokenization must be one of {', '.join(TOKENIZATIONS)}, not {self.tokenization!r}")
+        if type(self.bpe_threshold) is not int or self.bpe_threshold < 0:
+            raise ValueError(f"bpe_threshold must be an integer of at least 0, not {self.bpe_threshold!r}")
+        if type(self.constrained) is not bool:
+            raise ValueError(f"constrained must be true or false, not {self.constrained!r}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One paraphrase to be made: everything the networks need, checked against their limits."""
+
+    pieces: list[int]  # ids of the sentence's BPE pieces
+    tags: list[int]  # ids of its part-of-speech tags; empty when a whole parse is followed
+    syntax: list[int]  # ids of the target's syntax tokens, without <sos> and <eos>
+    target: Target
+    options: DecodingOptions
+    seed: int  # of the request
+
+
+class Paraphraser:
+    """Both networks and the vocabulary. Stateless between calls: the same rows give the same paraphrases."""
+
+    def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, pieces: WordPieces, parse_generator: SynPG,
+                 paraphraser: SynPG):
+        self.config, self.vocabulary, self.pieces = config, vocabulary, pieces
+        self.parse_generator, self.paraphraser = parse_generator, paraphraser
+        self.device = next(paraphraser.parameters()).device
+        self.parse_grammar = ParseGrammar(vocabulary, parse_generator.config.vocab_size, self.device)
+        self.text_grammar = TextGrammar(vocabulary, paraphraser.config.vocab_size, self.device)
+
+    def plan(self, request: Request) -> list[Row]:
+        """The rows of a request, targets x samples. Raises RequestError for what does not fit; costs no network."""
+        pieces = self.encode_words(request)
+        if len(pieces) > self.paraphraser.config.bag_width:
+            raise RequestError(f"has {len(pieces)} word pieces, at most {self.paraphraser.config.bag_width} are read", "sent")
+        source_tags = []
+        if not all(target.whole for target in request.targets):
+            if request.source is None:
+                raise RequestError("is required: the parse generator reads its part-of-speech tags", "synt")
+            source_tags = [self.vocabulary.syntax_ids[tag] for tag in tags(request.source)]
+            if len(source_tags) > self.parse_generator.config.bag_width:
+                raise RequestError(f"has {len(source_tags)} words, at most {self.parse_generator.config.bag_width} are read",
+                                   "synt")
+        rows = []
+        for target in request.targets:
+            syntax = self.encode_syntax(target)
+            for sample in range(request.num_paraphrases):
+                # The seed names the sample, not the target: a target's answer is the same alone and in a list.
+                options = DecodingOptions(request.temperature, request.seed * 1_000_003 + sample)
+                rows.append(Row(pieces, [] if target.whole else source_tags, syntax, target, options, request.seed))
+        return rows
+
+    def encode_words(self, request: Request) -> list[int]:
+        """Ids of the sentence's BPE pieces. The leaves of its parse are its tokens where there is one."""
+        if self.config.tokenization == "raw":
+            tokens = request.sentence.strip("\r\n ").split(" ")
+        else:
+            tokens = words(request.source) if request.source is not None else tokenize(request.sentence)
+            tokens = [token.lower() for token in tokens]
+        return [self.vocabulary.ids.get(piece, UNK) for piece in self.pieces.split(tokens)]
+
+    def encode_syntax(self, target: Target) -> list[int]:
+        """Ids of the target's syntax tokens. Raises RequestError when they do not fit."""
+        ids = [self.vocabulary.syntax_ids[token] for token in syntax_tokens(target.tree)]
+        net = self.paraphraser if target.whole else self.parse_generator
+        if len(ids) + 2 > net.config.syntax_width:
+            raise RequestError(f"has {len(ids)} brackets and labels, at most {net.config.syntax_width - 2} are read",
+                               target.field)
+        if not target.whole and self.config.constrained:
+            shortest = ParseConstraint.shortest(ids, self.parse_grammar)
+            if shortest > self.parse_generator.config.max_steps:
+                raise RequestError(f"has no parse of fewer than {shortest} tokens, at most "
+                                   f"{self.parse_generator.config.max_steps} are generated", target.field)
+        return ids
+
+    def run(self, rows: list[Row], chunk_rows: int = CHUNK_ROWS) -> list[Paraphrase]:
+        """Paraphrases in the order of the rows, `chunk_rows` at a time."""
+        return [done for i in range(0, len(rows), chunk_rows) for done in self._run_chunk(rows[i : i + chunk_rows])]
+
+    def _run_chunk(self, rows: list[Row]) -> list[Paraphrase]:
+        parses = [Decoded(row.syntax + [EOS], ended=True) for row in rows]
+        from_template = [i for i, row in enumerate(rows) if not row.target.whole]
+        for i, parse in zip(from_template, self.generate_parses([rows[i] for i in from_template])):
+            parses[i] = parse
+        texts = self.generate_texts(rows, parses)
+        return [self._paraphrase(*done) for done in zip(rows, parses, texts)]
+
+    def generate_parses(self, rows: list[Row]) -> list[Decoded]:
+        """The parse generator's answer to each row's tags and template."""
+        if not rows:
+            return []
+        net = self.parse_generator
+        constraint = None
+        if self.config.constrained:
+            constraint = ParseConstraint(self.parse_grammar, [row.syntax for row in rows], net.config.max_steps)
+        return generate(net, self._pad([row.tags for row in rows], net.config.bag_width, net),
+                        self._pad([[SOS, *row.syntax, EOS] for row in rows], net.config.syntax_width, net),
+                        [row.options for row in rows], "parse", constraint)
+
+    def generate_texts(self, rows: list[Row], parses: list[Decoded]) -> list[Decoded]:
+        """The paraphraser's answer to each row's words and parse."""
+        net = self.paraphraser
+        constraint = TextConstraint(self.text_grammar, len(rows), net.config.max_steps) if self.config.constrained else None
+        return generate(net, self._pad([row.pieces for row in rows], net.config.bag_width, net),
+                        self._pad([[SOS, *parse.ids] for parse in parses], net.config.syntax_width, net),
+                        [row.options for row in rows], "text", constraint)
+
+    def _pad(self, sequences: list[list[int]], width: int, net: SynPG) -> Tensor:
+        """(B, width) ids, <pad> after each row's end; the width follows the batch where pads are masked."""
+        if not net.config.attend_pads:
+            width = max(map(len, sequences))
+        return torch.tensor([ids + [PAD] * (width - len(ids)) for ids in sequences], device=self.device)
+
+    def _paraphrase(self, row: Row, parse: Decoded, text: Decoded) -> Paraphrase:
+        parse_tokens = self.vocabulary.decode_syntax(parse.ids[: len(parse.ids) - parse.ended])
+        return Paraphrase(
+            text=self.vocabulary.decode_text(text.ids[: len(text.ids) - text.ended]),
+            template=str(template_of(row.target.tree)), parse=from_syntax_tokens(parse_tokens),
+            log_probability=text.log_probability, truncated=not (parse.ended and text.ended), seed=row.seed,
+            unknown_words=row.pieces.count(UNK))

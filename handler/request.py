@@ -1,0 +1,270 @@
+"""The wire contract, first half: a body to valid requests. Standard library only; `openapi.yaml` says it in OpenAPI.
+
+A body is one JSON object, a JSON array of them, or JSON Lines. What is wrong with the body as a whole (type, encoding,
+size) is raised; what is wrong with one request of an array or of a line stands in its place and spares the others.
+"""
+
+import json
+import math
+import random
+from dataclasses import dataclass
+
+from handler.errors import RequestError, SyntaxTreeError
+from handler.syntax import TEMPLATE_DEPTH, Tree, read_tree, words
+
+JSON, JSON_LINES = "application/json", "application/jsonlines"
+MEDIA_TYPES = {JSON: JSON, JSON_LINES: JSON_LINES, "application/x-jsonlines": JSON_LINES, "application/jsonl": JSON_LINES,
+               "application/x-ndjson": JSON_LINES}
+
+MAX_BODY_BYTES = 6_291_456  # SageMaker's classic real-time limit; `model-config.yaml` may say otherwise
+MAX_ROWS = 64  # paraphrases one request may ask for: targets times num_paraphrases
+MAX_TEMPERATURE = 5.0
+MAX_SEED = 2**53 - 1  # the largest integer every JSON reader keeps exact
+
+# Named templates: what people ask for, under names that say what comes out.
+CATALOGUE = {
+    "statement": "(ROOT (S (NP ) (VP ) (. )))",
+    "adverb_first": "(ROOT (S (ADVP ) (, ) (NP ) (VP ) (. )))",
+    "preposition_first": "(ROOT (S (PP ) (, ) (NP ) (VP ) (. )))",
+    "clause_first": "(ROOT (S (SBAR ) (, ) (NP ) (VP ) (. )))",
+    "two_clauses": "(ROOT (S (S ) (, ) (CC ) (S ) (. )))",
+    "command": "(ROOT (S (VP ) (. )))",
+    "yes_no_question": "(ROOT (SQ (MD ) (NP ) (VP ) (. )))",
+    "what_question": "(ROOT (SBARQ (WHNP ) (SQ ) (. )))",
+    "how_question": "(ROOT (SBARQ (WHADVP ) (SQ ) (. )))",
+    "noun_phrase": "(ROOT (NP (NP ) (PP ) (. )))",
+}
+EXAMPLE = json.dumps({"sent": "it rains .", "synt": "(ROOT (S (NP (PRP it)) (VP (VBZ rains)) (. .)))", "tmpl": "statement",
+                      "seed": 0}).encode()  # a smallest request, for warming up
+FIELDS = "sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "details"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The syntax one paraphrase is to follow."""
+
+    tree: Tree
+    whole: bool  # True: a full parse, followed as it is. False: a template, which the parse generator completes
+    field: str  # where the request said so: `tmpl`, `tmpl.2`, `parse`; for error messages
+
+
+@dataclass(frozen=True)
+class Request:
+    """One valid request. Rows are ordered by target, then by sample."""
+
+    sentence: str
+    source: Tree | None  # the sentence's own parse, if given
+    targets: tuple[Target, ...]
+    names: tuple[str, ...] | None  # the catalogue's names when the answer is an object keyed by them
+    listed: bool  # the answer is a list even if it has one element
+    temperature: float
+    seed: int
+    num_paraphrases: int
+    details: bool
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """One HTTP request: its items and the form its answer takes."""
+
+    items: list[Request | RequestError]
+    media_type: str  # of the answer: JSON or JSON_LINES
+    single: bool  # a lone JSON object: its error is the HTTP status; otherwise errors stand among the answers
+
+
+def read_body(body, content_type: str | None, accept: str | None, max_bytes: int = MAX_BODY_BYTES,
+              max_rows: int = MAX_ROWS) -> Envelope:
+    """Read and validate a whole body (bytes or None) before anything is spent on it. Raises RequestError."""
+    media_type = read_content_type(content_type)
+    answer_type = choose_media_type(accept, media_type)
+    if body is None:
+        raise RequestError("the body is not JSON; send it with Content-Type: application/json", status=415)
+    if len(body) > max_bytes:
+        raise RequestError(f"the body has {len(body)} bytes, at most {max_bytes} are read", status=413)
+    try:
+        text = bytes(body).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"the body is not UTF-8 (byte {error.start})") from None
+    if media_type == JSON_LINES:
+        lines = text.removesuffix("\n").split("\n") if text.strip() else []
+        items = [guarded(lambda: read_request(read_json(line), max_rows)) for line in lines]
+        if not items:
+            raise RequestError("the body is empty")
+        return Envelope(items, answer_type, single=False)
+    value = read_json(text)
+    if isinstance(value, list):
+        return Envelope([guarded(read_request, v, max_rows) for v in value], answer_type, single=False)
+    return Envelope([read_request(value, max_rows)], answer_type, single=True)
+
+
+def guarded(read, *arguments):
+    """What `read` returns, or the RequestError it raises."""
+    try:
+        return read(*arguments)
+    except RequestError as error:
+        return error
+
+
+def read_content_type(header: str | None) -> str:
+    """The media type of a body; a missing header means JSON. Raises RequestError 415."""
+    if header is None or not header.strip():
+        return JSON
+    kind, *parameters = (part.strip().lower() for part in header.split(";"))
+    if kind not in MEDIA_TYPES:
+        raise RequestError(f"the Content-Type must be {JSON} or {JSON_LINES}", status=415)
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8", "us-ascii"):
+            raise RequestError("the charset must be utf-8", status=415)
+    return MEDIA_TYPES[kind]
+
+
+def choose_media_type(accept: str | None, preferred: str) -> str:
+    """The answer's media type under an Accept header (RFC 9110, section 12.5.1). Raises RequestError 406."""
+    if accept is None or not accept.strip():
+        return preferred
+    quality: dict[str, tuple[int, float]] = {}
+    for part in accept.lower().split(","):
+        pattern, *parameters = (piece.strip() for piece in part.split(";"))
+        q = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip() == "q":
+                try:
+                    q = float(value)
+                except ValueError:
+                    q = 0.0
+        for offered in (JSON, JSON_LINES):
+            exact = MEDIA_TYPES.get(pattern) == offered
+            if exact or pattern in ("*/*", "application/*"):
+                precision = 2 if exact else 1 if pattern == "application/*" else 0
+                quality[offered] = max(quality.get(offered, (-1, 0.0)), (precision, q))  # the most specific one counts
+    ranked = sorted((JSON, JSON_LINES), key=lambda kind: (-quality.get(kind, (0, 0.0))[1], kind != preferred))
+    if quality.get(ranked[0], (0, 0.0))[1] <= 0:
+        raise RequestError(f"answers come as {JSON} or {JSON_LINES}", status=406)
+    return ranked[0]
+
+
+def read_json(text: str):
+    """A JSON value, strictly: no NaN, no field twice in one object, no broken Unicode. Raises RequestError."""
+    if not text.strip():
+        raise RequestError("the body is empty")
+    try:
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate, "\ud800", is no text
+        return value
+    except json.JSONDecodeError as error:
+        raise RequestError(f"the body is not JSON: {error.msg.lower()} at line {error.lineno} column {error.colno}") from None
+    except UnicodeEncodeError:
+        raise RequestError("a string is not valid Unicode: half of a surrogate pair") from None
+    except RecursionError:
+        raise RequestError("the body is nested too deeply") from None
+    except ValueError:  # more digits than Python converts
+        raise RequestError("a number has too many digits") from None
+
+
+def _no_constant(name: str):
+    raise RequestError(f"{name} is not JSON")
+
+
+def _no_repeats(pairs: list[tuple[str, object]]) -> dict:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise RequestError("an object names a field twice")
+    return value
+
+
+def read_request(value, max_rows: int = MAX_ROWS) -> Request:
+    """One decoded JSON object to a Request. Raises RequestError naming the field and the reason."""
+    if not isinstance(value, dict):
+        raise RequestError("a request is a JSON object")
+    unknown = [name for name in value if name not in FIELDS]
+    if unknown:  # the name is the client's text: it goes back to the client only, and only if it is plain
+        plain = unknown[0] if unknown[0].isascii() and unknown[0].isidentifier() and len(unknown[0]) <= 40 else None
+        raise RequestError(f"{len(unknown)} unknown field{'s' * (len(unknown) > 1)}; known are {', '.join(FIELDS)}", plain)
+    value = {name: given for name, given in value.items() if given is not None}  # null is the same as left out
+    sentence = value.get("sent")
+    if not isinstance(sentence, str):
+        raise RequestError("is required" if sentence is None else "must be a string", "sent")
+    if not sentence.strip():
+        raise RequestError("is empty", "sent")
+    source = None
+    if "synt" in value:
+        source = _tree(value["synt"], "synt")
+        check_source(source, sentence)
+    targets, names, listed = _targets(value)
+    num_paraphrases = _number(value, "num_paraphrases", 1, 1, max_rows, whole=True)
+    if len(targets) * num_paraphrases > max_rows:
+        raise RequestError(f"{len(targets)} targets times {num_paraphrases} are more than {max_rows} paraphrases",
+                           "num_paraphrases" if len(targets) <= max_rows else targets[0].field.split(".")[0])
+    details = value.get("details", False)
+    if not isinstance(details, bool):
+        raise RequestError("must be true or false", "details")
+    return Request(
+        sentence=sentence, source=source, targets=targets, names=names, listed=listed, num_paraphrases=num_paraphrases,
+        temperature=float(_number(value, "temperature", 0.5, 0, MAX_TEMPERATURE, whole=False)),
+        seed=_number(value, "seed", None, 0, MAX_SEED, whole=True) if "seed" in value else random.getrandbits(32),
+        details=details)
+
+
+def _number(value: dict, name: str, default, least, most, whole: bool):
+    number = value.get(name, default)
+    kinds = (int,) if whole else (int, float)
+    if isinstance(number, bool) or not isinstance(number, kinds) or not math.isfinite(number) or not least <= number <= most:
+        raise RequestError(f"must be {'an integer' if whole else 'a number'} from {least} to {most}", name)
+    return number
+
+
+def _tree(text, name: str) -> Tree:
+    if not isinstance(text, str):
+        raise RequestError("must be a string, a bracketed tree", name)
+    try:
+        return read_tree(text)
+    except SyntaxTreeError as error:
+        raise SyntaxTreeError(error.reason, name) from None
+
+
+def check_source(source: Tree, sentence: str) -> None:
+    """`synt` must be the parse of `sent`: the same letters and digits in the same order, whatever the tokenisation."""
+    leaves = source.leaves()
+    if any(leaf.word is None for leaf in leaves):
+        raise RequestError("every leaf of the parse needs its word", "synt")
+    if _letters("".join(words(source))) != _letters(sentence):
+        raise RequestError("its words are not those of sent", "synt")
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in text.casefold() if character.isalnum())
+
+
+def _targets(value: dict) -> tuple[tuple[Target, ...], tuple[str, ...] | None, bool]:
+    """Targets, their names if the catalogue was left to choose, and whether the request gave a list."""
+    name = "parse" if "parse" in value else "tmpl"
+    given = value.get(name)
+    if name == "parse" and "tmpl" in value:
+        raise RequestError("give tmpl or parse, not both", "parse")
+    if given is None:
+        return tuple(Target(read_tree(t), False, "tmpl") for t in CATALOGUE.values()), tuple(CATALOGUE), False
+    if isinstance(given, list):
+        if not given:
+            raise RequestError("the list is empty", name)
+        return tuple(_target(item, name, f"{name}.{i}") for i, item in enumerate(given)), None, True
+    return (_target(given, name, name),), None, False
+
+
+def _target(text, name: str, place: str) -> Target:
+    if name == "tmpl" and isinstance(text, str) and not text.lstrip().startswith("("):
+        if text not in CATALOGUE:
+            raise RequestError(f"is neither a bracketed template nor one of {', '.join(CATALOGUE)}", place)
+        text = CATALOGUE[text]
+    tree = _tree(text, place)
+    if not tree.children:
+        raise RequestError("there is nothing below the top of the tree", place)
+    if name == "parse":
+        return Target(tree, True, place)
+    if tree.depth() > TEMPLATE_DEPTH:
+        raise RequestError(f"a template has {TEMPLATE_DEPTH} levels at most: (ROOT (S (NP ) (VP ) (. ))); "
+                           "to follow a whole parse send it as parse", place)
+    if words(tree):
+        raise RequestError("a template has labels only, no words", place)
+    return Target(tree, False, place)

@@ -1,0 +1,84 @@
+"""The wire contract, second half: results to the body, status and headers of an HTTP response. Standard library only."""
+
+import json
+from dataclasses import dataclass, field
+
+from handler.errors import RequestError
+from handler.request import JSON, JSON_LINES, Envelope, Request
+
+# Fixed ASCII, whatever happens: TorchServe's wire format breaks on anything else in a reason phrase.
+PHRASES = {200: "OK", 400: "Bad Request", 406: "Not Acceptable", 413: "Payload Too Large", 415: "Unsupported Media Type"}
+ERROR_TYPES = {400: "InvalidRequest", 406: "NotAcceptable", 413: "PayloadTooLarge", 415: "UnsupportedMediaType"}
+# The one response header SageMaker passes on to the caller.
+ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+
+
+@dataclass(frozen=True)
+class Paraphrase:
+    """One row's result."""
+
+    text: str
+    template: str  # as it was followed, bracketed
+    parse: str  # as it was followed, bracketed: generated from the template, or the request's own
+    log_probability: float  # natural log of the text's probability given the parse, at temperature 1
+    truncated: bool  # the step limit cut the parse or the text short
+    seed: int  # of the request; the same request with it gives the same text
+    unknown_words: int  # pieces of the sentence that the vocabulary does not have
+
+    def value(self, details: bool):
+        """The JSON value: the text alone, or an object with everything."""
+        if not details:
+            return self.text
+        return {"paraphrase": self.text, "template": self.template, "parse": self.parse,
+                "log_probability": round(self.log_probability, 4), "truncated": self.truncated, "seed": self.seed,
+                "unknown_words": self.unknown_words}
+
+
+@dataclass(frozen=True)
+class Response:
+    """What goes back for one HTTP request."""
+
+    status: int
+    body: str
+    content_type: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def phrase(self) -> str:
+        return PHRASES[self.status]
+
+
+def build(envelope: Envelope | RequestError, answers: list) -> Response:
+    """The response to an envelope; `answers` has a list of Paraphrases or a RequestError for each of its items."""
+    if isinstance(envelope, RequestError):
+        return _refusal(envelope)
+    if envelope.single and isinstance(answers[0], RequestError):
+        return _refusal(answers[0])
+    values = [{"error": error_value(answer)} if isinstance(answer, RequestError) else answer_value(item, answer)
+              for item, answer in zip(envelope.items, answers)]
+    truncated = sum(p.truncated for answer in answers if not isinstance(answer, RequestError) for p in answer)
+    headers = {ATTRIBUTES: f"truncated={truncated}"} if truncated else {}
+    if envelope.media_type == JSON_LINES:  # no newline at the end: batch transform puts its own between answers
+        return Response(200, "\n".join(_json(value) for value in values), JSON_LINES, headers)
+    return Response(200, _json(values[0] if envelope.single else values), JSON, headers)
+
+
+def answer_value(request: Request, paraphrases: list[Paraphrase]):
+    """The JSON value for a request's rows (targets x num_paraphrases, in order)."""
+    n, rows = request.num_paraphrases, [paraphrase.value(request.details) for paraphrase in paraphrases]
+    if request.names is not None:
+        return {name: rows[i * n : (i + 1) * n] if n > 1 else rows[i] for i, name in enumerate(request.names)}
+    return rows if request.listed or n > 1 else rows[0]
+
+
+def error_value(error: RequestError) -> dict:
+    """The JSON form of an error: the body of a 4xx, and under `error` what stands in the place of a bad item."""
+    return {"code": error.status, "type": ERROR_TYPES[error.status], "message": error.reason, "field": error.field}
+
+
+def _refusal(error: RequestError) -> Response:
+    return Response(error.status, _json(error_value(error)), JSON)
+
+
+def _json(value) -> str:
+    return json.dumps(value, ensure_ascii=False)

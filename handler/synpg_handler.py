@@ -1,0 +1,81 @@
+"""The archive's entry point: TorchServe's calls to the pipeline's. One class, no tensors, no JSON, no decoding.
+
+TorchServe imports this file as a top-level module and takes the only class defined in it.
+"""
+
+import logging
+import os
+import traceback
+from pathlib import Path
+
+import torch
+from ts.torch_handler.base_handler import BaseHandler
+
+from handler import artifacts, request, response
+from handler.errors import RequestError
+
+logger = logging.getLogger(__name__)
+
+
+class SynPGHandler(BaseHandler):
+    """Serves one SynPG artifact. `preprocess`, `inference` and `postprocess` take and return plain values."""
+
+    def initialize(self, context):
+        """Load the artifact once, on the GPU the worker was given or else on the CPU. Raises ArtifactError."""
+        properties = context.system_properties
+        options = (context.model_yaml_config or {}).get("handler", {})
+        self.max_body_bytes = int(options.get("max_body_bytes", request.MAX_BODY_BYTES))
+        self.max_rows = int(options.get("max_rows", request.MAX_ROWS))
+        self.chunk_rows = int(options.get("chunk_rows", 32))
+        gpu = properties.get("gpu_id")
+        if gpu is not None and not torch.cuda.is_available():
+            raise RuntimeError(f"the worker was given GPU {gpu}, but this torch ({torch.__version__}) finds none")
+        self.device = torch.device("cpu" if gpu is None else f"cuda:{gpu}")
+        torch.set_num_threads(int(options.get("threads", 0)) or len(os.sched_getaffinity(0)))
+        torch.set_float32_matmul_precision("highest")  # importing BaseHandler may have lowered it
+        self.paraphraser = artifacts.load(Path(properties["model_dir"]) / "artifact", self.device)
+        self.inference([request.read_body(request.EXAMPLE, None, None)])  # the first caller should not pay for warm-up
+        self.initialized = True
+
+    def handle(self, data, context):
+        """Answer a batch of HTTP requests; one result and one status each."""
+        bodies = [(item.get("body"), self.header(context, i, "content-type"), self.header(context, i, "accept"))
+                  for i, item in enumerate(data)]
+        try:
+            answers = self.postprocess(self.inference(self.preprocess(bodies)))
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # its message may quote what a user wrote: log where, not what
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("%s\n%s", type(error).__name__, frames)
+            raise RuntimeError("internal error") from None
+        for i, answer in enumerate(answers):
+            context.set_response_status(answer.status, answer.phrase, i)
+            context.set_response_content_type(i, answer.content_type)
+            for name, value in answer.headers.items():
+                context.set_response_header(i, name, value)
+        return [answer.body for answer in answers]
+
+    @staticmethod
+    def header(context, i, name):
+        """A request header by its lower-case name: they arrive in whatever case the client wrote."""
+        headers = context.get_all_request_header(i)
+        return next((value for key, value in headers.items() if key.lower() == name and isinstance(value, str)), None)
+
+    def preprocess(self, bodies):
+        """(body, Content-Type, Accept) each to a validated Envelope or the RequestError that answers it."""
+        return [request.guarded(request.read_body, *body, self.max_body_bytes, self.max_rows) for body in bodies]
+
+    def inference(self, envelopes):
+        """All rows of all envelopes as one batch: each envelope with its answers, errors in their places."""
+        plans = [[] if isinstance(envelope, RequestError) else
+                 [request.guarded(lambda: item if isinstance(item, RequestError) else self.paraphraser.plan(item))
+                  for item in envelope.items] for envelope in envelopes]
+        rows = [row for plan in plans for item in plan if not isinstance(item, RequestError) for row in item]
+        done = iter(self.paraphraser.run(rows, self.chunk_rows))
+        return [(envelope, [item if isinstance(item, RequestError) else [next(done) for _ in item] for item in plan])
+                for envelope, plan in zip(envelopes, plans)]
+
+    def postprocess(self, results):
+        """One Response an envelope."""
+        return [response.build(envelope, answers) for envelope, answers in results]
