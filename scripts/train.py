@@ -21,7 +21,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from handler import artifacts
 from handler.model import EOS, PAD, SOS, ModelConfig, SynPG
+from handler.pipeline import PipelineConfig
 from scripts import _corpus
 
 NETS = "parse_generator", "paraphraser"
@@ -133,11 +135,12 @@ def train(name: str, corpus: Path, work: Path, recipe: Recipe, device: torch.dev
     def save(first_left: int) -> None:
         torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "epoch": epoch,
                     "next_batch": first_left, "seconds": spent, "curve": curve, "config": asdict(config),
-                    "recipe": asdict(recipe), "precision": precision}, checkpoint.with_suffix(".tmp"))
+                    "recipe": asdict(recipe), "precision": precision,
+                    "threads": torch.get_num_threads(), "torch": torch.__version__}, checkpoint.with_suffix(".tmp"))
         checkpoint.with_suffix(".tmp").replace(checkpoint)
 
     first = state["next_batch"] if checkpoint.exists() else 0
-    began = last = time.monotonic()
+    last = time.monotonic()
     window = []
     while epoch < math.ceil(recipe.epochs):
         rng = np.random.default_rng((recipe.seed, epoch))
@@ -163,11 +166,9 @@ def train(name: str, corpus: Path, work: Path, recipe: Recipe, device: torch.dev
                 now = time.monotonic()
                 spent += now - last
                 loss, right, tokens, rows = (sum(float(x) for x in column) for column in zip(*window))
-                left = (total - step) * (now - began) / max(1, step - (curve[-1]["step"] if False else 0))
-                rate = rows / (now - last)
-                left = (total - step) / (100 / (now - last)) / 60
+                left = (total - step) * (now - last) / 100 / 60
                 say(f"{name}: step {step}/{total} epoch {epoch} loss {loss / tokens:.3f} accuracy {right / tokens:.3f} "
-                    f"{rate:.0f} sentences/s, {left:.0f} min left")
+                    f"{rows / (now - last):.0f} sentences/s, {left:.0f} min left")
                 window, last = [], now
             if step % 1000 == 0:
                 curve.append({"step": step, "epoch": epoch + place / len(plan), "seconds": round(spent),
@@ -182,16 +183,39 @@ def train(name: str, corpus: Path, work: Path, recipe: Recipe, device: torch.dev
     say(f"{name}: done, dev loss {curve[-1]['loss']:.4f} accuracy {curve[-1]['accuracy']:.4f}")
 
 
+def export(work: Path, out: Path) -> None:
+    """Write both networks as an artifact, in fp16, with the record of how they came to be beside it."""
+    corpus, states = work / "corpus", {}
+    for name in NETS:
+        if not (work / f"{name}.pt").exists():
+            raise SystemExit(f"{work / f'{name}.pt'} is missing: train the {name.replace('_', ' ')} first")
+        states[name] = torch.load(work / f"{name}.pt", map_location="cpu", weights_only=True)
+    config = artifacts.ArtifactConfig(
+        PipelineConfig(tokenization="ptb", bpe_threshold=_corpus.MIN_COUNT, constrained=True),
+        **{name: ModelConfig(**state["config"]) for name, state in states.items()})
+    vocabulary = json.loads((corpus / "vocab.json").read_text(encoding="utf-8"))
+    artifacts.save(out, config, {name: state["net"] for name, state in states.items()}, vocabulary,
+                   corpus / "bpe.codes", corpus / "bpe.vocab.txt", dtype=torch.float16)
+    artifacts.write_json(out / "training.json", {
+        "corpus": json.loads((corpus / "corpus.json").read_text(encoding="utf-8")),
+        **{name: {key: state[key] for key in ("recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve")}
+           for name, state in states.items()}})
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="folder of checkpoints and the prepared corpus")
     parser.add_argument("--train", type=Path, help="sentence<TAB>parse, .tsv or .tsv.gz")
     parser.add_argument("--dev", type=Path, help="the same, held out")
+    parser.add_argument("--export", type=Path, metavar="DIR", help="write an artifact from the checkpoints and stop")
     parser.add_argument("--net", choices=(*NETS, "both"), default="both")
     parser.add_argument("--epochs", type=float, help="instead of the recipe's; may be changed when going on")
     parser.add_argument("--merges", type=int, default=8000, help="BPE merges")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     args = parser.parse_args(argv)
+    if args.export:
+        export(args.work, args.export)
+        return 0
     if args.threads:
         torch.set_num_threads(args.threads)
     corpus = args.work / "corpus"

@@ -1,0 +1,51 @@
+"""Fixtures that need a real archive or a real TorchServe; both are made once a run, outside the repository."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from scripts import build_archive
+from scripts.serve import Server
+from tests.factories import tiny_artifact
+
+
+@pytest.fixture(scope="session")
+def tiny_archive(tmp_path_factory) -> Path:
+    """A real synpg.mar with two networks of a few thousand random weights."""
+    folder = tmp_path_factory.mktemp("tiny")
+    build_archive.build(tiny_artifact(folder / "artifact"), folder / "synpg.mar")
+    return folder / "synpg.mar"
+
+
+@pytest.fixture(scope="session")
+def demo_archive(tmp_path_factory) -> Path:
+    """A real synpg.mar of the model that the repository ships."""
+    if not (build_archive.ARTIFACT / "manifest.json").is_file():
+        pytest.skip("there is no model_store/demo")
+    output = tmp_path_factory.mktemp("demo") / "synpg.mar"
+    build_archive.build(build_archive.ARTIFACT, output)
+    return output
+
+
+@pytest.fixture(scope="session")
+def server(demo_archive, state_factory):
+    """TorchServe on free ports with the shipped model, up for the whole run."""
+    with Server(demo_archive, state_factory(), port=0) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def state_factory():
+    """Makes state folders for servers; whatever still runs in one of them at the end is stopped."""
+    folders = []
+
+    def make() -> Path:
+        folders.append(Path(tempfile.mkdtemp(prefix="serve-")))
+        return folders[-1]
+
+    yield make
+    for folder in folders:
+        Server("none", folder).stop()
+        shutil.rmtree(folder, ignore_errors=True)

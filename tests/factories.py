@@ -1,0 +1,51 @@
+"""Small things the tests are made of: a toy vocabulary and BPE, tiny artifacts, requests."""
+
+import functools
+import json
+import string
+from pathlib import Path
+
+from handler import artifacts
+from handler.pipeline import PipelineConfig
+from handler.syntax import SYNTAX_TOKENS
+from handler.text import SPECIALS, Vocabulary
+from tests.reference import random_net, tiny_config
+
+CODES = "#version: 0.2\nt h\nth e</w>\ni n\nin g</w>\nr a\nra in\ni s</w>\ni t</w>\n"
+PIECES = ["the", "is", "it", "rain@@", "ing", ".", ",", "?", "'", '"', "é", "é@@",
+          *string.ascii_lowercase, *(letter + "@@" for letter in string.ascii_lowercase), "th@@", "in@@", "ra@@"]
+TOKENS = [*SPECIALS, *(f"<{token}>" for token in SYNTAX_TOKENS), *PIECES]
+
+PICNIC = {"sent": "we will have a picnic if it is a sunny day tomorrow.",
+          "synt": "(ROOT (S (NP (PRP we)) (VP (MD will) (VP (VB have) (NP (DT a) (NN picnic)) (SBAR (IN if) (S (NP (PRP it)) "
+                  "(VP (VBZ is) (NP (DT a) (JJ sunny) (NN day)) (NP (NN tomorrow))))))) (. .)))",
+          "tmpl": "(ROOT (S (S ) (, ) (CC ) (S ) (. )))"}
+RAIN = {"sent": "It is raining.", "synt": "(ROOT (S (NP (PRP It)) (VP (VBZ is) (VP (VBG raining))) (. .)))",
+        "tmpl": "(ROOT (S (VP ) (. )))"}
+
+
+@functools.cache
+def vocabulary() -> Vocabulary:
+    return Vocabulary(TOKENS)
+
+
+def tiny_artifact(folder: Path, constrained: bool = True, attend_pads: bool = False, tokenization: str = "ptb",
+                  tie: str = "none", seed: int = 0) -> Path:
+    """A complete artifact of two random networks of a few thousand weights."""
+    source = folder.with_name(folder.name + "-source")
+    source.mkdir(parents=True)
+    (source / "bpe.codes").write_text(CODES, encoding="utf-8")
+    (source / "bpe.vocab.txt").write_text("".join(f"{piece} 100\n" for piece in PIECES), encoding="utf-8")
+    shape = dict(attend_pads=attend_pads, tie=tie, bag_width=60)
+    config = artifacts.ArtifactConfig(
+        PipelineConfig(tokenization=tokenization, bpe_threshold=50, constrained=constrained),
+        tiny_config(vocab_size=len(SPECIALS) + len(SYNTAX_TOKENS), syntax_width=41, max_steps=60, **shape),
+        tiny_config(vocab_size=len(TOKENS), syntax_width=64, max_steps=12, **shape))
+    nets = {"parse_generator": random_net(config.parse_generator, seed), "paraphraser": random_net(config.paraphraser, seed + 1)}
+    artifacts.save(folder, config, {name: net.state_dict() for name, net in nets.items()}, TOKENS,
+                   source / "bpe.codes", source / "bpe.vocab.txt")
+    return folder
+
+
+def body(value) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()

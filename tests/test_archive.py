@@ -1,0 +1,131 @@
+"""The archive: made of exactly its sources, importable on its own, and never half-written."""
+
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from handler import __version__
+from scripts import build_archive
+from scripts.build_archive import ArchiveError, main
+from tests.factories import tiny_artifact
+
+# Run where only the unpacked archive can be imported, as in a worker.
+IMPORT_ENTRY = """
+import inspect, json, os, sys
+import synpg_handler, handler.artifacts
+print(json.dumps({
+    "classes": [name for name, _ in inspect.getmembers(synpg_handler, lambda x: inspect.isclass(x) and
+                                                       x.__module__ == "synpg_handler")],
+    "files": [module.__file__ for name, module in sys.modules.items()
+              if name.split(".")[0] in ("synpg_handler", "handler", "scripts", "tests")],
+}))
+"""
+
+
+@pytest.fixture()
+def artifact(tmp_path):
+    return tiny_artifact(tmp_path / "artifact")
+
+
+def test_members_are_the_sources_and_the_manifest(tiny_archive):
+    with zipfile.ZipFile(tiny_archive) as archive:
+        names = archive.namelist()
+        manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
+    package = sorted(file.name for file in (build_archive.ROOT / "handler").glob("*.py"))
+    assert sorted(name for name in names if name.endswith(".py")) == sorted(
+        "synpg_handler.py" if name == "synpg_handler.py" else f"handler/{name}" for name in package)
+    assert {"model-config.yaml", "handler/openapi.yaml", "artifact/config.json", "artifact/paraphraser.safetensors"} <= set(names)
+    assert manifest["model"] == {"modelName": "synpg", "modelVersion": __version__, "handler": "synpg_handler.py",
+                                 "configFile": "model-config.yaml"}
+
+
+def test_entry_imports_from_the_archive_alone_and_defines_one_class(tiny_archive, tmp_path):
+    with zipfile.ZipFile(tiny_archive) as archive:
+        archive.extractall(tmp_path)
+    done = subprocess.run([sys.executable, "-c", IMPORT_ENTRY], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["classes"] == ["SynPGHandler"]
+    assert all(file.startswith(str(tmp_path)) for file in found["files"]), found["files"]
+
+
+def test_builds_and_says_what_it_built(artifact, tmp_path, capsys):
+    output = tmp_path / "out" / "other.mar"
+    assert main(["--artifact", str(artifact), "--output", str(output)]) == 0
+    with zipfile.ZipFile(output) as archive:
+        assert json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]["modelName"] == "other"
+        count = len(archive.namelist())
+    said = capsys.readouterr().out
+    assert re.fullmatch(rf"{re.escape(str(output))} built: version {re.escape(__version__)}, {count} files, \d+\.\d MB\n", said)
+    assert [file.name for file in output.parent.iterdir()] == ["other.mar"]
+
+
+def test_if_changed_rebuilds_only_what_differs(artifact, tmp_path, capsys):
+    output = tmp_path / "synpg.mar"
+    arguments = ["--artifact", str(artifact), "--output", str(output), "--if-changed"]
+    assert main(arguments) == 0
+    before = output.stat().st_mtime_ns
+    assert main(arguments) == 0
+    assert output.stat().st_mtime_ns == before
+    (artifact / "README.md").write_text("Made of nothing.\n")
+    assert main(arguments) == 0
+    assert output.stat().st_mtime_ns != before
+    states = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
+    assert states == ["built:", "is", "built:"]
+
+
+def test_private_temporary_folder(artifact, tmp_path, monkeypatch):
+    """The archiver empties `synpg` in the temporary folder, whoever that belongs to."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    theirs = tmp_path / "synpg" / "theirs"
+    theirs.parent.mkdir()
+    theirs.touch()
+    build_archive.build(artifact, tmp_path / "out" / "synpg.mar")
+    assert theirs.exists()
+
+
+@pytest.mark.parametrize("case", ["damaged artifact", "no artifact", "bad model name", "not a .mar"])
+def test_failure_is_a_sentence_and_leaves_what_was_there(case, artifact, tmp_path, capsys):
+    output = tmp_path / "out" / "synpg.mar"
+    sentence = {"damaged artifact": "vocab.json", "no artifact": "manifest.json: expected a file, found none",
+                "bad model name": "torch-model-archiver failed: ", "not a .mar": "must end in .mar"}[case]
+    if case == "damaged artifact":
+        (artifact / "vocab.json").write_bytes((artifact / "vocab.json").read_bytes() + b" ")
+    elif case == "no artifact":
+        artifact = tmp_path / "nowhere"
+    else:
+        output = output.with_name({"bad model name": "a model.mar", "not a .mar": "synpg.zip"}[case])
+    output.parent.mkdir()
+    output.write_bytes(b"the one before")
+    assert main(["--artifact", str(artifact), "--output", str(output)]) == 1
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1 and "Traceback" not in said
+    assert output.read_bytes() == b"the one before" and list(output.parent.iterdir()) == [output]
+
+
+@pytest.mark.parametrize("member, content", [("handler/errors.py", b"# another\n"), ("extra.txt", b"not a source\n")])
+def test_check_finds_what_differs(artifact, tmp_path, member, content):
+    output = tmp_path / "synpg.mar"
+    build_archive.build(artifact, output)
+    with zipfile.ZipFile(output) as good:
+        contents = {name: good.read(name) for name in good.namelist()} | {member: content}
+    with zipfile.ZipFile(output, "w") as bad:
+        for name, data in contents.items():
+            bad.writestr(name, data)
+    with pytest.raises(ArchiveError, match=member):
+        build_archive.check(output, artifact)
+
+
+def test_entry_is_the_only_importer_of_torchserve():
+    """The rest of the package can be used, and tested, without it."""
+    for file in (build_archive.ROOT / "handler").glob("*.py"):
+        imports = re.findall(r"^\s*(?:from|import) (\w+)", file.read_text(encoding="utf-8"), re.M)
+        assert ("ts" in imports) == (file.name == "synpg_handler.py"), file.name
+        assert inspect.cleandoc(file.read_text(encoding="utf-8")).startswith('"""'), f"{file.name} does not say what it is"

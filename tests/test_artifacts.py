@@ -1,0 +1,130 @@
+"""The artifact: what is saved loads to the same answers, and nothing broken is served."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from handler import artifacts
+from handler.errors import ArtifactError
+from handler.request import read_request
+from tests.factories import RAIN, tiny_artifact
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    return tiny_artifact(tmp_path_factory.mktemp("artifact") / "good")
+
+
+@pytest.fixture
+def copy(good, tmp_path):
+    return shutil.copytree(good, tmp_path / "copy")
+
+
+def reseal(folder):
+    artifacts.write_manifest(folder)
+    return folder
+
+
+def edit_json(file, change):
+    value = json.loads(file.read_text(encoding="utf-8"))
+    change(value)
+    file.write_text(json.dumps(value), encoding="utf-8")
+
+
+@pytest.mark.parametrize("tie", ["none", "output", "all"])
+def test_saved_and_loaded_networks_are_the_same(tmp_path, tie):
+    folder = tiny_artifact(tmp_path / tie, tie=tie)
+    stored = load_file(folder / "paraphraser.safetensors")
+    assert ("linear.weight" in stored) == (tie == "none") and ("embedding_encoder.weight" in stored) == (tie != "all")
+    one, two = artifacts.load(folder), artifacts.load(folder)
+    assert one.paraphraser.embedding_encoder.weight.shape == one.paraphraser.linear.weight.shape
+    rows = one.plan(read_request({**RAIN, "seed": 3, "num_paraphrases": 3}))
+    assert one.run(rows) == two.run(two.plan(read_request({**RAIN, "seed": 3, "num_paraphrases": 3})))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_stored_half_and_computed_whole(good, tmp_path, dtype):
+    nets = {net: load_file(good / f"{net}.safetensors") for net in artifacts.NETS}
+    config = artifacts.verify(good)
+    vocabulary = json.loads((good / "vocab.json").read_text(encoding="utf-8"))
+    artifacts.save(tmp_path / "half", config, nets, vocabulary, good / "bpe.codes", good / "bpe.vocab.txt", dtype=dtype)
+    assert {t.dtype for t in load_file(tmp_path / "half" / "paraphraser.safetensors").values()} == {dtype}
+    loaded = artifacts.load(tmp_path / "half")
+    assert {p.dtype for p in loaded.paraphraser.parameters()} == {torch.float32}
+    assert loaded.run(loaded.plan(read_request(RAIN)))[0].text
+
+
+@pytest.mark.parametrize("name", artifacts.FILES)
+def test_a_missing_cut_or_changed_file_is_named(copy, name):
+    file = copy / name
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(ArtifactError, match=rf"^{name}: expected sha256 \w+, found \w+$"):
+        artifacts.load(copy)
+    file.write_bytes(data[:-7])
+    with pytest.raises(ArtifactError, match=rf"^{name}: expected {len(data)} bytes, found {len(data) - 7}$"):
+        artifacts.load(copy)
+    file.unlink()
+    with pytest.raises(ArtifactError, match=rf"^{name}: expected a file of {len(data)} bytes, found none$"):
+        artifacts.load(copy)
+
+
+def test_a_folder_that_is_no_artifact(tmp_path):
+    with pytest.raises(ArtifactError, match="manifest.json: expected a file, found none"):
+        artifacts.load(tmp_path)
+
+
+@pytest.mark.parametrize("change, file, message", [
+    (lambda c: c.update(format=2), "config.json", "expected format 1, found 2"),
+    (lambda c: c.pop("pipeline"), "config.json", "expected the keys"),
+    (lambda c: c.update(extra=1), "config.json", "extra"),
+    (lambda c: c["pipeline"].update(tokenization="bert"), "config.json", "tokenization must be one of ptb, raw"),
+    (lambda c: c["pipeline"].update(bpe_threshold=-1), "config.json", "bpe_threshold"),
+    (lambda c: c["pipeline"].update(constrained=1), "config.json", "constrained must be true or false"),
+    (lambda c: c["paraphraser"].pop("n_heads"), "config.json", "expected paraphraser with the keys"),
+    (lambda c: c["paraphraser"].update(n_heads=5), "config.json", "not a multiple of n_heads 5"),
+    (lambda c: c["paraphraser"].update(d_model=24), "paraphraser.safetensors", r"of shape \(\d+, 24\), found \(\d+, 12\)"),
+    (lambda c: c["paraphraser"].update(n_decoder_layers=3), "paraphraser.safetensors", "missing, none unknown"),
+    (lambda c: c["paraphraser"].update(n_decoder_layers=1), "paraphraser.safetensors", "none missing, .* and 15 more unknown"),
+    (lambda c: c["paraphraser"].update(vocab_size=9999), "vocab.json", "as many tokens"),
+    (lambda c: c["parse_generator"].update(vocab_size=100), "config.json", "parse_generator.vocab_size of at least 109"),
+    (lambda c: c["parse_generator"].update(max_steps=64), "config.json", "max_steps below paraphraser.syntax_width")])
+def test_a_configuration_that_does_not_fit_is_refused(copy, change, file, message):
+    edit_json(copy / "config.json", change)
+    with pytest.raises(ArtifactError, match=message) as caught:
+        artifacts.load(reseal(copy))
+    assert caught.value.file == file
+
+
+@pytest.mark.parametrize("spoil, message", [
+    (lambda t: t.update({"linear.bias": t["linear.bias"] * float("nan")}), "finite numbers in linear.bias"),
+    (lambda t: t.update({"linear.bias": t["linear.bias"].long()}), "in fp32, fp16 or bf16, found int64"),
+    (lambda t: t.pop("linear.bias"), "linear.bias missing, none unknown"),
+    (lambda t: t.update(other=torch.zeros(1)), "none missing, other unknown")])
+def test_tensors_that_do_not_fit_are_refused(copy, spoil, message):
+    file = copy / "parse_generator.safetensors"
+    tensors = load_file(file)
+    spoil(tensors)
+    save_file(tensors, file)
+    with pytest.raises(ArtifactError, match=message):
+        artifacts.load(reseal(copy))
+
+
+@pytest.mark.parametrize("name, text, message", [
+    ("paraphraser.safetensors", "not tensors", "expected a safetensors file"), ("config.json", "{", "JSON in UTF-8"),
+    ("config.json", "[]", "a JSON object, found list"), ("vocab.json", '["<pad>"]', "first"),
+    ("bpe.vocab.txt", "nocount\n", "on line 1"), ("bpe.codes", "#version: 0.2\nonly-one\n", "merges")])
+def test_files_of_the_wrong_kind_are_refused(copy, name, text, message):
+    (copy / name).write_text(text, encoding="utf-8")
+    with pytest.raises(ArtifactError, match=message) as caught:
+        artifacts.load(reseal(copy))
+    assert caught.value.file == name
+
+
+def test_an_artifact_holds_no_pickle(good):
+    assert {file.name for file in good.iterdir()} == {*artifacts.FILES, "manifest.json"}
+    for file in good.iterdir():
+        assert not file.read_bytes().startswith((b"\x80", b"PK"))

@@ -1,0 +1,113 @@
+"""From requests to paraphrases without a server: limits, order, invariances, constraints on and off."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from handler import artifacts
+from handler.errors import RequestError
+from handler.request import CATALOGUE, read_request
+from handler.syntax import read_tree, template_of
+from tests.factories import PICNIC, RAIN, tiny_artifact
+from tests.reference import Oracle
+
+
+@pytest.fixture(scope="module")
+def paraphraser(tmp_path_factory):
+    return artifacts.load(tiny_artifact(tmp_path_factory.mktemp("pipeline") / "tiny"))
+
+
+def texts(paraphraser, value):
+    return [p.text for p in paraphraser.run(paraphraser.plan(read_request(value)))]
+
+
+def test_same_seed_same_text_alone_in_a_list_and_in_any_batch(paraphraser):
+    templates = list(CATALOGUE.values())
+    alone = [texts(paraphraser, {**PICNIC, "tmpl": t, "seed": 5, "temperature": 1.0}) for t in templates]
+    assert len({text for [text] in alone}) > 3
+    assert texts(paraphraser, {**PICNIC, "tmpl": templates, "seed": 5, "temperature": 1.0}) == [t for [t] in alone]
+    rows = paraphraser.plan(read_request({**PICNIC, "tmpl": templates, "seed": 5, "temperature": 1.0}))
+    neighbours = paraphraser.plan(read_request({**RAIN, "num_paraphrases": 5, "seed": 1}))
+    mixed = paraphraser.run(neighbours + rows[::-1], chunk_rows=4)
+    assert [p.text for p in mixed[5:]] == [t for [t] in alone][::-1]
+
+
+def test_samples_differ_and_the_first_is_the_single_one(paraphraser):
+    many = texts(paraphraser, {**RAIN, "num_paraphrases": 4, "seed": 9, "temperature": 1.5})
+    assert len(set(many)) > 1
+    assert texts(paraphraser, {**RAIN, "seed": 9, "temperature": 1.5}) == many[:1]
+    assert texts(paraphraser, {**RAIN, "seed": 10, "temperature": 1.5, "num_paraphrases": 4}) != many
+
+
+def test_constrained_parses_have_the_asked_top(paraphraser):
+    for p in paraphraser.run(paraphraser.plan(read_request({**PICNIC, "tmpl": list(CATALOGUE), "temperature": 2.0, "seed": 1}))):
+        assert str(template_of(read_tree(p.parse))) == p.template
+        assert p.text and "@@" not in p.text
+
+
+def test_a_whole_parse_skips_the_parse_generator(paraphraser):
+    request = read_request({"sent": "It is raining.", "parse": RAIN["synt"], "seed": 1})
+    rows = paraphraser.plan(request)
+    assert rows[0].tags == [] and request.source is None
+    [done] = paraphraser.run(rows)
+    assert done.parse == "(ROOT (S (NP (PRP)) (VP (VBZ) (VP (VBG))) (.)))"
+    assert done.template == "(ROOT (S (NP ) (VP ) (. )))"
+
+
+def test_the_whole_chain_equals_the_oracle(tmp_path):
+    for attend_pads in (True, False):
+        p = artifacts.load(tiny_artifact(tmp_path / str(attend_pads), constrained=False, attend_pads=attend_pads))
+        [row] = p.plan(read_request({**PICNIC, "temperature": 0}))
+        parse = Oracle(p.parse_generator).greedy(row.tags, [1, *row.syntax, 2])
+        text = Oracle(p.paraphraser).greedy(row.pieces, [1, *parse])
+        [decoded] = p.generate_parses([row])
+        assert decoded.ids == parse
+        assert p.generate_texts([row], [decoded])[0].ids == text
+        assert p.run([row])[0].text == p.vocabulary.decode_text([i for i in text if i != 2])
+
+
+@pytest.mark.parametrize("value, field, reason", [
+    ({**RAIN, "sent": "q" * 70, "synt": f"(ROOT (NN {'q' * 70}))"}, "sent", "70 word pieces, at most 60"),
+    ({"sent": "it rains", "tmpl": "statement"}, "synt", "is required"),
+    ({**RAIN, "sent": "it", "synt": f"(ROOT (X {'(NN i) ' * 61}))", "sent": "i" * 61}, "sent", "61 word pieces"),
+    ({**RAIN, "tmpl": f"(ROOT (S {'(NP ) ' * 20}))"}, "tmpl", "66 brackets and labels, at most 39"),
+    ({**RAIN, "tmpl": f"(ROOT (S {'(NP ) ' * 9} (, )))"}, "tmpl", "no parse of fewer than 64"),
+    ({"sent": "it", "parse": f"(ROOT (S {'(NN )' * 30}))"}, "parse", "at most 62")])
+def test_what_does_not_fit_is_refused_before_it_costs(paraphraser, value, field, reason):
+    with pytest.raises(RequestError, match=reason) as caught:
+        paraphraser.plan(read_request(value))
+    assert (caught.value.field, caught.value.status) == (field, 400)
+
+
+def test_the_step_limit_is_reported(paraphraser):
+    net = paraphraser.paraphraser
+    before = net.linear.bias.clone()
+    try:
+        with torch.no_grad():
+            net.linear.bias[2] = -1e4  # never <eos>
+        [done] = paraphraser.run(paraphraser.plan(read_request({**RAIN, "seed": 1})))
+    finally:
+        net.linear.bias.data.copy_(before)
+    assert done.truncated
+    with torch.no_grad():
+        net.linear.bias[2] = 1e4
+    [done] = paraphraser.run(paraphraser.plan(read_request({**RAIN, "seed": 1})))
+    net.linear.bias.data.copy_(before)
+    assert not done.truncated and done.text
+
+
+def test_words_outside_the_vocabulary_are_counted(paraphraser):
+    [row] = paraphraser.plan(read_request({"sent": "it is ☂", "parse": "(ROOT (NN x))"}))
+    assert row.pieces.count(3) == 1
+    assert paraphraser.run([row])[0].unknown_words == 1
+
+
+def test_raw_mode_takes_the_string_as_it_is(tmp_path):
+    p = artifacts.load(tiny_artifact(tmp_path / "raw", tokenization="raw"))
+    ids = p.vocabulary.ids
+    [row] = p.plan(read_request({**RAIN, "sent": "it is raining."}))
+    assert row.pieces[:2] == [ids["it"], ids["is"]]
+    assert row.pieces[-2:] == [ids["g@@"], ids["."]]  # the glued full stop spoils `raining`
+    [split] = p.plan(dataclasses.replace(read_request(RAIN), sentence="it is raining ."))
+    assert split.pieces[-2:] == [ids["ing"], ids["."]]
