@@ -5,8 +5,8 @@ size) is raised; what is wrong with one request of an array or of a line stands 
 """
 
 import json
-import math
 import random
+import unicodedata
 from dataclasses import dataclass
 
 from handler.errors import RequestError, SyntaxTreeError
@@ -17,6 +17,7 @@ MEDIA_TYPES = {JSON: JSON, JSON_LINES: JSON_LINES, "application/x-jsonlines": JS
                "application/x-ndjson": JSON_LINES}
 
 MAX_BODY_BYTES = 6_291_456  # SageMaker's classic real-time limit; `model-config.yaml` may say otherwise
+MAX_CHARACTERS = 1_000  # of `sent`; no network here reads half of it, and segmenting a long word takes time
 MAX_ROWS = 64  # paraphrases one request may ask for: targets times num_paraphrases
 MAX_TEMPERATURE = 5.0
 MAX_SEED = 2**53 - 1  # the largest integer every JSON reader keeps exact
@@ -86,8 +87,8 @@ def read_body(body, content_type: str | None, accept: str | None, max_bytes: int
     except UnicodeDecodeError as error:
         raise RequestError(f"the body is not UTF-8 (byte {error.start})") from None
     if media_type == JSON_LINES:
-        lines = text.removesuffix("\n").split("\n") if text.strip() else []
-        items = [guarded(lambda: read_request(read_json(line), max_rows)) for line in lines]
+        lines = text.removesuffix("\n").split("\n") if text else []
+        items = [guarded(lambda: read_request(read_json(line, "the line"), max_rows)) for line in lines]
         if not items:
             raise RequestError("the body is empty")
         return Envelope(items, answer_type, single=False)
@@ -102,6 +103,7 @@ def guarded(read, *arguments):
     try:
         return read(*arguments)
     except RequestError as error:
+        error.__traceback__ = error.__context__ = None  # a body may have a million of them, each with its frames and line
         return error
 
 
@@ -134,6 +136,7 @@ def choose_media_type(accept: str | None, preferred: str) -> str:
                     q = float(value)
                 except ValueError:
                     q = 0.0
+                q = q if 0 <= q <= 1 else 0.0  # `nan` and `inf` are floats too
         for offered in (JSON, JSON_LINES):
             exact = MEDIA_TYPES.get(pattern) == offered
             if exact or pattern in ("*/*", "application/*"):
@@ -145,20 +148,22 @@ def choose_media_type(accept: str | None, preferred: str) -> str:
     return ranked[0]
 
 
-def read_json(text: str):
+def read_json(text: str, what: str = "the body"):
     """A JSON value, strictly: no NaN, no field twice in one object, no broken Unicode. Raises RequestError."""
     if not text.strip():
-        raise RequestError("the body is empty")
+        raise RequestError(f"{what} is empty")
     try:
         value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
         json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate, "\ud800", is no text
         return value
     except json.JSONDecodeError as error:
-        raise RequestError(f"the body is not JSON: {error.msg.lower()} at line {error.lineno} column {error.colno}") from None
+        message = error.msg.lower().rstrip(": ").removesuffix(" at")
+        line = f"line {error.lineno} " if "\n" in text else ""
+        raise RequestError(f"{what} is not JSON: {message} at {line}column {error.colno}") from None
     except UnicodeEncodeError:
         raise RequestError("a string is not valid Unicode: half of a surrogate pair") from None
     except RecursionError:
-        raise RequestError("the body is nested too deeply") from None
+        raise RequestError(f"{what} is nested too deeply") from None
     except ValueError:  # more digits than Python converts
         raise RequestError("a number has too many digits") from None
 
@@ -188,11 +193,13 @@ def read_request(value, max_rows: int = MAX_ROWS) -> Request:
         raise RequestError("is required" if sentence is None else "must be a string", "sent")
     if not sentence.strip():
         raise RequestError("is empty", "sent")
+    if len(sentence) > MAX_CHARACTERS:
+        raise RequestError(f"has {len(sentence)} characters, at most {MAX_CHARACTERS} are read", "sent")
     source = None
     if "synt" in value:
         source = _tree(value["synt"], "synt")
         check_source(source, sentence)
-    targets, names, listed = _targets(value)
+    targets, names, listed = _targets(value, max_rows)
     num_paraphrases = _number(value, "num_paraphrases", 1, 1, max_rows, whole=True)
     if len(targets) * num_paraphrases > max_rows:
         raise RequestError(f"{len(targets)} targets times {num_paraphrases} are more than {max_rows} paraphrases",
@@ -210,7 +217,7 @@ def read_request(value, max_rows: int = MAX_ROWS) -> Request:
 def _number(value: dict, name: str, default, least, most, whole: bool):
     number = value.get(name, default)
     kinds = (int,) if whole else (int, float)
-    if isinstance(number, bool) or not isinstance(number, kinds) or not math.isfinite(number) or not least <= number <= most:
+    if isinstance(number, bool) or not isinstance(number, kinds) or not least <= number <= most:
         raise RequestError(f"must be {'an integer' if whole else 'a number'} from {least} to {most}", name)
     return number
 
@@ -234,10 +241,10 @@ def check_source(source: Tree, sentence: str) -> None:
 
 
 def _letters(text: str) -> str:
-    return "".join(character for character in text.casefold() if character.isalnum())
+    return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())
 
 
-def _targets(value: dict) -> tuple[tuple[Target, ...], tuple[str, ...] | None, bool]:
+def _targets(value: dict, max_rows: int) -> tuple[tuple[Target, ...], tuple[str, ...] | None, bool]:
     """Targets, their names if the catalogue was left to choose, and whether the request gave a list."""
     name = "parse" if "parse" in value else "tmpl"
     given = value.get(name)
@@ -248,6 +255,8 @@ def _targets(value: dict) -> tuple[tuple[Target, ...], tuple[str, ...] | None, b
     if isinstance(given, list):
         if not given:
             raise RequestError("the list is empty", name)
+        if len(given) > max_rows:
+            raise RequestError(f"the list has {len(given)} entries, at most {max_rows} are read", name)
         return tuple(_target(item, name, f"{name}.{i}") for i, item in enumerate(given)), None, True
     return (_target(given, name, name),), None, False
 

@@ -106,7 +106,8 @@ def read_tree(text: str) -> Tree:
         elif node is top:
             raise SyntaxTreeError("there is text outside the brackets")
         elif node.children or node.word is not None:
-            raise SyntaxTreeError(f"the node {describe(node)} has more than one word")
+            raise SyntaxTreeError(f"the node {describe(node)} has "
+                                  f"{'both a word and children' if node.children else 'more than one word'}")
         else:
             node.word = unescape(token)
     if len(path) > 1:
@@ -143,6 +144,8 @@ def _kept(node: Tree) -> list[Tree]:
     """What stands in the place of a node: itself, its children where it is flattened, nothing for a trace."""
     if node.label == "-NONE-":
         return []
+    if node.label in FLATTENED and not node.children:
+        raise SyntaxTreeError(f"the node {node.label} has no children")
     children = [kept for child in node.children for kept in _kept(child)]
     if node.children and (not children or node.label in FLATTENED):
         return children

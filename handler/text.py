@@ -16,12 +16,13 @@ from handler.errors import ArtifactError
 SPECIALS = "<pad>", "<sos>", "<eos>", "<unk>", "<msk>"
 SEPARATOR = "@@"
 CACHED_WORDS = 50_000  # about 10 MB of segmentations; a server sees every typo there is
+CACHED_LENGTH = 40  # characters; longer words are not kept, some would take a thousand times the memory
 
 
 # One token of the Penn Treebank's scheme, tried in this order at every place of a stretch without blanks.
 TOKEN = re.compile(r"""
     (?:https?://|www\.)\S+                           # addresses
-  | \S+@\w+(?:\.\w+)+
+  | [\w.%+-]{1,64}@\w+(?:\.\w+)+                    # bounded: an open `\S+` takes quadratic time on `!!!!!…`
   | \.\.\.+ | --+
   | [+-]?\d+(?:[.,:/]\d+)*(?:st|nd|rd|th|s|am|pm)?(?!\w)  # numbers, times, dates: 1,000.5 9:30 1/2 1990s
   | (?:[^\W\d_]\.){2,}                              # U.S., e.g.
@@ -84,8 +85,9 @@ class Vocabulary:
             tokens = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ArtifactError(file.name, "a JSON list in UTF-8", str(error)) from None
-        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise ArtifactError(file.name, "a JSON list of strings", type(tokens).__name__)
+        if not isinstance(tokens, list) or not all(isinstance(token, str) and token for token in tokens):
+            found = "something else in it" if isinstance(tokens, list) else type(tokens).__name__
+            raise ArtifactError(file.name, "a JSON list of strings, none empty", found)
         if tuple(tokens[: len(SPECIALS)]) != SPECIALS:
             raise ArtifactError(file.name, f"{SPECIALS} first", str(tokens[: len(SPECIALS)]))
         if len(set(tokens)) != len(tokens):
@@ -126,21 +128,31 @@ class WordPieces:
     def __init__(self, codes: Path, counts: Path, threshold: int):
         """codes: merges as learn-bpe writes them. counts: `piece count` lines; pieces seen less often are split further."""
         known = set()
-        with open(counts, encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                piece, _, count = line.rstrip("\r\n ").rpartition(" ")
-                if not piece or not count.isdigit():
-                    raise ArtifactError(counts.name, "`piece count` on each line", f"something else on line {number}")
-                if int(count) >= threshold:
-                    known.add(piece)
+        try:
+            with open(counts, encoding="utf-8") as lines:
+                for number, line in enumerate(lines, 1):
+                    piece, _, count = line.rstrip("\r\n ").rpartition(" ")
+                    if not piece or not count.isdecimal():
+                        raise ArtifactError(counts.name, "`piece count` on each line", f"something else on line {number}")
+                    if int(count) >= threshold:
+                        known.add(piece)
+        except ValueError as error:  # not UTF-8, or more digits than Python converts
+            raise ArtifactError(counts.name, "`piece count` on each line, in UTF-8", str(error)) from None
         try:
             with open(codes, encoding="utf-8") as lines:
                 self._bpe = BPE(lines, separator=SEPARATOR, vocab=known)
         except (SystemExit, ValueError, IndexError) as error:  # subword_nmt exits on a bad line
-            raise ArtifactError(codes.name, "merges as subword-nmt learn-bpe writes them", str(error)) from None
+            found = "a line that is no pair of pieces" if isinstance(error, SystemExit) else str(error)
+            raise ArtifactError(codes.name, "merges as subword-nmt learn-bpe writes them", found) from None
+        if self._bpe.version not in ((0, 1), (0, 2)):  # subword_nmt would only say so at the first word
+            raise ArtifactError(codes.name, "version 0.1 or 0.2", ".".join(map(str, self._bpe.version)))
 
     def split(self, tokens: list[str]) -> list[str]:
         """Pieces of the tokens, in order."""
         if len(self._bpe.cache) > CACHED_WORDS:
             self._bpe.cache.clear()
-        return self._bpe.segment_tokens(tokens)
+        pieces = self._bpe.segment_tokens(tokens)
+        for token in tokens:
+            if len(token) > CACHED_LENGTH:
+                self._bpe.cache.pop(token, None)
+        return pieces

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts import build_archive
-from scripts.serve import Server
+from scripts.serve import Server, stop
 from tests.factories import tiny_artifact
 
 
@@ -47,5 +47,5 @@ def state_factory():
 
     yield make
     for folder in folders:
-        Server("none", folder).stop()
+        stop(folder)
         shutil.rmtree(folder, ignore_errors=True)

@@ -104,7 +104,7 @@ def test_the_artifact_is_loaded_once(model_dir, monkeypatch):
     load = artifacts.load
     monkeypatch.setattr(artifacts, "load", lambda *a: loads.append(a) or load(*a))
     handler = SynPGHandler()
-    handler.initialize(make_context(model_dir))
+    handler.initialize(make_context(model_dir, threads=1))
     for _ in range(3):
         call(handler, model_dir, (body(RAIN), JSON))
     assert len(loads) == 1
@@ -113,7 +113,7 @@ def test_the_artifact_is_loaded_once(model_dir, monkeypatch):
 def test_nothing_a_user_wrote_is_logged_even_when_we_fail(model_dir, caplog):
     caplog.set_level(logging.DEBUG)
     handler = SynPGHandler()
-    handler.initialize(make_context(model_dir))
+    handler.initialize(make_context(model_dir, threads=1))
     call(handler, model_dir, (body({**RAIN, "seed": 1}), JSON), (body({"sent": "xyzzy"}), JSON))
 
     def fail(rows, chunk_rows):

@@ -12,6 +12,7 @@ import pickle
 import re
 import shutil
 import sys
+import tempfile
 import types
 import zlib
 from collections import defaultdict
@@ -47,7 +48,7 @@ def published_state(config: ModelConfig, seed: int = 0) -> dict:
 
 def dictionary(tokens: list[str]) -> dict:
     """The attributes of a published dictionary."""
-    spans = {token for token in tokens[len(SPECIALS):] if token[0] == "<"}
+    spans = {token for token in tokens[len(SPECIALS):] if token[:1] == "<"}
     return {"word2idx": {token: i for i, token in enumerate(tokens)}, "idx2word": dict(enumerate(tokens)),
             "word_count": defaultdict(int), "span_words": spans, "span_idxs": {tokens.index(token) for token in spans}}
 
@@ -73,7 +74,7 @@ class Given:
         self.states = {net: published_state(config, seed) for seed, (net, config) in enumerate(CONFIGS.items())}
         self.files["dictionary"].write_bytes(pickled(dictionary(TOKENS)))
         self.files["bpe-codes"].write_text(CODES, encoding="utf-8")
-        self.files["bpe-vocab"].write_text("".join(f"{piece} 100\n" for piece in PIECES), encoding="utf-8")
+        self.files["bpe-vocab"].write_text("zz@@ 1000\n" + "".join(f"{piece} 100\n" for piece in PIECES), encoding="utf-8")
 
     def run(self, *options: str, **saving) -> int:
         for name, net in (("synpg", "paraphraser"), ("parse-generator", "parse_generator")):
@@ -94,7 +95,7 @@ def given(tmp_path):
 
 
 def greedy(paraphraser: Paraphraser, request: dict = RAIN):
-    [done] = paraphraser.run(paraphraser.plan(read_request({**request, "temperature": 0})))
+    [done] = paraphraser.run(paraphraser.plan(read_request({**request, "temperature": 0, "seed": 0})))
     return done
 
 
@@ -116,14 +117,14 @@ def test_tensors_and_sizes_are_the_checkpoints(given, zipped, prefix):
         assert (given.out / stored).read_bytes() == given.files[name].read_bytes()
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", [3, 4, 5])
 def test_the_dictionary_may_be_pickled_by_any_python_3(given, protocol):
-    given.files["dictionary"].write_bytes(pickled(dictionary(TOKENS), protocol).replace(b"c__builtin__\n", b"cbuiltins\n"))
+    given.files["dictionary"].write_bytes(pickled(dictionary(TOKENS), protocol))
     assert given.load().vocabulary.tokens == TOKENS
 
 
 def test_an_imported_artifact_paraphrases(given, capsys):
-    paraphraser = given.load()
+    paraphraser = given.load("--max-synt-len", "50")
     for request in RAIN, PICNIC:
         done = greedy(paraphraser, request)
         assert done.template == request["tmpl"] and done.text and "@@" not in done.text
@@ -159,19 +160,16 @@ def test_half_precision_halves_the_files(given):
 
 
 def test_a_constrained_parse_generator_loses_the_words_it_cannot_say_and_nothing_else(given):
-    short = given.load()
+    length = "--max-synt-len", "50"
+    short = given.load(*length)
     shutil.rmtree(given.out)
-    whole = given.load("--no-constrained")
+    whole = given.load("--no-constrained", *length)
     assert short.parse_generator.config == replace(whole.parse_generator.config, vocab_size=SYNTAX_END)
     whole = Paraphraser(short.config, whole.vocabulary, whole.pieces, whole.parse_generator, whole.paraphraser)
-    parses = set()
-    for request in RAIN, PICNIC:
-        assert greedy(short, request) == greedy(whole, request)
-        sampled = {**request, "temperature": 1.0, "num_paraphrases": 3, "seed": 4}
-        one, other = (p.run(p.plan(read_request(sampled))) for p in (short, whole))
-        assert [p.parse for p in one] == [p.parse for p in other]
-        parses |= {p.parse for p in one}
-    assert len(parses) == 6
+    assert greedy(short) == greedy(whole)
+    sampled = read_request({**RAIN, "temperature": 1.0, "num_paraphrases": 3, "seed": 4})
+    parses, others = ([p.parse for p in each.run(each.plan(sampled))] for each in (short, whole))
+    assert parses == others and len(set(parses)) == 3
 
 
 def test_the_artifact_says_where_it_comes_from(given):
@@ -388,7 +386,7 @@ def test_options_that_do_not_fit(given, capsys, options, sentence):
 
 
 def test_numbers_too_large_for_half_precision(given, capsys):
-    given.states["paraphraser"]["linear.bias"][7] = 1e5
+    given.states["paraphraser"]["linear.bias"][TOKENS.index("the")] = 1e5
     assert given.run("--dtype", "fp16") == 1
     check_refusal(given, capsys, r"synpg.pt: linear.bias has numbers too large for .*16; use --dtype fp32")
 
@@ -431,9 +429,9 @@ def test_a_network_that_says_the_wrong_thing_is_noted(given, capsys, net, other,
     assert re.fullmatch(note + r".*\n", capsys.readouterr().err)
 
 
-def test_the_same_file_twice(given, capsys):
+def test_the_same_network_twice(given, capsys):
     given.states["paraphraser"] = given.states["parse_generator"]
-    refused(given, capsys, "synpg.pt and .*parse.pt are the same file")
+    refused(given, capsys, "synpg.pt and .*parse.pt hold the same network")
 
 
 # OUT
@@ -536,9 +534,7 @@ def test_ids_are_those_of_the_published_code(tmp_path, golden):
 
 @pytest.fixture
 def disk():
-    """A folder that is gone after the test: pytest would keep 600 MB of each of the last three runs."""
-
-
+    """A folder that is gone after the test: pytest would keep the 800 MB of each of the last three runs."""
     with tempfile.TemporaryDirectory(prefix="synpg-") as folder:
         yield Path(folder)
 

@@ -40,7 +40,8 @@ def probe(folder: Path, mode: str) -> Path:
     """An archive that is ready at once, dies while loading, or takes for ever."""
     folder.mkdir(exist_ok=True)
     manifest = {"runtime": "python", "archiverVersion": "0.12.0",
-                "model": {"modelName": "synpg", "modelVersion": "1", "handler": "probe.py", "configFile": "model-config.yaml"}}
+                "model": {"modelName": "synpg", "modelVersion": "1", "handler": "probe.py",
+                          "configFile": "model-config.yaml"}}
     with zipfile.ZipFile(folder / f"{mode}.mar", "w") as archive:
         archive.writestr("probe.py", PROBE)
         archive.writestr("mode.txt", mode)
@@ -80,7 +81,8 @@ def test_listens_on_loopback_only_and_on_nothing_it_need_not(echo):
                  for connection in process.net_connections("inet") if connection.status == psutil.CONN_LISTEN}
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
     text = (echo.state / "torchserve.properties").read_text()
-    set_ports = {int(port) for port in re.findall(r"^(?:inference_address=.*:|management_address=.*:|grpc_\w+_port=)(\d+)$", text, re.M)}
+    wanted = r"^(?:inference_address=.*:|management_address=.*:|grpc_\w+_port=)(\d+)$"
+    set_ports = {int(port) for port in re.findall(wanted, text, re.M)}
     assert {address.port for address in listening} == set_ports and len(set_ports) == 4  # no metrics, no worker port
 
 
@@ -103,7 +105,7 @@ def test_second_start_is_refused(echo):
     assert echo.ready()
 
 
-def test_stop_from_another_process(tmp_path, state_factory, capsys):
+def test_stop_from_another_process(tmp_path, state_factory):
     state = state_factory()
     server = Server(probe(tmp_path, "ready"), state, port=0).start()
     assert left_of(state)
@@ -154,7 +156,7 @@ def test_interrupted_start_leaves_nothing(tmp_path, state_factory):
     while not running(state) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert running(state)
-    with pytest.raises(ServerError, match="being started from this folder right now"):
+    with pytest.raises(ServerError, match="being started in this folder right now"):
         Server(tmp_path / "slow.mar", state, port=0).start()
     start.send_signal(signal.SIGTERM)
     assert start.wait(timeout=60) == 128 + signal.SIGTERM
@@ -162,7 +164,7 @@ def test_interrupted_start_leaves_nothing(tmp_path, state_factory):
 
 
 @pytest.mark.parametrize("key", serve.ADDRESSES)
-def test_busy_port_is_named(key, tmp_path, monkeypatch):
+def test_busy_port_is_named(key):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -187,7 +189,7 @@ def test_busy_inference_port_starts_nothing(tmp_path, state_factory, capsys):
 
 
 def test_archive_that_is_none(tmp_path):
-    with pytest.raises(ServerError, match=r"^There is no archive .*none\.mar; build it with `python -m scripts.build_archive`\.$"):
+    with pytest.raises(ServerError, match=r"^There is no archive .*none\.mar; build it with `.*`\.$"):
         Server(tmp_path / "none.mar", tmp_path).start()
     (tmp_path / "text.mar").write_text("not a zip file")
     with pytest.raises(ServerError, match=r"text\.mar is not a model archive\.$"):
@@ -208,7 +210,7 @@ def test_configuration_keeps_everything_but_the_ports():
 
 
 WORKER = "2026-01-01T00:00:00,000 INFO  worker - "
-LOADER = [WORKER + "Traceback (most recent call last):", WORKER + '  File "loader.py", line 1, in load', WORKER + "    load()"]
+LOADER = [WORKER + "Traceback (most recent call last):", WORKER + '  File "loader.py", line 1', WORKER + "    load()"]
 JAVA_TRACE = ["java.lang.InterruptedException: null", "\tat org.pytorch.serve.wlm.WorkerThread.run(WorkerThread.java:234)"]
 DIED = "2026-01-01T00:00:00,000 WARN  BatchAggregator - Load model failed: synpg, error: Worker died."
 
@@ -223,8 +225,8 @@ DIED = "2026-01-01T00:00:00,000 WARN  BatchAggregator - Load model failed: synpg
     ([*LOADER, WORKER + "RuntimeError: no GPU", *LOADER, WORKER + "RuntimeError: 500 - Unknown exception", DIED],
      "RuntimeError: no GPU"),
     ([WORKER + "Torch worker started.", DIED], "the worker process ended without a message"),
-    (["Failed to bind.", "Caused by: io.netty.channel.unix.Errors$NativeIoException: bind(..) failed: Address already in use"],
-     "bind(..) failed: Address already in use"),
+    (["Failed to bind.", "Caused by: io.netty.channel.unix.Errors$NativeIoException: bind(..) failed: in use"],
+     "bind(..) failed: in use"),
     (["Error: Could not create the Java Virtual Machine."], "Error: Could not create the Java Virtual Machine"),
     ([], "no message")])
 def test_cause(lines, expected):

