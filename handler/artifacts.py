@@ -7,6 +7,7 @@ An artifact is a directory that describes itself:
     paraphraser.safetensors
     vocab.json                    token list; a network's vocabulary is its first `vocab_size` entries
     bpe.codes, bpe.vocab.txt      subword-nmt's merges and piece counts
+    tagger.safetensors            optional: part-of-speech tags for requests without a parse (`tagger.py`)
     manifest.json                 size and sha256 of each of these; other files are not read
 """
 
@@ -23,11 +24,13 @@ from handler.errors import ArtifactError
 from handler.model import ModelConfig, PositionTable, SynPG
 from handler.pipeline import Paraphraser, PipelineConfig
 from handler.syntax import LABELS
+from handler.tagger import Tagger
 from handler.text import Vocabulary, WordPieces
 
 FORMAT = 1
 NETS = "parse_generator", "paraphraser"
 FILES = "config.json", *(f"{net}.safetensors" for net in NETS), "vocab.json", "bpe.codes", "bpe.vocab.txt"
+TAGGER = "tagger.safetensors"
 STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
 
 
@@ -54,6 +57,7 @@ def save(folder: Path, config: ArtifactConfig, tensors: dict[str, dict[str, torc
         stored = {name: tensor.detach().cpu().to(dtype or tensor.dtype).contiguous()
                   for name, tensor in tensors[net].items() if name not in aliases and name != "pos_encoder.pe"}
         save_file(stored, folder / f"{net}.safetensors")
+        (folder / f"{net}.safetensors").chmod(0o644)  # safetensors keeps it to its owner; a container's user may be another
     write_manifest(folder)
 
 
@@ -63,7 +67,17 @@ def write_json(file: Path, value) -> None:
 
 def write_manifest(folder: Path) -> None:
     """(Re)write `manifest.json` for the files as they are."""
-    write_json(folder / "manifest.json", {"files": {name: fingerprint(folder / name) for name in FILES}})
+    names = [*FILES, TAGGER] if (folder / TAGGER).is_file() else FILES
+    write_json(folder / "manifest.json", {"files": {name: fingerprint(folder / name) for name in names}})
+
+
+def members(folder: Path) -> list[str]:
+    """The files an artifact consists of, manifest first; what else lies in the folder is not part of it."""
+    files = _read_object(folder / "manifest.json").get("files")
+    if not isinstance(files, dict) or not set(FILES) <= files.keys() <= {*FILES, TAGGER}:
+        raise ArtifactError("manifest.json", "entries for " + ", ".join(FILES) + f" and perhaps {TAGGER}",
+                            ", ".join(files) if isinstance(files, dict) else type(files).__name__)
+    return ["manifest.json", *files]
 
 
 def fingerprint(file: Path) -> dict:
@@ -77,11 +91,9 @@ def verify(folder: Path) -> ArtifactConfig:
 
     Raises ArtifactError with file, expected and found.
     """
-    files = _read_object(folder / "manifest.json").get("files")
-    if not isinstance(files, dict) or not set(FILES) <= files.keys():
-        raise ArtifactError("manifest.json", "entries for " + ", ".join(FILES),
-                            ", ".join(files) if isinstance(files, dict) else type(files).__name__)
-    for name in FILES:
+    names = members(folder)[1:]
+    files = _read_object(folder / "manifest.json")["files"]
+    for name in names:
         file, expected = folder / name, files[name]
         if not isinstance(expected, dict) or set(expected) != {"bytes", "sha256"}:
             raise ArtifactError("manifest.json", f"bytes and sha256 of {name}", repr(expected)[:80])
@@ -189,4 +201,5 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Paraphraser:
         raise ArtifactError("vocab.json", "every Penn Treebank label as a syntax token", f"{_some(unknown)} missing")
     pieces = WordPieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
     nets = {net: load_net(folder / f"{net}.safetensors", getattr(config, net), device) for net in NETS}
-    return Paraphraser(config.pipeline, vocabulary, pieces, **nets)
+    tagger = Tagger.load(folder / TAGGER) if TAGGER in members(folder) else None
+    return Paraphraser(config.pipeline, vocabulary, pieces, **nets, tagger=tagger)

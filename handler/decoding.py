@@ -13,8 +13,6 @@ from torch import Tensor
 
 from handler.model import EOS, SOS, SynPG
 
-MAX_TEMPERATURE = 5.0
-
 
 @dataclass(frozen=True)
 class DecodingOptions:
@@ -76,8 +74,8 @@ def generate(net: SynPG, bag: Tensor, syntax: Tensor, options: list[DecodingOpti
     """
     device, steps = bag.device, net.config.max_steps
     temperatures = torch.tensor([o.temperature for o in options], dtype=torch.float, device=device)
-    uniforms = torch.tensor([o.uniforms(steps if o.temperature else 1, stream) + [0.0] * (0 if o.temperature else steps - 1)
-                             for o in options], dtype=torch.double, device=device)  # (B, steps)
+    uniforms = torch.tensor([o.uniforms(steps, stream) if o.temperature else [0.0] * steps for o in options],
+                            dtype=torch.double, device=device)  # (B, steps)
     decoded = [Decoded() for _ in options]
     rows = list(range(len(options)))  # which row of the request each row of the shrinking batch is
     cache = net.encode(bag, syntax)

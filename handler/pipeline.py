@@ -17,6 +17,7 @@ from handler.model import EOS, PAD, SOS, UNK, SynPG
 from handler.request import Request, Target
 from handler.response import Paraphrase
 from handler.syntax import from_syntax_tokens, syntax_tokens, tags, template_of, words
+from handler.tagger import Tagger
 from handler.text import Vocabulary, WordPieces, tokenize
 
 TOKENIZATIONS = "ptb", "raw"
@@ -46,6 +47,7 @@ class Row:
 
     pieces: list[int]  # ids of the sentence's BPE pieces
     tags: list[int]  # ids of its part-of-speech tags; empty when a whole parse is followed
+    tags_predicted: bool  # by the tagger, for want of a parse
     syntax: list[int]  # ids of the target's syntax tokens, without <sos> and <eos>
     target: Target
     options: DecodingOptions
@@ -56,8 +58,8 @@ class Paraphraser:
     """Both networks and the vocabulary. Stateless between calls: the same rows give the same paraphrases."""
 
     def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, pieces: WordPieces, parse_generator: SynPG,
-                 paraphraser: SynPG):
-        self.config, self.vocabulary, self.pieces = config, vocabulary, pieces
+                 paraphraser: SynPG, tagger: Tagger | None = None):
+        self.config, self.vocabulary, self.pieces, self.tagger = config, vocabulary, pieces, tagger
         self.parse_generator, self.paraphraser = parse_generator, paraphraser
         self.device = next(paraphraser.parameters()).device
         self.parse_grammar = ParseGrammar(vocabulary, parse_generator.config.vocab_size, self.device)
@@ -68,22 +70,28 @@ class Paraphraser:
         pieces = self.encode_words(request)
         if len(pieces) > self.paraphraser.config.bag_width:
             raise RequestError(f"has {len(pieces)} word pieces, at most {self.paraphraser.config.bag_width} are read", "sent")
-        source_tags = []
-        if not all(target.whole for target in request.targets):
-            if request.source is None:
-                raise RequestError("is required: the parse generator reads its part-of-speech tags", "synt")
-            source_tags = [self.vocabulary.syntax_ids[tag] for tag in tags(request.source)]
-            if len(source_tags) > self.parse_generator.config.bag_width:
-                raise RequestError(f"has {len(source_tags)} words, at most {self.parse_generator.config.bag_width} are read",
-                                   "synt")
+        from_template = not all(target.whole for target in request.targets)
+        source_tags = self.encode_tags(request) if from_template else []
         rows = []
         for target in request.targets:
             syntax = self.encode_syntax(target)
             for sample in range(request.num_paraphrases):
                 # The seed names the sample, not the target: a target's answer is the same alone and in a list.
                 options = DecodingOptions(request.temperature, request.seed * 1_000_003 + sample)
-                rows.append(Row(pieces, [] if target.whole else source_tags, syntax, target, options, request.seed))
+                rows.append(Row(pieces, [] if target.whole else source_tags, request.source is None and not target.whole,
+                                syntax, target, options, request.seed))
         return rows
+
+    def encode_tags(self, request: Request) -> list[int]:
+        """Ids of the sentence's part-of-speech tags: its parse's, or the tagger's where there is none."""
+        if request.source is None and self.tagger is None:
+            raise RequestError("is required: this model has no tagger, and the parse generator reads tags", "synt")
+        # Case is kept for the tagger: it tells names.
+        found = tags(request.source) if request.source is not None else self.tagger.tag(tokenize(request.sentence))
+        if len(found) > self.parse_generator.config.bag_width:
+            raise RequestError(f"has {len(found)} words, at most {self.parse_generator.config.bag_width} are read",
+                               "sent" if request.source is None else "synt")
+        return [self.vocabulary.syntax_ids[tag] for tag in found]
 
     def encode_words(self, request: Request) -> list[int]:
         """Ids of the sentence's BPE pieces. The leaves of its parse are its tokens where there is one."""
@@ -152,4 +160,4 @@ class Paraphraser:
             text=self.vocabulary.decode_text(text.ids[: len(text.ids) - text.ended]),
             template=str(template_of(row.target.tree)), parse=from_syntax_tokens(parse_tokens),
             log_probability=text.log_probability, truncated=not (parse.ended and text.ended), seed=row.seed,
-            unknown_words=row.pieces.count(UNK))
+            unknown_words=row.pieces.count(UNK), tags_predicted=row.tags_predicted)

@@ -4,19 +4,19 @@ A body is one JSON object, a JSON array of them, or JSON Lines. What is wrong wi
 size) is raised; what is wrong with one request of an array or of a line stands in its place and spares the others.
 """
 
+import codecs
 import json
 import random
 import unicodedata
 from dataclasses import dataclass
 
 from handler.errors import RequestError, SyntaxTreeError
-from handler.syntax import TEMPLATE_DEPTH, Tree, read_tree, words
+from handler.syntax import TAGS, TEMPLATE_DEPTH, Tree, read_tree, words
 
 JSON, JSON_LINES = "application/json", "application/jsonlines"
 MEDIA_TYPES = {JSON: JSON, JSON_LINES: JSON_LINES, "application/x-jsonlines": JSON_LINES, "application/jsonl": JSON_LINES,
                "application/x-ndjson": JSON_LINES}
 
-MAX_BODY_BYTES = 6_291_456  # SageMaker's classic real-time limit; `model-config.yaml` may say otherwise
 MAX_CHARACTERS = 1_000  # of `sent`; no network here reads half of it, and segmenting a long word takes time
 MAX_ROWS = 64  # paraphrases one request may ask for: targets times num_paraphrases
 MAX_TEMPERATURE = 5.0
@@ -73,29 +73,52 @@ class Envelope:
     single: bool  # a lone JSON object: its error is the HTTP status; otherwise errors stand among the answers
 
 
-def read_body(body, content_type: str | None, accept: str | None, max_bytes: int = MAX_BODY_BYTES,
-              max_rows: int = MAX_ROWS) -> Envelope:
+@dataclass(frozen=True)
+class Limits:
+    """What one HTTP request may ask for. `model-config.yaml` sets the same names under `handler:`."""
+
+    max_body_bytes: int = 6_291_456  # SageMaker's classic real-time limit
+    max_body_rows: int = 10_000  # paraphrases of all its requests; a bad one counts as one
+    max_rows: int = MAX_ROWS  # paraphrases of one of its requests: targets times num_paraphrases
+
+
+def read_body(body, content_type: str | None, accept: str | None, limits: Limits = Limits()) -> Envelope:
     """Read and validate a whole body (bytes or None) before anything is spent on it. Raises RequestError."""
     media_type = read_content_type(content_type)
     answer_type = choose_media_type(accept, media_type)
     if body is None:
         raise RequestError("the body is not JSON; send it with Content-Type: application/json", status=415)
-    if len(body) > max_bytes:
-        raise RequestError(f"the body has {len(body)} bytes, at most {max_bytes} are read", status=413)
-    try:
-        text = bytes(body).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RequestError(f"the body is not UTF-8 (byte {error.start})") from None
-    if media_type == JSON_LINES:
-        lines = text.removesuffix("\n").split("\n") if text else []
-        items = [guarded(lambda: read_request(read_json(line, "the line"), max_rows)) for line in lines]
-        if not items:
+    if len(body) > limits.max_body_bytes:
+        raise RequestError(f"the body has {len(body)} bytes, at most {limits.max_body_bytes} are read", status=413)
+    if media_type == JSON_LINES:  # split before decoding: one broken line spares the others
+        text = bytes(body).removeprefix(codecs.BOM_UTF8)
+        if not text:
             raise RequestError("the body is empty")
-        return Envelope(items, answer_type, single=False)
-    value = read_json(text)
+        lines = text.removesuffix(b"\n").split(b"\n")
+        return Envelope(_items(lines, lambda line: read_json(_decode(line, "the line"), "the line"), limits), answer_type, False)
+    value = read_json(_decode(body, "the body"))
     if isinstance(value, list):
-        return Envelope([guarded(read_request, v, max_rows) for v in value], answer_type, single=False)
-    return Envelope([read_request(value, max_rows)], answer_type, single=True)
+        return Envelope(_items(value, lambda item: item, limits), answer_type, single=False)
+    return Envelope([read_request(value, limits.max_rows)], answer_type, single=True)
+
+
+def _decode(text, place: str) -> str:
+    try:
+        return bytes(text).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{place} is not UTF-8 (byte {error.start})") from None
+
+
+def _items(raw: list, decode, limits: Limits) -> list[Request | RequestError]:
+    """A Request or the RequestError that answers it, each. Raises RequestError 413 when they ask for too much together."""
+    items, rows = [], 0
+    for value in raw:
+        item = guarded(lambda: read_request(decode(value), limits.max_rows))
+        rows += 1 if isinstance(item, RequestError) else len(item.targets) * item.num_paraphrases
+        if rows > limits.max_body_rows:
+            raise RequestError(f"the body asks for more than {limits.max_body_rows} paraphrases; send it in parts", status=413)
+        items.append(item)
+    return items
 
 
 def guarded(read, *arguments):
@@ -236,6 +259,9 @@ def check_source(source: Tree, sentence: str) -> None:
     leaves = source.leaves()
     if any(leaf.word is None for leaf in leaves):
         raise RequestError("every leaf of the parse needs its word", "synt")
+    phrase = next((n for n, leaf in enumerate(leaves, 1) if leaf.label not in TAGS), None)
+    if phrase:
+        raise RequestError(f"word {phrase} has the label of a phrase, not a part of speech", "synt")
     if _letters("".join(words(source))) != _letters(sentence):
         raise RequestError("its words are not those of sent", "synt")
 

@@ -24,6 +24,7 @@ class Paraphrase:
     truncated: bool  # the step limit cut the parse or the text short
     seed: int  # of the request; the same request with it gives the same text
     unknown_words: int  # pieces of the sentence that the vocabulary does not have
+    tags_predicted: bool  # the tagger stood in for a missing parse
 
     def value(self, details: bool):
         """The JSON value: the text alone, or an object with everything."""
@@ -31,7 +32,7 @@ class Paraphrase:
             return self.text
         return {"paraphrase": self.text, "template": self.template, "parse": self.parse,
                 "log_probability": round(self.log_probability, 4), "truncated": self.truncated, "seed": self.seed,
-                "unknown_words": self.unknown_words}
+                "unknown_words": self.unknown_words, "tags_predicted": self.tags_predicted}
 
 
 @dataclass(frozen=True)

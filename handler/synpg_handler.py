@@ -24,8 +24,7 @@ class SynPGHandler(BaseHandler):
         """Load the artifact once, on the GPU the worker was given or else on the CPU. Raises ArtifactError."""
         properties = context.system_properties
         options = (context.model_yaml_config or {}).get("handler", {})
-        self.max_body_bytes = int(options.get("max_body_bytes", request.MAX_BODY_BYTES))
-        self.max_rows = int(options.get("max_rows", request.MAX_ROWS))
+        self.limits = request.Limits(**{name: options[name] for name in request.Limits.__annotations__ if name in options})
         self.chunk_rows = int(options.get("chunk_rows", 32))
         gpu = properties.get("gpu_id")
         if gpu is not None and not torch.cuda.is_available():
@@ -64,7 +63,7 @@ class SynPGHandler(BaseHandler):
 
     def preprocess(self, bodies):
         """(body, Content-Type, Accept) each to a validated Envelope or the RequestError that answers it."""
-        return [request.guarded(request.read_body, *body, self.max_body_bytes, self.max_rows) for body in bodies]
+        return [request.guarded(request.read_body, *body, self.limits) for body in bodies]
 
     def inference(self, envelopes):
         """All rows of all envelopes as one batch: each envelope with its answers, errors in their places."""

@@ -24,8 +24,10 @@ TOKEN = re.compile(r"""
     (?:https?://|www\.)\S+                           # addresses
   | [\w.%+-]{1,64}@\w+(?:\.\w+)+                    # bounded: an open `\S+` takes quadratic time on `!!!!!…`
   | \.\.\.+ | --+
-  | [+-]?\d+(?:[.,:/]\d+)*(?:st|nd|rd|th|s|am|pm)?(?!\w)  # numbers, times, dates: 1,000.5 9:30 1/2 1990s
+  | (?<!\w)[+-]?\d+(?:[.,:/]\d+)*(?:st|nd|rd|th|s|am|pm)?(?!\w)  # numbers, times, dates: 1,000.5 9:30 1/2 1990s
   | (?:[^\W\d_]\.){2,}                              # U.S., e.g.
+  | (?:mr|mrs|ms|dr|prof|st|jr|sr|vs|etc|inc|ltd|co|corp|no|gen|col|lt|sgt|rep|sen|gov|rev|hon|jan|feb|mar|apr|jun|jul|aug
+      |sep|sept|oct|nov|dec|mt|fig|vol|pp|approx|dept|est|cf|al|ave|blvd|rd|[A-HJ-Z])\.(?![\w.]) # abbreviations, initials
   | [^\W_]+(?:['’][^\W\d_]+|[-/&_.@][^\W_]+)*       # words, with hyphens and apostrophes inside
   | ['’](?:s|re|ve|ll|d|m|t|em|cause|til|tis|twas|n)\b  # clitics that stand alone
   | .""", re.VERBOSE | re.IGNORECASE)
@@ -33,8 +35,6 @@ CLITIC = re.compile(r"(?<=.)(?:n['’]t|['’](?:s|re|ve|ll|d|m))$", re.IGNORECA
 CONTRACTIONS = {"cannot": ("can", "not"), "gonna": ("gon", "na"), "gotta": ("got", "ta"), "wanna": ("wan", "na"),
                 "gimme": ("gim", "me"), "lemme": ("lem", "me"), "d'ye": ("d'", "ye"), "'tis": ("'t", "is"),
                 "'twas": ("'t", "was")}
-ABBREVIATIONS = frozenset("mr mrs ms dr prof st jr sr vs etc inc ltd co corp no gen col lt sgt rep sen gov rev hon jan feb mar"
-                          " apr jun jul aug sep sept oct nov dec mt fig vol pp approx dept est cf al ave blvd rd".split())
 
 
 def tokenize(sentence: str) -> list[str]:
@@ -53,9 +53,6 @@ def tokenize(sentence: str) -> list[str]:
                 tokens += [token[:cut], token[cut:]]
             elif clitic:
                 tokens += [*TOKEN.findall(token[: clitic.start()]), token[clitic.start() :]]
-            elif token == "." and tokens and stretch.endswith(tokens[-1] + ".") and (
-                    tokens[-1].lower() in ABBREVIATIONS or re.fullmatch("[A-HJ-Z]", tokens[-1])):  # Mr. and initials
-                tokens[-1] += "."
             else:
                 tokens.append(token)
     if tokens and len(tokens[-1]) > 1 and tokens[-1].endswith(".") and re.search(r"\w\.$", tokens[-1]):
@@ -125,8 +122,22 @@ class Vocabulary:
 class WordPieces:
     """Byte-pair encoding by subword-nmt, with the cache bounded and its errors named."""
 
-    def __init__(self, codes: Path, counts: Path, threshold: int):
-        """codes: merges as learn-bpe writes them. counts: `piece count` lines; pieces seen less often are split further."""
+    def __init__(self, codes: Path, counts: Path | None, threshold: int = 0):
+        """codes: merges as learn-bpe writes them. counts: `piece count` lines; pieces counted less often than `threshold`
+        are split further. No counts, no such limit."""
+        known = self._counted(counts, threshold) if counts else None
+        try:
+            with open(codes, encoding="utf-8") as lines:
+                self._bpe = BPE(lines, separator=SEPARATOR, vocab=known)
+        except (SystemExit, ValueError, IndexError) as error:  # subword_nmt exits on a bad line
+            found = "a line that is no pair of pieces" if isinstance(error, SystemExit) else str(error)
+            raise ArtifactError(codes.name, "merges as subword-nmt learn-bpe writes them", found) from None
+        if self._bpe.version not in ((0, 1), (0, 2)):  # subword_nmt would only say so at the first word
+            raise ArtifactError(codes.name, "version 0.1 or 0.2", ".".join(map(str, self._bpe.version)))
+
+    @staticmethod
+    def _counted(counts: Path, threshold: int) -> set[str]:
+        """Pieces counted often enough. Never empty: subword_nmt would take that for no limit at all."""
         known = set()
         try:
             with open(counts, encoding="utf-8") as lines:
@@ -138,14 +149,9 @@ class WordPieces:
                         known.add(piece)
         except ValueError as error:  # not UTF-8, or more digits than Python converts
             raise ArtifactError(counts.name, "`piece count` on each line, in UTF-8", str(error)) from None
-        try:
-            with open(codes, encoding="utf-8") as lines:
-                self._bpe = BPE(lines, separator=SEPARATOR, vocab=known)
-        except (SystemExit, ValueError, IndexError) as error:  # subword_nmt exits on a bad line
-            found = "a line that is no pair of pieces" if isinstance(error, SystemExit) else str(error)
-            raise ArtifactError(codes.name, "merges as subword-nmt learn-bpe writes them", found) from None
-        if self._bpe.version not in ((0, 1), (0, 2)):  # subword_nmt would only say so at the first word
-            raise ArtifactError(codes.name, "version 0.1 or 0.2", ".".join(map(str, self._bpe.version)))
+        if not known:
+            raise ArtifactError(counts.name, f"pieces counted {threshold} times or more", "none")
+        return known
 
     def split(self, tokens: list[str]) -> list[str]:
         """Pieces of the tokens, in order."""

@@ -61,14 +61,14 @@ class Split:
             return cls({n: arrays[f"{n}.ids"] for n in FIELDS}, {n: arrays[f"{n}.offsets"] for n in FIELDS})
 
 
-def read_lines(file: Path):
-    """`(sentence, parse)` of each line of a `.tsv` or `.tsv.gz`; further columns are ignored."""
+def read_columns(file: Path, least: int):
+    """The columns of each line of a `.tsv` or `.tsv.gz`; a line with fewer than `least` ends the program, named."""
     with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             columns = line.rstrip("\n").split("\t")
-            if len(columns) < 2:
-                raise SystemExit(f"{file.name}:{number}: expected `sentence<TAB>parse`, found {len(columns)} column")
-            yield columns[0], columns[1]
+            if len(columns) < least:
+                raise SystemExit(f"{file.name}:{number}: expected {least} columns separated by tabs, found {len(columns)}")
+            yield columns
 
 
 def prepare(folder: Path, files: dict[str, Path], merges: int, limits: Limits, say=print) -> None:
@@ -76,14 +76,12 @@ def prepare(folder: Path, files: dict[str, Path], merges: int, limits: Limits, s
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     counts = collections.Counter()
-    for sentence, _ in read_lines(files["train"]):
+    for sentence, *_ in read_columns(files["train"], 2):
         counts.update(sentence.lower().split())
     dictionary = "".join(f"{word} {n}\n" for word, n in sorted(counts.items()))
     with open(folder / "bpe.codes", "w", encoding="utf-8") as out:
         learn_bpe(io.StringIO(dictionary), out, merges, min_frequency=2, is_dict=True)
-    (folder / "bpe.vocab.txt").write_text("", encoding="utf-8")
-    unfiltered = WordPieces(folder / "bpe.codes", folder / "bpe.vocab.txt", 0)
-    unfiltered._bpe.vocab = None  # while the vocabulary is being counted there is none to filter by
+    unfiltered = WordPieces(folder / "bpe.codes", None)
     pieces = collections.Counter()
     for word, n in counts.items():
         for piece in unfiltered.split([word]):
@@ -126,7 +124,7 @@ class Encoder:
     def split(self, file: Path, limits: Limits) -> tuple[Split, collections.Counter]:
         """All sentences of a file, and why others were left out."""
         rows, dropped = {name: [] for name in FIELDS}, collections.Counter()
-        for _, parse in read_lines(file):
+        for _, parse, *_ in read_columns(file, 2):
             try:
                 ids = self.sentence(parse)
             except SyntaxTreeError as error:

@@ -37,7 +37,7 @@ def members(artifact: Path) -> dict[str, Path]:
     package = [*sorted((ROOT / "handler").glob("*.py")), ROOT / "handler" / "openapi.yaml"]
     files = {ENTRY.name: ENTRY, SETTINGS.name: SETTINGS}
     files |= {f"handler/{source.name}": source for source in package if source != ENTRY}
-    files |= {f"artifact/{name}": artifact / name for name in (*artifacts.FILES, "manifest.json")}
+    files |= {f"artifact/{name}": artifact / name for name in artifacts.members(artifact)}
     if (artifact / "README.md").is_file():  # whose data it was made from, and under which licence
         files["artifact/README.md"] = artifact / "README.md"
     for source in files.values():

@@ -9,7 +9,8 @@
 
 Sizes are read from the tensors; the number of heads is not in them, published checkpoints have six. Of the files nothing
 is run: the dictionary's unpickler knows four harmless names, tensors are read with `weights_only`. OUT appears only when
-the artifact is complete and a server would load it.
+the artifact is complete and a server would load it. The tagger of the model that ships comes along, so that requests need
+no parse.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import io
 import json
 import pickle
 import re
+import shutil
 import sys
 import tempfile
 import warnings
@@ -37,6 +39,7 @@ from handler.request import EXAMPLE, read_request
 from handler.syntax import LABELS, syntax_tokens, tags, words
 from handler.text import SEPARATOR, SPECIALS, Vocabulary, WordPieces
 
+TAGGER = Path(__file__).resolve().parent.parent / "model_store" / "demo" / "tagger.safetensors"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 PER_ENTRY = "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias"  # a row per token
 SAMPLED_WORDS = 2000  # of the dictionary, to see whether the BPE files are its own
@@ -100,9 +103,10 @@ def read_dictionary(file: Path) -> list[str]:
 
 def encodable(token: str) -> bool:
     try:
-        return bool(token.encode())
+        token.encode()
     except UnicodeEncodeError:  # half of a surrogate pair
         return False
+    return True
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
@@ -153,7 +157,7 @@ def read_config(file: Path, state: dict[str, Tensor], entries: int, heads: int, 
         raise CheckpointError(f"{file} embeds {len(embedding)} tokens but the dictionary has {entries}: "
                               "they do not belong together.")
     width = embedding.shape[1]
-    if heads < 1 or width % heads:
+    if width % heads:
         raise CheckpointError(f"--heads {heads} does not divide the width {width} of {file}.")
     layers = {side: len({found[1] for name in state if (found := re.match(rf"transformer\.{side}\.layers\.(\d+)\.", name))})
               for side in ("encoder", "decoder")}
@@ -256,6 +260,8 @@ def convert(options: argparse.Namespace) -> str:
         raise CheckpointError(f"{options.out} is there already; remove it or name another folder.")
     files = {"parse_generator": options.parse_generator, "paraphraser": options.synpg, "dictionary": options.dictionary,
              "BPE codes": options.bpe_codes, "BPE vocabulary": options.bpe_vocab}
+    if options.tagger:
+        files["tagger"] = options.tagger
     tokens = read_dictionary(options.dictionary)
     vocabulary = Vocabulary(tokens)
     with contextlib.redirect_stderr(io.StringIO()):  # subword_nmt talks before it raises
@@ -284,18 +290,24 @@ def convert(options: argparse.Namespace) -> str:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         made = Path(folder) / out.name
+        made.mkdir()
+        if options.tagger:
+            shutil.copyfile(options.tagger, made / artifacts.TAGGER)
         artifacts.save(made, config, states, tokens, options.bpe_codes, options.bpe_vocab)
         (made / "README.md").write_text(record(files, prints, options), encoding="utf-8")
         artifacts.load(made)  # as a server will
         size = sum(file.stat().st_size for file in made.iterdir()) / 1e6
         made.rename(out)
     weights = sum(tensor.numel() for state in states.values() for tensor in state.values()) / 1e6
-    return f"{len(tokens)} tokens, {weights:.1f} million weights in {options.dtype}, {size:.0f} MB"
+    return (f"{len(tokens)} tokens, {weights:.1f} million weights in {options.dtype}, {size:.0f} MB, "
+            + ("with a tagger" if options.tagger else "no tagger, so that requests need a parse"))
 
 
 def record(files: dict[str, Path], prints: dict[str, str], options: argparse.Namespace) -> str:
     """The artifact's README: where it comes from."""
     rows = "".join(f"| {part.replace('_', ' ')} | {files[part].name} | {prints[part]} |\n" for part in files)
+    credit = "" if options.tagger != TAGGER else (
+        "\nThe tagger is not theirs: model_store/demo/README.md of this project credits its data.\n")
     return f"""# An imported SynPG checkpoint
 
 Made by `scripts.import_checkpoint` (heads {options.heads}, {options.dtype}, tokenization {options.tokenization}, \
@@ -307,7 +319,7 @@ Made by `scripts.import_checkpoint` (heads {options.heads}, {options.dtype}, tok
 The files' layout, and the published files themselves, are the work of Kuan-Hao Huang and Kai-Wei Chang
 (github.com/uclanlp/synpg, MIT licence): "Generating Syntactically Controlled Paraphrases without Using Annotated
 Parallel Pairs", EACL 2021.
-"""
+{credit}"""
 
 
 def refuse_web_page(file: Path) -> None:
@@ -349,6 +361,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--constrained", action=argparse.BooleanOptionalAction,
                         help="parses are trees with the asked top, texts are words (default)")
     parser.add_argument("--faithful", action="store_true", help="--tokenization raw --no-constrained")
+    tagger = parser.add_mutually_exclusive_group()
+    tagger.add_argument("--tagger", type=Path, metavar="FILE", default=TAGGER if TAGGER.is_file() else None,
+                        help="part-of-speech tagger for requests without a parse (that of the model that ships)")
+    tagger.add_argument("--no-tagger", dest="tagger", action="store_const", const=None, help="requests need a parse")
     parser.add_argument("--dtype", choices=DTYPES, default="fp32", help="type the weights are stored in (%(default)s)")
     options = parser.parse_args(argv)
     if options.tokenization is None:

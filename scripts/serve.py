@@ -187,6 +187,8 @@ def cause(log: str) -> str:
 
 def configure(text: str, port: int | None) -> tuple[str, dict[str, str]]:
     """config.properties with the asked-for ports put in; and its addresses as URLs."""
+    if port is not None and not 0 <= port <= 65535:
+        raise ServerError(f"{port} is not a port: they go from 1 to 65535.")
     free = free_ports(len(ADDRESSES))
     addresses = {}
     for key, is_url in ADDRESSES.items():

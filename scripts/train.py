@@ -24,6 +24,8 @@ import torch.nn.functional as F
 from handler import artifacts
 from handler.model import EOS, PAD, SOS, ModelConfig, SynPG
 from handler.pipeline import PipelineConfig
+from handler.syntax import SYNTAX_TOKENS
+from handler.text import SPECIALS
 from scripts import _corpus
 
 NETS = "parse_generator", "paraphraser"
@@ -44,11 +46,12 @@ class Recipe:
     decay: float = 0.3  # share of the steps in which the rate falls linearly to zero
     weight_decay: float = 0.01
     clip: float = 1.0
-    smoothing: float = 0.0  # label smoothing
     tokens: int = 3000  # batch size, in parse tokens
     seed: int = 1
 
 
+REPORT_STEPS, CHECKPOINT_STEPS = 100, 500
+PROGRESS = "step", "epoch", "next_batch", "seconds", "curve"  # of a training, in its checkpoint
 LIMITS = _corpus.Limits(words=64, template=64, parse=202)
 SHAPES = {
     "parse_generator": dict(d_model=192, n_heads=4, d_feedforward=768, n_encoder_layers=2, n_decoder_layers=3,
@@ -81,12 +84,12 @@ def make_batch(split: _corpus.Split, indices: np.ndarray, recipe: Recipe, device
     return [torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays]
 
 
-def loss_of(net: SynPG, bag, syntax, source, labels, smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, int]:
+def loss_of(net: SynPG, bag, syntax, source, labels) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Summed cross-entropy (nats), number of tokens predicted right, number of tokens; pads do not count."""
     states = net(bag, syntax, source)[labels != PAD]  # (tokens, E): the output layer is not spent on pads
     labels = labels[labels != PAD]
     logits = net.linear(states)
-    return (F.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=smoothing),
+    return (F.cross_entropy(logits.float(), labels, reduction="sum"),
             (logits.argmax(-1) == labels).sum(), len(labels))
 
 
@@ -110,77 +113,88 @@ def pick_autocast(device: torch.device):
     return (lambda: torch.autocast(device.type, torch.bfloat16, enabled=bf16)), "bf16" if bf16 else "fp32"
 
 
-def train(name: str, corpus: Path, work: Path, recipe: Recipe, device: torch.device, say=print) -> None:
-    """Train one network to its last epoch, going on from WORK/NAME.pt if there is one."""
-    torch.set_flush_denormal(True)
-    torch.manual_seed(recipe.seed)
-    splits = {s: _corpus.Split.load(corpus / f"{s}.npz") for s in ("train", "dev")}
-    vocabulary_size = len(json.loads((corpus / "vocab.json").read_text(encoding="utf-8")))
-    syntax_size = 5 + len(_corpus.SYNTAX_TOKENS)
-    config = ModelConfig(vocab_size=syntax_size if name == "parse_generator" else vocabulary_size, **SHAPES[name])
-    net = SynPG(config)
-    net.reset_parameters(torch.Generator().manual_seed(recipe.seed))
-    net.to(device).train()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.peak_rate, betas=(0.9, 0.98),
-                                  weight_decay=recipe.weight_decay, fused=True)
-    autocast, precision = pick_autocast(device)
-    checkpoint, step, epoch, spent, curve = work / f"{name}.pt", 0, 0, 0.0, []
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, epoch, spent, curve = state["step"], state["epoch"], state["seconds"], state["curve"]
-        say(f"{name}: going on at step {step}, epoch {epoch}")
+class Training:
+    """One network on its way through the epochs. What it needs to go on after an interruption lies in WORK/NAME.pt."""
 
-    def save(first_left: int) -> None:
-        torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "epoch": epoch,
-                    "next_batch": first_left, "seconds": spent, "curve": curve, "config": asdict(config),
-                    "recipe": asdict(recipe), "precision": precision,
-                    "threads": torch.get_num_threads(), "torch": torch.__version__}, checkpoint.with_suffix(".tmp"))
-        checkpoint.with_suffix(".tmp").replace(checkpoint)
+    def __init__(self, name: str, work: Path, recipe: Recipe, device: torch.device):
+        torch.set_flush_denormal(True)
+        self.name, self.recipe, self.file = name, recipe, work / f"{name}.pt"
+        self.splits = {split: _corpus.Split.load(work / "corpus" / f"{split}.npz") for split in ("train", "dev")}
+        tokens = len(json.loads((work / "corpus" / "vocab.json").read_text(encoding="utf-8")))
+        syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
+        self.config = ModelConfig(vocab_size=syntax if name == "parse_generator" else tokens, **SHAPES[name])
+        self.net = SynPG(self.config)
+        self.net.reset_parameters(torch.Generator().manual_seed(recipe.seed))
+        self.net.to(device).train()
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=recipe.peak_rate, betas=(0.9, 0.98),
+                                           weight_decay=recipe.weight_decay, fused=True)
+        self.device, (self.autocast, self.precision) = device, pick_autocast(device)
+        self.step = self.epoch = self.next_batch = 0
+        self.seconds, self.curve = 0.0, []
+        if self.file.exists():
+            state = torch.load(self.file, map_location=device, weights_only=True)
+            self.net.load_state_dict(state["net"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            for key in PROGRESS:
+                setattr(self, key, state[key])
 
-    first = state["next_batch"] if checkpoint.exists() else 0
-    last = time.monotonic()
-    window = []
-    while epoch < math.ceil(recipe.epochs):
-        rng = np.random.default_rng((recipe.seed, epoch))
-        plan = _corpus.batches(splits["train"], "parse", recipe.tokens, rng,
-                               _corpus.cap_templates(splits["train"], recipe.template_cap, rng))
-        total = int(len(plan) * recipe.epochs)
-        for place in range(first, len(plan)):
-            if step >= total:
-                break
-            for group in optimizer.param_groups:
-                group["lr"] = schedule(step, total, recipe)
-            row_rng = np.random.default_rng((recipe.seed, epoch, place))
-            with autocast():
-                loss, right, tokens = loss_of(net, *make_batch(splits["train"], plan[place], recipe, device, row_rng),
-                                              smoothing=recipe.smoothing)
-            (loss / tokens).backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            step += 1
-            window.append((loss.detach(), right, tokens, len(plan[place])))
-            if step % 100 == 0:
-                now = time.monotonic()
-                spent += now - last
-                loss, right, tokens, rows = (sum(float(x) for x in column) for column in zip(*window))
-                left = (total - step) * (now - last) / 100 / 60
-                say(f"{name}: step {step}/{total} epoch {epoch} loss {loss / tokens:.3f} accuracy {right / tokens:.3f} "
-                    f"{rows / (now - last):.0f} sentences/s, {left:.0f} min left")
-                window, last = [], now
-            if step % 1000 == 0:
-                curve.append({"step": step, "epoch": epoch + place / len(plan), "seconds": round(spent),
-                              **evaluate(net, splits["dev"], recipe, autocast)})
-                say(f"{name}: dev loss {curve[-1]['loss']:.4f} accuracy {curve[-1]['accuracy']:.4f}")
-                save(place + 1)
-                last = time.monotonic()
-        epoch, first = epoch + 1, 0
-    curve.append({"step": step, "epoch": recipe.epochs, "seconds": round(spent),
-                  **evaluate(net, splits["dev"], recipe, autocast)})
-    save(0)
-    say(f"{name}: done, dev loss {curve[-1]['loss']:.4f} accuracy {curve[-1]['accuracy']:.4f}")
+    def save(self) -> None:
+        """Write the checkpoint; the old one stays until the new one is whole."""
+        state = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "config": asdict(self.config),
+                 "recipe": asdict(self.recipe), "precision": self.precision, "threads": torch.get_num_threads(),
+                 "torch": str(torch.__version__), **{key: getattr(self, key) for key in PROGRESS}}
+        torch.save(state, self.file.with_suffix(".tmp"))
+        self.file.with_suffix(".tmp").replace(self.file)
+
+    def run(self, say=print) -> None:
+        """Train to the last epoch."""
+        while self.epoch < math.ceil(self.recipe.epochs):
+            rng = np.random.default_rng((self.recipe.seed, self.epoch))
+            plan = _corpus.batches(self.splits["train"], "parse", self.recipe.tokens, rng,
+                                   _corpus.cap_templates(self.splits["train"], self.recipe.template_cap, rng))
+            total = int(len(plan) * self.recipe.epochs)
+            began, window = time.monotonic(), []
+            while self.next_batch < len(plan) and self.step < total:
+                window.append(self.learn(plan[self.next_batch], total))
+                self.next_batch += 1
+                self.step += 1
+                if self.step % REPORT_STEPS == 0:
+                    spent = time.monotonic() - began
+                    loss, right, tokens, rows = (sum(float(x) for x in column) for column in zip(*window))
+                    say(f"{self.name}: step {self.step}/{total} epoch {self.epoch} loss {loss / tokens:.3f} accuracy "
+                        f"{right / tokens:.3f} {rows / spent:.0f} sentences/s, "
+                        f"{(total - self.step) * spent / len(window) / 60:.0f} min left")
+                    self.seconds += spent
+                    if self.step % CHECKPOINT_STEPS == 0:
+                        self.measure(len(plan), say)
+                        self.save()
+                    began, window = time.monotonic(), []
+            self.seconds += time.monotonic() - began
+            self.epoch, self.next_batch = self.epoch + 1, 0
+            self.measure(len(plan), say)
+            self.save()
+
+    def learn(self, indices: np.ndarray, total: int) -> tuple:
+        """One optimiser step; returns summed loss, tokens right, tokens, rows."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = schedule(self.step, total, self.recipe)
+        rng = np.random.default_rng((self.recipe.seed, self.epoch, self.next_batch))
+        with self.autocast():
+            loss, right, tokens = loss_of(self.net, *make_batch(self.splits["train"], indices, self.recipe, self.device, rng))
+        (loss / tokens).backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach(), right, tokens, len(indices)
+
+    def measure(self, batches: int, say) -> None:
+        """Add a point to the curve, unless it ends there already."""
+        if self.curve and self.curve[-1]["step"] == self.step:
+            return
+        point = {"step": self.step, "epoch": round(self.epoch + self.next_batch / batches, 3), "seconds": round(self.seconds),
+                 **evaluate(self.net, self.splits["dev"], self.recipe, self.autocast)}
+        self.curve.append(point)
+        say(f"{self.name}: step {self.step} dev loss {point['loss']:.4f} accuracy {point['accuracy']:.4f}")
 
 
 def export(work: Path, out: Path) -> None:
@@ -228,7 +242,7 @@ def main(argv: list[str] | None = None) -> int:
         recipe = RECIPES[name]
         if args.epochs:
             recipe = Recipe(**{**asdict(recipe), "epochs": args.epochs})
-        train(name, corpus, args.work, recipe, device, lambda text: print(text, flush=True))
+        Training(name, args.work, recipe, device).run(lambda text: print(text, flush=True))
     return 0
 
 

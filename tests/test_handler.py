@@ -27,7 +27,7 @@ def make_context(model_dir, **options):
 @pytest.fixture(scope="module")
 def handler(model_dir):
     handler = SynPGHandler()
-    handler.initialize(make_context(model_dir, threads=1, max_rows=12, max_body_bytes=20_000))
+    handler.initialize(make_context(model_dir, threads=1, max_rows=12, max_body_bytes=20_000, max_body_rows=40))
     return handler
 
 
@@ -90,11 +90,14 @@ def test_catalogue_lists_and_details(handler, model_dir):
         (body({**RAIN, "num_paraphrases": 3}), JSON), (body({**RAIN, "details": True, "seed": 4}), JSON)))
     assert set(whole) >= {"statement", "two_clauses"} and all(isinstance(v, str) for v in whole.values())
     assert len(several) == 3
-    assert set(detailed) == {"paraphrase", "template", "parse", "log_probability", "truncated", "seed", "unknown_words"}
+    assert set(detailed) == {"paraphrase", "template", "parse", "log_probability", "truncated", "seed", "unknown_words",
+                             "tags_predicted"}
     assert detailed["seed"] == 4 and detailed["log_probability"] < 0
 
 
 def test_the_limits_of_the_configuration_hold(handler, model_dir):
+    [(status, _, value)] = call(handler, model_dir, (body([RAIN] * 41), JSON))
+    assert status == 413 and "40 paraphrases" in value["message"]
     [(status, _, value)] = call(handler, model_dir, (body({**RAIN, "num_paraphrases": 13}), JSON))
     assert status == 400 and value["field"] == "num_paraphrases" and "12" in value["message"]
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 from handler import artifacts
@@ -28,6 +29,7 @@ from handler.model import ModelConfig, SynPG, sinusoids
 from handler.pipeline import Paraphraser
 from handler.request import read_request
 from handler.syntax import SYNTAX_TOKENS
+from handler.tagger import TENSORS
 from handler.text import SPECIALS
 from scripts import import_checkpoint
 from tests.factories import CODES, PICNIC, PIECES, RAIN, TOKENS
@@ -49,7 +51,7 @@ def published_state(config: ModelConfig, seed: int = 0) -> dict:
 def dictionary(tokens: list[str]) -> dict:
     """The attributes of a published dictionary."""
     spans = {token for token in tokens[len(SPECIALS):] if token[:1] == "<"}
-    return {"word2idx": {token: i for i, token in enumerate(tokens)}, "idx2word": dict(enumerate(tokens)),
+    return {"word2idx": {token: i for i, token in enumerate(tokens)}, "idx2word": dict(reversed(list(enumerate(tokens)))),
             "word_count": defaultdict(int), "span_words": spans, "span_idxs": {tokens.index(token) for token in spans}}
 
 
@@ -68,7 +70,7 @@ class Given:
     """A folder with the five files, and what the importer makes of them."""
 
     def __init__(self, folder: Path):
-        self.folder, self.out = folder, folder / "out"
+        self.folder, self.out, self.tagger = folder, folder / "out", ["--no-tagger"]
         self.files = {"synpg": folder / "synpg.pt", "parse-generator": folder / "parse.pt",
                       "dictionary": folder / "dictionary.pkl", "bpe-codes": folder / "codes", "bpe-vocab": folder / "vocab"}
         self.states = {net: published_state(config, seed) for seed, (net, config) in enumerate(CONFIGS.items())}
@@ -81,12 +83,21 @@ class Given:
             if self.states[net] is not None:
                 torch.save(self.states[net], self.files[name], **saving)
         files = [text for name, file in self.files.items() for text in (f"--{name}", str(file))]
-        return import_checkpoint.main([*files, "--heads", "2", *options, str(self.out)])
+        return import_checkpoint.main([*files, "--heads", "2", *self.tagger, *options, str(self.out)])
 
     def load(self, *options: str, **saving) -> Paraphraser:
         assert self.run(*options, **saving) == 0
         assert "utils" not in sys.modules
         return artifacts.load(self.out)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small, and one row at a time, lose more by waiting for a second thread than it does for them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -144,9 +155,53 @@ def test_options_of_the_pipeline(given, options, tokenization, constrained):
 
 
 def test_lengths_it_was_trained_with(given):
-    paraphraser = given.load("--no-constrained", "--max-sent-len", "20", "--max-tmpl-len", "50", "--max-synt-len", "90")
-    assert paraphraser.parse_generator.config == replace(CONFIGS["parse_generator"], bag_width=20, syntax_width=52, max_steps=91)
-    assert paraphraser.paraphraser.config == replace(CONFIGS["paraphraser"], bag_width=20, syntax_width=92, max_steps=21)
+    paraphraser = given.load("--no-constrained", "--max-sent-len", "3", "--max-tmpl-len", "10", "--max-synt-len", "12")
+    assert paraphraser.parse_generator.config == replace(CONFIGS["parse_generator"], bag_width=3, syntax_width=12, max_steps=13)
+    assert paraphraser.paraphraser.config == replace(CONFIGS["paraphraser"], bag_width=3, syntax_width=14, max_steps=4)
+
+
+@pytest.fixture
+def tagger(tmp_path_factory):
+    """A file of a tagger to which every word is a verb."""
+    file = tmp_path_factory.mktemp("tagger") / "verbs.safetensors"
+    arrays = {name: np.zeros(0, kind) for name, kind in TENSORS.items()}
+    safetensors.numpy.save_file(arrays, file, {"tagger": json.dumps({"format": 1, "tags": ["VB"]})})
+    return file
+
+
+def test_a_tagger_comes_along_and_replaces_the_parse(given, tagger, monkeypatch, capsys):
+    monkeypatch.setattr(import_checkpoint, "TAGGER", tagger)
+    given.tagger = []  # the shipped one, where there is one
+    paraphraser = given.load("--max-synt-len", "50")
+    request = {"sent": "It rains", "tmpl": RAIN["tmpl"]}
+    [row] = paraphraser.plan(read_request(request))
+    assert row.tags == [TOKENS.index("<VB>")] * 2 and row.tags_predicted
+    assert greedy(paraphraser, request).text
+    assert ", with a tagger." in capsys.readouterr().out
+    note = (given.out / "README.md").read_text(encoding="utf-8")
+    assert f"verbs.safetensors | {artifacts.fingerprint(tagger)['sha256']} |" in note and "credits its data" in note
+
+
+def test_without_a_tagger_it_says_that_requests_need_a_parse(given, tagger, monkeypatch, capsys):
+    assert given.load().tagger is None
+    assert "no tagger, so that requests need a parse." in capsys.readouterr().out
+    shutil.rmtree(given.out)
+    monkeypatch.setattr(import_checkpoint, "TAGGER", given.folder / "none")
+    given.tagger = []
+    assert given.load().tagger is None
+    shutil.rmtree(given.out)
+    given.tagger = ["--tagger", str(tagger)]
+    assert given.load().tagger.labels == ["VB"]
+    assert "credits its data" not in (given.out / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_broken_tagger(given, capsys, tmp_path_factory):
+    file = tmp_path_factory.mktemp("tagger") / "broken.safetensors"
+    file.write_bytes(b"x")
+    given.tagger = ["--tagger", str(file)]
+    refused(given, capsys, "A server would refuse this: tagger.safetensors: expected a safetensors file")
+    file.unlink()
+    refused(given, capsys, "broken.safetensors: No such file or directory")
 
 
 def test_half_precision_halves_the_files(given):
@@ -191,9 +246,9 @@ class Payload:
         return os.mkdir, (str(self.marker),)
 
 
-@pytest.mark.parametrize("protocol", [0, 2, 3, 4, 5])
-@pytest.mark.parametrize("place", ["top", "inside"])
-def test_a_dictionary_that_would_run_code_is_refused_and_does_not(given, capsys, protocol, place):
+@pytest.mark.parametrize("place, protocol", [*(("top", protocol) for protocol in range(6)),
+                                             *(("inside", protocol) for protocol in (3, 4, 5))])
+def test_a_dictionary_that_would_run_code_is_refused_and_does_not(given, capsys, place, protocol):
     marker = given.folder / "ran"
     evil = (pickle.dumps(Payload(marker), protocol) if place == "top"
             else pickled({**dictionary(TOKENS), "word_count": Payload(marker)}, protocol))
@@ -201,8 +256,7 @@ def test_a_dictionary_that_would_run_code_is_refused_and_does_not(given, capsys,
         pickle.loads(evil)  # it is a payload indeed
         marker.rmdir()
     given.files["dictionary"].write_bytes(evil)
-    refused(given, capsys, rf"dictionary.pkl asks for {os.mkdir.__module__}.mkdir, which no dictionary needs: .* nothing was run",
-            place != "top" and protocol < 3 and "copy_reg|__builtin__")
+    refused(given, capsys, rf"dictionary.pkl asks for {os.mkdir.__module__}.mkdir, which no dictionary needs: .* nothing was run")
     assert not marker.exists()
 
 
@@ -230,16 +284,16 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_does_not(given, capsys,
 # What does not fit
 
 
-def refused(given: Given, capsys, pattern: str, *alternatives) -> None:
+def refused(given: Given, capsys, sentence: str) -> None:
     """Exit 1, one sentence on stderr, nothing on stdout, nothing left behind."""
     assert given.run() == 1
-    check_refusal(given, capsys, pattern, *alternatives)
+    check_refusal(given, capsys, sentence)
 
 
-def check_refusal(given: Given, capsys, pattern: str, *alternatives) -> None:
+def check_refusal(given: Given, capsys, sentence: str) -> None:
     printed, said = capsys.readouterr()
     assert printed == "" and len(said.splitlines()) == 1 and said.endswith(".\n") and "weights_only" not in said
-    assert any(re.search(each, said) for each in (pattern, *alternatives) if each), said
+    assert re.search(sentence, said)
     assert {file.name for file in given.folder.iterdir()} == {file.name for file in given.files.values()}
 
 
@@ -323,6 +377,7 @@ MISMATCHES = {
     "whole module": (state("paraphraser", lambda s: torch.nn.Linear(1, 1)), r"synpg.pt asks for torch.nn.modules.linear.Linear"),
     "web page": (content("synpg", b"\n<!DOCTYPE html><html><title>Virus scan warning"), r"synpg.pt is a web page"),
     "empty file": (content("parse-generator", b""), r"parse.pt is not a checkpoint of tensors, or it is damaged"),
+    "a pickle": (content("synpg", pickle.dumps({"a": 1}, 4)), r"synpg.pt is not a checkpoint of tensors, or it is damaged"),
     "other file": (content("synpg", b"hello world, this is text\n"), r"synpg.pt is not a checkpoint of tensors, or it is damaged"),
     "dictionary of another size": (vocabulary(lambda tokens: tokens + ["zoo"]),
                                    rf"parse.pt embeds {len(TOKENS)} tokens but the dictionary has {len(TOKENS) + 1}: they do not belong"),
@@ -353,10 +408,11 @@ MISMATCHES = {
 
 
 @pytest.mark.parametrize("mismatch", MISMATCHES)
-def test_a_mismatch_is_one_sentence_and_leaves_nothing(given, capsys, mismatch):
+def test_a_mismatch_is_one_sentence_and_leaves_nothing(given, capsys, recwarn, mismatch):
     spoil, sentence = MISMATCHES[mismatch]
     spoil(given)
     refused(given, capsys, sentence)
+    assert not recwarn.list
 
 
 def test_the_files_of_the_mismatches_are_otherwise_good(given, capsys):
@@ -389,6 +445,11 @@ def test_numbers_too_large_for_half_precision(given, capsys):
     given.states["paraphraser"]["linear.bias"][TOKENS.index("the")] = 1e5
     assert given.run("--dtype", "fp16") == 1
     check_refusal(given, capsys, r"synpg.pt: linear.bias has numbers too large for .*16; use --dtype fp32")
+
+
+def test_numbers_whose_sum_overflows_are_finite():
+    assert import_checkpoint.is_finite(torch.tensor([3e38, 3e38]))
+    assert not import_checkpoint.is_finite(torch.tensor([float("inf"), -float("inf")]))
 
 
 def test_a_missing_file(given, capsys):

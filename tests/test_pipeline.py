@@ -9,6 +9,7 @@ from handler import artifacts
 from handler.errors import RequestError
 from handler.request import CATALOGUE, read_request
 from handler.syntax import read_tree, template_of
+from handler.tagger import Tagger
 from tests.factories import PICNIC, RAIN, tiny_artifact
 from tests.reference import Oracle
 
@@ -69,7 +70,7 @@ def test_the_whole_chain_equals_the_oracle(tmp_path):
 
 @pytest.mark.parametrize("value, field, reason", [
     ({**RAIN, "sent": "q" * 70, "synt": f"(ROOT (NN {'q' * 70}))"}, "sent", "70 word pieces, at most 60"),
-    ({"sent": "it rains", "tmpl": "statement"}, "synt", "is required"),
+    ({"sent": "it rains", "tmpl": "statement"}, "synt", "is required: this model has no tagger"),
     ({**RAIN, "sent": "it", "synt": f"(ROOT (X {'(NN i) ' * 61}))", "sent": "i" * 61}, "sent", "61 word pieces"),
     ({**RAIN, "tmpl": f"(ROOT (S {'(NP ) ' * 20}))"}, "tmpl", "66 brackets and labels, at most 39"),
     ({**RAIN, "tmpl": f"(ROOT (S {'(NP ) ' * 9} (, )))"}, "tmpl", "no parse of fewer than 64"),
@@ -111,3 +112,19 @@ def test_raw_mode_takes_the_string_as_it_is(tmp_path):
     assert row.pieces[-2:] == [ids["g@@"], ids["."]]  # the glued full stop spoils `raining`
     [split] = p.plan(dataclasses.replace(read_request(RAIN), sentence="it is raining ."))
     assert split.pieces[-2:] == [ids["ing"], ids["."]]
+
+
+def test_without_a_parse_the_tagger_stands_in(tmp_path):
+    p = artifacts.load(tiny_artifact(tmp_path / "plain"))
+    p.tagger = Tagger(["PRP", "VBZ", "VBG", "."], [], [], b"", [], {},
+                      {"It": "PRP", "is": "VBZ", "raining": "VBG", ".": "."})
+    given = {**RAIN, "seed": 4, "temperature": 1.0}
+    bare = {name: given[name] for name in ("sent", "tmpl", "seed", "temperature")}
+    [with_parse], [without] = p.run(p.plan(read_request(given))), p.run(p.plan(read_request(bare)))
+    assert (with_parse.text, with_parse.parse) == (without.text, without.parse)
+    assert (with_parse.tags_predicted, without.tags_predicted) == (False, True)
+    assert without.value(details=True)["tags_predicted"] is True
+    [whole] = p.plan(read_request({"sent": RAIN["sent"], "parse": RAIN["synt"]}))
+    assert not whole.tags_predicted
+    assert p.plan(read_request({"sent": "It is raining. " * 2, "tmpl": "command"}))[0].tags == [
+        p.vocabulary.syntax_ids[tag] for tag in ["PRP", "VBZ", "VBG", "."] * 2]

@@ -7,8 +7,8 @@ import pytest
 
 from handler.errors import RequestError
 from handler.request import (
-    CATALOGUE, EXAMPLE, FIELDS, JSON, JSON_LINES, MAX_BODY_BYTES, MAX_CHARACTERS, MAX_ROWS, MAX_SEED, MAX_TEMPERATURE,
-    Request, choose_media_type, read_body, read_content_type, read_request)
+    CATALOGUE, EXAMPLE, FIELDS, JSON, JSON_LINES, MAX_CHARACTERS, MAX_ROWS, MAX_SEED, MAX_TEMPERATURE,
+    Limits, Request, choose_media_type, read_body, read_content_type, read_request)
 from handler.syntax import MAX_CHARACTERS as MAX_TREE_CHARACTERS
 from handler.syntax import MAX_DEPTH, TEMPLATE_DEPTH, read_tree
 
@@ -187,9 +187,9 @@ def test_the_rows_limit_is_an_argument():
     assert refusal(read_request, {**RAIN, "num_paraphrases": 4}, 3) == (
         400, "num_paraphrases", "must be an integer from 1 to 3")
     assert refusal(read_request, {"sent": "It rains."}, 3)[1] == "tmpl"
-    assert refusal(read_body, encode({**RAIN, "num_paraphrases": 4}), JSON, None, 10**6, 3)[0] == 400
-    [in_array] = read_body(encode([{**RAIN, "num_paraphrases": 4}]), JSON, None, 10**6, 3).items
-    [on_a_line] = read_body(encode({**RAIN, "num_paraphrases": 4}), JSON_LINES, None, 10**6, 3).items
+    assert refusal(read_body, encode({**RAIN, "num_paraphrases": 4}), JSON, None, Limits(max_rows=3))[0] == 400
+    [in_array] = read_body(encode([{**RAIN, "num_paraphrases": 4}]), JSON, None, Limits(max_rows=3)).items
+    [on_a_line] = read_body(encode({**RAIN, "num_paraphrases": 4}), JSON_LINES, None, Limits(max_rows=3)).items
     assert in_array.field == on_a_line.field == "num_paraphrases"
 
 
@@ -272,6 +272,7 @@ def test_a_lone_object_an_array_and_lines():
     assert [e.single for e in (single, array, lines)] == [True, False, False]
     assert [e.media_type for e in (single, array, lines)] == [JSON, JSON, JSON_LINES]
     assert [item.targets for item in array.items] == [item.targets for item in lines.items]
+    assert not read_body(encode([RAIN]), JSON, None).single and not read_body(encode(RAIN), JSON_LINES, None).single
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -346,17 +347,17 @@ def test_no_body_at_all():
 
 def test_size_limit():
     body = encode(RAIN)
-    assert read_body(body, JSON, None, len(body)).items
-    assert refusal(read_body, body, JSON, None, len(body) - 1) == (
+    assert read_body(body, JSON, None, Limits(len(body))).items
+    assert refusal(read_body, body, JSON, None, Limits(len(body) - 1)) == (
         413, None, f"the body has {len(body)} bytes, at most {len(body) - 1} are read")
-    assert refusal(read_body, bytes(MAX_BODY_BYTES + 1), JSON, None)[0] == 413
-    assert read_body(body + b" " * (MAX_BODY_BYTES - len(body)), JSON, None).items
+    assert refusal(read_body, bytes(Limits().max_body_bytes + 1), JSON, None)[0] == 413
+    assert read_body(body + b" " * (Limits().max_body_bytes - len(body)), JSON, None).items
 
 
 def test_what_is_asked_for_is_checked_before_what_is_sent():
-    assert refusal(read_body, bytes(100), "text/csv", "text/html", 10)[0] == 415
-    assert refusal(read_body, bytes(100), JSON, "text/html", 10)[0] == 406
-    assert refusal(read_body, bytes(100), JSON, "*/*", 10)[0] == 413
+    assert refusal(read_body, bytes(100), "text/csv", "text/html", Limits(10))[0] == 415
+    assert refusal(read_body, bytes(100), JSON, "text/html", Limits(10))[0] == 406
+    assert refusal(read_body, bytes(100), JSON, "*/*", Limits(10))[0] == 413
 
 
 # errors in place
@@ -442,7 +443,8 @@ def with_marker() -> list[tuple]:
               {**good, f"ä{WORD}": 1}, {**good, WORD * 9: WORD}, WORD, [[WORD]], {WORD + "-": {}}]
     bodies = [(encode(value), JSON, None) for value in values if not isinstance(value, list)]
     raw = [f'{{"sent": "{WORD}"', f'{{"sent": {WORD}}}', f'{{"{WORD}"}}', f'{{"sent": "{WORD}\n"}}',
-           f'{{"sent": "{WORD}\\{WORD}"}}', f'{WORD}', f'"{WORD}" {WORD}', f'{{"{WORD}": 1, "{WORD}": 2}}', f'{{"sent": "{WORD}\\ud800"}}',
+           f'{{"sent": "{WORD}\\{WORD}"}}', f'{WORD}', f'"{WORD}" {WORD}', f'{{"{WORD}": 1, "{WORD}": 2}}',
+           f'{{"sent": "{WORD}\\ud800"}}',
            f'{{"sent": "{WORD}", "seed": NaN}}', f'{{"{WORD}": -Infinity}}', f'{{"sent": "{WORD}", "seed": {"7" * 5000}}}',
            f'"{WORD}' + "[" * 9999, '{"a":' * 99_999 + f'"{WORD}"']
     bodies += [(text.encode() + end, JSON, None) for text in raw for end in (b"", b"\xff")]
@@ -485,7 +487,7 @@ def test_mutated_bodies_are_read_or_refused():
     good = [encode({"sent": f"{WORD} .", "synt": parse, "tmpl": ["(ROOT (NP (NP ) (. )))", "command"]}),
             encode({"sent": WORD, "parse": parse, "seed": 3, "temperature": 0.1, "num_paraphrases": 2, "details": True})]
     seen = {"read": 0, "refused": 0}
-    for _ in range(4000):
+    for _ in range(3000):
         body = bytearray(rng.choice(good))
         for _ in range(rng.randint(0, 3)):
             at = rng.randrange(len(body))
@@ -502,3 +504,22 @@ def test_mutated_bodies_are_read_or_refused():
             if isinstance(item, RequestError) and (item.field is None or item.field.split(".")[0] in FIELDS):
                 check_error(item)
     assert min(seen.values()) > 300
+
+
+def test_rows_of_a_whole_body_are_limited():
+    limits = Limits(max_body_rows=5)
+    assert len(read_body(encode([RAIN, {"no": 1}, {**RAIN, "num_paraphrases": 3}]), JSON, None, limits).items) == 3
+    for body, kind in ((encode([RAIN] * 6), JSON), (b"\n" * 6, JSON_LINES), (encode([RAIN, {**RAIN, "num_paraphrases": 5}]), JSON)):
+        assert refusal(read_body, body, kind, None, limits) == (
+            413, None, "the body asks for more than 5 paraphrases; send it in parts")
+
+
+def test_a_line_that_is_not_utf8_spares_the_others():
+    good, bad, last = read_body(encode(RAIN) + b"\n" + b'{"sent": "\xff"}\n' + encode(RAIN), JSON_LINES, None).items
+    assert isinstance(good, Request) and isinstance(last, Request)
+    assert (bad.status, bad.reason) == (400, "the line is not UTF-8 (byte 10)")
+
+
+def test_a_phrase_label_on_a_word_is_refused():
+    assert refusal(read_request, {**RAIN, "synt": "(ROOT (S (NP It) (VP (VBZ rains)) (. .)))"}) == (
+        400, "synt", "word 1 has the label of a phrase, not a part of speech")

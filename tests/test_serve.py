@@ -205,6 +205,8 @@ def test_configuration_keeps_everything_but_the_ports():
     assert addresses["inference_address"] == "http://127.0.0.1:9090" and len(ports) == len(addresses)
     differing = [line for line in changed.splitlines() if line not in text.splitlines()]
     assert len(differing) == len(addresses)
+    with pytest.raises(ServerError, match="^70000 is not a port"):
+        configure(text, 70000)
     with pytest.raises(ServerError, match="sets no grpc_inference_port"):
         configure(text.replace("grpc_inference_port", "#"), 0)
 

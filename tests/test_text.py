@@ -38,6 +38,7 @@ PIECES = ["the", "rain@@", "ing", "é@@", "t", "<", "<3@@", "ß", "@@"]
     ("Mr. Smith met J. Doe vs. Dr. No.", "Mr. Smith met J. Doe vs. Dr. No ."),
     ("He left the U.S. at 5 p.m. again, e.g., now.", "He left the U.S. at 5 p.m. again , e.g. , now ."),
     ("I said no.", "I said no ."),
+    ("He left the U.S.", "He left the U.S."),
     ("So did I.", "So did I ."),
     ("I. Then he.", "I . Then he ."),
     # numbers

@@ -1,0 +1,163 @@
+"""Judge an artifact: BLEU against references, well-formed parses, words kept and repeated, beside copying the input.
+
+    python -m scripts.evaluate model_store/demo --rebuild test.tsv.gz --pairs edinburgh_test.tsv.gz hans.tsv.gz
+    python -m scripts.evaluate model_store/demo --pairs pairs.tsv --limit 200 --json report.json
+
+--rebuild files hold `sentence<TAB>parse`: each sentence is made again from its own words and parse.
+--pairs files hold `sentence<TAB>reference<TAB>parse of sentence<TAB>parse of reference`: the reference's parse is followed,
+then its template alone, through the parse generator. Pairs without both parses are left out and counted.
+
+BLEU (authors): mean of nltk's sentence BLEU-4 without smoothing over blank-separated tokens, as the SynPG authors compute
+it. BLEU (corpus): sacrebleu over the same tokens. Both lower-cased. Needs nltk and sacrebleu (`tests/requirements.txt`).
+"""
+
+import argparse
+import collections
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+
+from handler import artifacts
+from handler.errors import RequestError
+from handler.request import read_request
+from handler.syntax import TAGS, read_tree, template_of, words
+from scripts._corpus import read_columns
+
+# Closed-class words and punctuation, by tag: what is not a content word.
+FUNCTION_TAGS = TAGS - {tag for tag in TAGS if tag[:2] in ("NN", "VB", "JJ", "RB", "CD", "FW", "UH")}
+
+
+def bleu(hypotheses: list[str], references: list[str]) -> dict:
+    """Both BLEUs, 0 to 100, of lower-cased blank-separated tokens."""
+    from nltk.translate.bleu_score import sentence_bleu
+    from sacrebleu.metrics import BLEU
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nltk remarks on each sentence without a common 4-gram
+        authors = [sentence_bleu([r.split()], h.split()) for h, r in zip(hypotheses, references)]
+    corpus = BLEU(tokenize="none", force=True).corpus_score(hypotheses, [references])
+    return {"bleu_authors": 100 * sum(authors) / len(authors), "bleu_corpus": corpus.score}
+
+
+def wording(texts: list[str], sources: list[list[tuple[str, str]]]) -> dict:
+    """Share (%) of the source's content words that are in the text, and of the text's words that repeat an earlier one
+    more often than the source does."""
+    kept = wanted = repeated = total = 0
+    for text, source in zip(texts, sources):
+        made, given = collections.Counter(text.split()), collections.Counter(word for word, _ in source)
+        content = {word for word, tag in source if tag not in FUNCTION_TAGS}
+        kept, wanted = kept + len(content & made.keys()), wanted + len(content)
+        repeated += sum(max(0, n - max(1, given[word])) for word, n in made.items())
+        total += sum(made.values())
+    return {"content_kept": 100 * kept / max(1, wanted), "repeated": 100 * repeated / max(1, total)}
+
+
+def leaves(parse: str) -> list[tuple[str, str]]:
+    """(lower-cased word, tag) of each leaf."""
+    return [(leaf.word.lower(), leaf.label) for leaf in read_tree(parse).leaves() if leaf.word is not None]
+
+
+def paraphrase(paraphraser, requests: list[dict]) -> tuple[list, float]:
+    """A Paraphrase per request, None where it was refused; and the seconds it took."""
+    plans = []
+    for i, value in enumerate(requests):
+        try:
+            plans.append((i, paraphraser.plan(read_request(value))[0]))
+        except RequestError:
+            pass
+    plans.sort(key=lambda plan: len(plan[1].syntax) + len(plan[1].pieces))  # alike lengths waste no padding
+    began = time.perf_counter()
+    made = paraphraser.run([row for _, row in plans])
+    out = [None] * len(requests)
+    for (i, _), done in zip(plans, made):
+        out[i] = done
+    return out, time.perf_counter() - began
+
+
+def judge(name: str, paraphraser, requests: list[dict], references: list[str], sources, options: dict) -> dict:
+    """One row of the table."""
+    made, seconds = paraphrase(paraphraser, [{**request, **options} for request in requests])
+    kept = [i for i, done in enumerate(made) if done is not None]
+    texts, references = [made[i].text for i in kept], [references[i].lower() for i in kept]
+    well_formed = topped = 0
+    for i in kept:
+        try:
+            topped += str(template_of(read_tree(made[i].parse))) == made[i].template
+            well_formed += 1
+        except RequestError:
+            pass
+    return {"task": name, "sentences": len(kept), "refused": len(made) - len(kept), **bleu(texts, references),
+            **wording(texts, [sources[i] for i in kept]), "well_formed": 100 * well_formed / len(kept),
+            "asked_top": 100 * topped / len(kept), "truncated": sum(made[i].truncated for i in kept),
+            "ms_per_sentence": 1000 * seconds / len(kept)}
+
+
+def evaluate(paraphraser, rebuild: list[Path], pairs: list[Path], limit: int | None, options: dict) -> list[dict]:
+    """All rows. options: fields added to every request."""
+    table = []
+    for file in rebuild:
+        lines = [columns[:2] for columns in read_columns(file, 2)][:limit]
+        references = [" ".join(words(read_tree(parse))) for _, parse in lines]
+        requests = [{"sent": reference, "synt": parse, "parse": parse} for reference, (_, parse) in zip(references, lines)]
+        table.append(judge(f"{file.name}: rebuild", paraphraser, requests, references, [leaves(p) for _, p in lines], options))
+    for file in pairs:
+        lines = [columns[:4] for columns in read_columns(file, 4)][:limit]
+        usable = [line for line in lines if line[2].startswith("(") and line[3].startswith("(")]
+        sources = [leaves(line[2]) for line in usable]
+        inputs = [" ".join(words(read_tree(line[2]))) for line in usable]
+        references = [" ".join(words(read_tree(line[3]))) for line in usable]
+        table.append({"task": f"{file.name}: copy the input", "sentences": len(usable), "refused": len(lines) - len(usable),
+                      **bleu([text.lower() for text in inputs], [text.lower() for text in references]),
+                      **wording([text.lower() for text in inputs], sources)})
+        whole = [{"sent": text, "synt": line[2], "parse": line[3]} for text, line in zip(inputs, usable)]
+        top = [{"sent": text, "synt": line[2], "tmpl": str(template_of(read_tree(line[3])))} for text, line in zip(inputs, usable)]
+        table.append(judge(f"{file.name}: reference's parse", paraphraser, whole, references, sources, options))
+        table.append(judge(f"{file.name}: its template", paraphraser, top, references, sources, options))
+    return table
+
+
+COLUMNS = {"bleu_authors": "BLEU (authors)", "bleu_corpus": "BLEU (corpus)", "content_kept": "content words kept, %",
+           "repeated": "repeated, %", "well_formed": "well-formed, %", "asked_top": "asked top, %", "truncated": "cut short",
+           "ms_per_sentence": "ms"}
+
+
+def markdown(table: list[dict]) -> str:
+    """The rows as a Markdown table."""
+    lines = ["| task | sentences | refused | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "--:|" * (len(COLUMNS) + 2)]
+    for row in table:
+        values = [format(row[c], ".1f" if isinstance(row[c], float) else "d") if c in row else "" for c in COLUMNS]
+        lines.append(f"| {row['task']} | {row['sentences']} | {row['refused']} | " + " | ".join(values) + " |")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m scripts.evaluate", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artifact", type=Path)
+    parser.add_argument("--rebuild", type=Path, nargs="*", default=[])
+    parser.add_argument("--pairs", type=Path, nargs="*", default=[])
+    parser.add_argument("--limit", type=int, help="first lines of each file only")
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the table and its conditions here")
+    args = parser.parse_args(argv)
+    if not args.rebuild and not args.pairs:
+        parser.error("give --rebuild or --pairs files")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    paraphraser = artifacts.load(args.artifact, device)
+    options = {"temperature": args.temperature, "seed": args.seed}
+    table = evaluate(paraphraser, args.rebuild, args.pairs, args.limit, options)
+    conditions = {"artifact": artifacts.fingerprint(args.artifact / "manifest.json")["sha256"], **options, "limit": args.limit,
+                  "device": device, "threads": torch.get_num_threads(), "torch": torch.__version__,
+                  "files": {file.name: artifacts.fingerprint(file)["sha256"] for file in [*args.rebuild, *args.pairs]}}
+    print(markdown(table))
+    if args.json:
+        artifacts.write_json(args.json, {"conditions": conditions, "table": table})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,292 @@
+"""Train the part-of-speech tagger that stands in for a missing parse, and write it as one file.
+
+    python -m scripts.train_tagger model_store/demo/tagger.safetensors --train train.tsv.gz --dev dev.tsv.gz
+    python -m scripts.train_tagger OUT_FILE --train my.tsv --dev my_dev.tsv --sample 0      trees of your own
+
+Files hold `sentence<TAB>parse[<TAB>source]`; words and tags are the parse's leaves. Every sentence is learned from twice,
+as written and in lower case, because people type both. Trees by hand count more (`--weights`, copies per epoch); of all
+other sources together `--sample` sentences are drawn, the lexicon reads everything. Accuracy is measured, with the file
+as it is served, on the dev and test sentences of the `--gold` sources, or on all where those are absent.
+
+Written into an artifact as `tagger.safetensors` it becomes part of it: the manifest is brought up to date. Needs nltk
+(`tests/requirements.txt`).
+
+The perceptron and its averaging are nltk's PerceptronTagger; its features and its list of unambiguous words are replaced
+by those of `handler/tagger.py`. Afterwards small weights go, the rest are rounded. The record is written beside the file.
+"""
+
+import argparse
+import collections
+import hashlib
+import json
+import logging
+import platform
+import random
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from nltk.tag.perceptron import PerceptronTagger
+from safetensors import numpy as safetensors
+
+from handler import artifacts
+from handler.errors import SyntaxTreeError
+from handler.syntax import read_tree, tags, words
+from handler.tagger import FORMAT, START, Place, Tagger, history, normalize, places
+from scripts._corpus import read_columns
+
+NOT_PROPER = {"NNP": "NN", "NNPS": "NNS"}  # for the accuracy that does not ask whether a noun is a name
+ROUNDED = 100  # stored weights are hundredths
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the tagger is trained; goes into the record."""
+
+    weights: dict[str, int]  # source -> copies in an epoch
+    sample: int  # sentences of all other sources together; 0 = all
+    gold: tuple[str, ...]  # sources whose tags are by hand, for measuring
+    epochs: int
+    seed: int
+    prune: float = 1.0  # averaged weights below this are left out
+    min_feature: int = 3  # features of words seen less often are not learned
+    min_word: int = 5  # words seen less often are not in the lexicon
+    min_class: float = 0.03  # share of a word's tags from which one counts among its classes
+    min_certain: int = 30  # words seen at least this often ...
+    certain: float = 0.995  # ... with this share of one tag are not asked about
+
+
+@dataclass(frozen=True)
+class Sentence:
+    source: str
+    words: list[str]
+    tags: list[str]
+
+    def lower(self) -> "Sentence":
+        return Sentence(self.source, [word.lower() for word in self.words], self.tags)
+
+
+class Word(str):
+    """A token that carries its place, so that nltk's trainer hands it to `FeatureTrainer._get_features`."""
+
+    __slots__ = ("place",)
+
+
+class FeatureTrainer(PerceptronTagger):
+    """nltk's training loop on this project's features."""
+
+    START = list(START)
+
+    def __init__(self, certain: dict[str, str]):
+        super().__init__(load=False)
+        self.certain = certain
+
+    def normalize(self, word):
+        return word
+
+    def _make_tagdict(self, sentences):
+        self._sentences, self.tagdict = list(sentences), self.certain
+        self.classes = {tag for sentence in self._sentences for _, tag in sentence}
+
+    def _get_features(self, i, word, context, prev, prev2):
+        return dict.fromkeys(word.place.features + history(word.place.anchors, prev, prev2), 1)
+
+
+def read_sentences(file: Path) -> list[Sentence]:
+    """Words and tags of each line's parse; unreadable parses are left out."""
+    found = []
+    for _, parse, *rest in read_columns(file, 2):
+        try:
+            tree = read_tree(parse)
+        except SyntaxTreeError:
+            continue
+        if len(words(tree)) == len(tags(tree)):
+            found.append(Sentence(rest[0] if rest else "", words(tree), tags(tree)))
+    if not found:
+        raise SystemExit(f"{file.name}: expected parses, found none that can be read")
+    return found
+
+
+def build_lexicon(sentences: list[Sentence], recipe: Recipe) -> dict[str, str]:
+    """Normalized word -> its usual tags, most frequent first."""
+    counts = collections.defaultdict(collections.Counter)
+    for sentence in sentences:
+        for word, tag in zip(sentence.words, sentence.tags):
+            counts[normalize(word)][tag] += 1
+    return {word: "|".join(tag for tag, n in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:4]
+                           if n >= recipe.min_class * found.total())
+            for word, found in counts.items() if found.total() >= recipe.min_word}
+
+
+def certain_words(sentences: list[Sentence], recipe: Recipe) -> dict[str, str]:
+    """Words, case as written, that are practically always one tag."""
+    counts = collections.defaultdict(collections.Counter)
+    for sentence in sentences:
+        for word, tag in zip(sentence.words, sentence.tags):
+            counts[word][tag] += 1
+    tops = {word: (*found.most_common(1)[0], found.total()) for word, found in counts.items()}
+    return {word: tag for word, (tag, n, total) in tops.items()
+            if total >= recipe.min_certain and n >= recipe.certain * total}
+
+
+def train(sentences: list[Sentence], recipe: Recipe, say=print) -> tuple[FeatureTrainer, dict[str, str]]:
+    """A trained perceptron and the lexicon its features use."""
+    rng = random.Random(recipe.seed)
+    lexicon = build_lexicon(sentences, recipe)
+    chosen = [s for s in sentences if s.source in recipe.weights]
+    others = [s for s in sentences if s.source not in recipe.weights]
+    chosen += rng.sample(others, recipe.sample) if 0 < recipe.sample < len(others) else others
+    both = [form for s in chosen for form in (s, s.lower())]
+    certain = certain_words(both, recipe)
+    placed, seen, names = [places(s.words, lexicon) for s in both], collections.Counter(), {}
+    for row in placed:
+        for place in row:
+            seen.update(place.features)
+    examples = []
+    for sentence, row in zip(both, placed):
+        example = []
+        for text, place, tag in zip(sentence.words, row, sentence.tags):
+            word = Word(text)
+            kept = [names.setdefault(f, f) for f in place.features if seen[f] >= recipe.min_feature]
+            word.place = Place(kept, place.anchors)
+            example.append((word, tag))
+        examples += [example] * recipe.weights.get(sentence.source, 1)
+    rng.shuffle(examples)
+    say(f"{len(chosen)} sentences, {sum(map(len, examples))} words an epoch, {len(lexicon)} words in the lexicon, "
+        f"{len(certain)} certain words")
+    trainer = FeatureTrainer(certain)
+    random.seed(recipe.seed)  # nltk shuffles with the module's generator
+    trainer.train(examples, nr_iter=recipe.epochs)
+    return trainer, lexicon
+
+
+def save(file: Path, trainer: FeatureTrainer, lexicon: dict[str, str], prune: float) -> dict[str, int]:
+    """Write what `Tagger.load` reads; returns how much of the model is in it."""
+    labels = sorted(trainer.classes)
+    ids = {label: i for i, label in enumerate(labels)}
+    rows = {}
+    for feature, weights in sorted(trainer.model.weights.items()):
+        kept = [(ids[label], round(w * ROUNDED)) for label, w in sorted(weights.items()) if w and abs(w) >= prune]
+        if kept:
+            rows[feature] = kept
+    largest = np.iinfo(np.int16).max
+    flat = [pair for kept in rows.values() for pair in kept]
+    text = {"features": "\n".join(rows), "lexicon": "\n".join(f"{word} {kinds}" for word, kinds in sorted(lexicon.items())),
+            "certain": "\n".join(f"{word} {tag}" for word, tag in sorted(trainer.certain.items()))}
+    arrays = {name: np.frombuffer(lines.encode("utf-8"), np.uint8) for name, lines in text.items()}
+    arrays["counts"] = np.array([len(kept) for kept in rows.values()], np.uint8)
+    arrays["tags"] = np.array([tag for tag, _ in flat], np.uint8)
+    arrays["weights"] = np.array([max(-largest, min(largest, weight)) for _, weight in flat], np.int16)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    header = {"tagger": json.dumps({"format": FORMAT, "tags": labels})}
+    file.write_bytes(safetensors.save(arrays, header))  # save_file would make it readable for its owner alone
+    return {"bytes": file.stat().st_size, "features": len(rows), "weights": len(flat), "lexicon": len(lexicon),
+            "certain_words": len(trainer.certain)}
+
+
+def accuracy(tagger: Tagger, sentences: list[Sentence]) -> dict[str, float]:
+    """Share of words with the right tag, and the same where NN and NNP (NNS and NNPS) count as one."""
+    pairs = [pair for s in sentences for pair in zip(s.tags, tagger.tag(s.words))]
+    alike = sum(NOT_PROPER.get(a, a) == NOT_PROPER.get(b, b) for a, b in pairs)
+    return {"words": len(pairs), "accuracy": round(100 * sum(a == b for a, b in pairs) / len(pairs), 2),
+            "names_as_nouns": round(100 * alike / len(pairs), 2)}
+
+
+def evaluate(tagger: Tagger, splits: dict[str, list[Sentence]], gold: tuple[str, ...]) -> dict:
+    """Accuracy on each held-out split and on all of them, cased and lower-cased."""
+    out = {}
+    for name, sentences in {**splits, "all": [s for split in splits.values() for s in split]}.items():
+        measured = [s for s in sentences if s.source in gold] or sentences
+        out[name] = {"cased": accuracy(tagger, measured), "lower": accuracy(tagger, [s.lower() for s in measured])}
+    return out
+
+
+def speed(file: Path, sentences: list[Sentence], length: int = 20) -> dict[str, float]:
+    """Milliseconds, medians: to load the file, and to tag `length` words of held-out text."""
+    loads = []
+    for _ in range(5):
+        began = time.perf_counter()
+        tagger = Tagger.load(file)
+        loads.append(time.perf_counter() - began)
+    text = [word for s in sentences for word in s.words][: length * 200]
+    times = []
+    for i in range(0, len(text) - length + 1, length):
+        began = time.perf_counter()
+        tagger.tag(text[i : i + length])
+        times.append(time.perf_counter() - began)
+    out = {"load_ms": round(1000 * statistics.median(loads), 1)}
+    if times:
+        times.sort()
+        out |= {f"tag_{length}_words_ms": round(1000 * statistics.median(times), 3),
+                f"tag_{length}_words_p95_ms": round(1000 * times[int(0.95 * len(times))], 3)}
+    return out
+
+
+def read_weights(text: str) -> dict[str, int]:
+    """`masc=6,gum_open=3` as a dictionary."""
+    try:
+        weights = {source: int(n) for source, n in (item.split("=") for item in text.split(",") if item)}
+    except ValueError:
+        raise argparse.ArgumentTypeError("expected SOURCE=COPIES,SOURCE=COPIES") from None
+    if any(n < 1 for n in weights.values()):
+        raise argparse.ArgumentTypeError("copies must be 1 or more")
+    return weights
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m scripts.train_tagger", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, metavar="OUT_FILE", help="such as model_store/demo/tagger.safetensors")
+    parser.add_argument("--train", type=Path, required=True)
+    parser.add_argument("--dev", type=Path, required=True)
+    parser.add_argument("--test", type=Path)
+    parser.add_argument("--weights", type=read_weights, default="masc=2,mctb=2,gum_open=1",
+                        help="copies in an epoch of the sources with tags by hand (%(default)s)")
+    parser.add_argument("--sample", type=int, default=7_000, help="sentences of all other sources; 0 = all (%(default)s)")
+    parser.add_argument("--gold-only", action="store_true", help="learn from the --gold sources alone")
+    parser.add_argument("--gold", default="masc,mctb", help="sources to measure on (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=4, help="(%(default)s)")
+    parser.add_argument("--prune", type=float, default=Recipe.prune,
+                        help="smallest weight kept; take less for small corpora (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
+    args = parser.parse_args(argv)
+    say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    logging.getLogger("nltk.tag.perceptron").setLevel(logging.INFO)
+
+    files = {"train": args.train, "dev": args.dev, **({"test": args.test} if args.test else {})}
+    for file in files.values():
+        if not file.is_file():
+            raise SystemExit(f"{file}: no such file")
+    recipe = Recipe(args.weights, args.sample, tuple(args.gold.split(",")), args.epochs, args.seed, args.prune)
+    splits = {name: read_sentences(file) for name, file in files.items()}
+    sentences = splits.pop("train")
+    if args.gold_only:
+        sentences = [s for s in sentences if s.source in recipe.gold]
+        if not sentences:
+            raise SystemExit(f"{args.train}: no sentence of {args.gold} in it")
+    began = time.monotonic()
+    trainer, lexicon = train(sentences, recipe, say)
+    seconds = time.monotonic() - began
+    sizes = save(args.out, trainer, lexicon, recipe.prune)
+    held_out = [s for split in splits.values() for s in split]
+    record = {
+        "recipe": asdict(recipe), "gold_only": args.gold_only,
+        "data": {name: {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+                 for name, file in files.items()},
+        "training_seconds": round(seconds), "nltk": version("nltk"), "python": platform.python_version(), "size": sizes,
+        "accuracy": evaluate(Tagger.load(args.out), splits, recipe.gold), "speed": speed(args.out, held_out),
+    }
+    args.out.with_suffix(".record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if (args.out.parent / "manifest.json").is_file() and args.out.name == artifacts.TAGGER:
+        artifacts.write_manifest(args.out.parent)
+    print(json.dumps(record))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

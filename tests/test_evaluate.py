@@ -1,0 +1,52 @@
+"""The evaluation: its figures on texts whose figures are known, and the tool from files to table."""
+
+import json
+
+import pytest
+
+from scripts import evaluate
+from tests.factories import RAIN, tiny_artifact
+
+PASSIVE = ("The dog was seen by it .", "It saw the dog .",
+           "(ROOT (S (NP (DT The) (NN dog)) (VP (VBD was) (VP (VBN seen) (PP (IN by) (NP (PRP it))))) (. .)))",
+           "(ROOT (S (NP (PRP It)) (VP (VBD saw) (NP (DT the) (NN dog))) (. .)))")
+
+
+def test_bleu_of_the_same_and_of_others():
+    pytest.importorskip("nltk")
+    pytest.importorskip("sacrebleu")
+    same = evaluate.bleu(["a b c d e"], ["a b c d e"])
+    assert same["bleu_authors"] == pytest.approx(100) and same["bleu_corpus"] == pytest.approx(100)
+    half = evaluate.bleu(["a b c d e", "x y z x y"], ["a b c d e", "a b c d e"])
+    assert half["bleu_authors"] == pytest.approx(50, abs=0.01)  # a mean of sentences
+    brief = evaluate.bleu(["a b c d"], ["a b c d e f g h"])
+    assert brief["bleu_authors"] == pytest.approx(100 * 2.718281828 ** (1 - 8 / 4), abs=0.01)  # the brevity penalty alone
+
+
+def test_wording():
+    source = [("the", "DT"), ("dog", "NN"), ("barked", "VBD"), (".", ".")]
+    assert evaluate.wording(["the dog barked ."], [source]) == {"content_kept": 100, "repeated": 0}
+    assert evaluate.wording(["a dog dog dog"], [source]) == {"content_kept": 50, "repeated": 50}
+    assert evaluate.wording(["the the"], [[("the", "DT"), ("the", "DT")]])["repeated"] == 0
+
+
+def test_from_files_to_a_table(tmp_path, capsys):
+    pytest.importorskip("nltk")
+    pytest.importorskip("sacrebleu")
+    tiny_artifact(tmp_path / "artifact")
+    (tmp_path / "rebuild.tsv").write_text(f"{RAIN['sent']}\t{RAIN['synt']}\tsource\n" * 3, encoding="utf-8")
+    (tmp_path / "pairs.tsv").write_text("\t".join(PASSIVE) + "\n" + "\t".join((*PASSIVE[:3], "")) + "\n", encoding="utf-8")
+    assert evaluate.main([str(tmp_path / "artifact"), "--rebuild", str(tmp_path / "rebuild.tsv"), "--pairs",
+                          str(tmp_path / "pairs.tsv"), "--json", str(tmp_path / "out.json")]) == 0
+    rows = json.loads((tmp_path / "out.json").read_text())["table"]
+    assert [(row["sentences"], row["refused"]) for row in rows] == [(3, 0), (1, 1), (1, 0), (1, 0)]
+    assert rows[1]["content_kept"] == 100 and rows[1]["bleu_authors"] < 1
+    assert all(row["well_formed"] == row["asked_top"] == 100 for row in rows[2:])
+    assert capsys.readouterr().out.count("\n") == 6
+
+
+def test_a_short_line_is_named(tmp_path):
+    (tmp_path / "pairs.tsv").write_text("one\ttwo\n")
+    tiny_artifact(tmp_path / "artifact")
+    with pytest.raises(SystemExit, match="pairs.tsv:1: expected 4 columns separated by tabs, found 2"):
+        evaluate.main([str(tmp_path / "artifact"), "--pairs", str(tmp_path / "pairs.tsv")])

@@ -1,0 +1,115 @@
+"""Training in miniature: loss falls, an interruption changes nothing, the artifact answers."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from handler import artifacts
+from handler.request import read_request
+from scripts import _corpus, train
+from tests.factories import PICNIC
+
+SENTENCES = [
+    f"(ROOT (S (NP (DT the) (NN {noun})) (VP (VBZ {verb}) (NP (DT a) (NN {other}))) (. .)))"
+    for noun in ("dog", "cat", "bird", "horse") for verb in ("sees", "likes", "finds") for other in ("tree", "house", "ball", "river")]
+SENTENCES += [f"(ROOT (S (VP (VB {verb}) (NP (DT the) (NN {noun}))) (. .)))" for verb in ("take", "see") for noun in ("ball", "cat")]
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Tiny shapes, short recipes, and a corpus of fifty sentences; the folder of the work."""
+    for name in train.NETS:
+        shape = dict(d_model=16, n_heads=2, d_feedforward=32, n_encoder_layers=1, n_decoder_layers=1)
+        monkeypatch.setitem(train.SHAPES, name, {**train.SHAPES[name], **shape})
+        monkeypatch.setitem(train.RECIPES, name, dataclasses.replace(
+            train.RECIPES[name], tokens=300, warmup=5, peak_rate=1e-2, epochs=4))
+    monkeypatch.setattr(train, "REPORT_STEPS", 5)
+    monkeypatch.setattr(train, "CHECKPOINT_STEPS", 10)
+    for name, lines in (("train", SENTENCES[::2] + SENTENCES[1::4]), ("dev", SENTENCES[3::8])):
+        (tmp_path / f"{name}.tsv").write_text("".join(
+            " ".join(word.rstrip(")") for word in parse.split() if word.endswith(")")) + f"\t{parse}\n" for parse in lines))
+    return tmp_path
+
+
+def run(folder, *more):
+    return train.main([str(folder / "work"), "--train", str(folder / "train.tsv"), "--dev", str(folder / "dev.tsv"),
+                       "--merges", "40", "--threads", "1", *more])
+
+
+def test_loss_falls_and_the_artifact_answers(small, capsys):
+    assert run(small) == 0
+    assert "min left" in capsys.readouterr().out
+    assert run(small, "--export", str(small / "artifact")) == 0
+    record = json.loads((small / "artifact" / "training.json").read_text())
+    for name in train.NETS:
+        curve = record[name]["curve"]
+        assert curve[-1]["loss"] < 0.7 * curve[0]["loss"] and curve[-1]["epoch"] == 4
+    paraphraser = artifacts.load(small / "artifact")
+    assert paraphraser.config.constrained
+    [row] = paraphraser.plan(read_request({**PICNIC, "seed": 1}))
+    assert paraphraser.run([row])[0].text
+
+
+def test_going_on_after_an_interruption_changes_nothing(small, monkeypatch):
+    run(small, "--net", "paraphraser")
+    whole = torch.load(small / "work" / "paraphraser.pt", weights_only=True)
+    (small / "work" / "paraphraser.pt").unlink()
+
+    class Stop(Exception):
+        pass
+    learn = train.Training.learn
+
+    def stopping(self, *arguments):
+        if self.step == 13:
+            raise Stop
+        return learn(self, *arguments)
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Training, "learn", stopping)
+        with pytest.raises(Stop):
+            run(small, "--net", "paraphraser")
+    assert torch.load(small / "work" / "paraphraser.pt", weights_only=True)["step"] == 10
+    run(small, "--net", "paraphraser")
+    again = torch.load(small / "work" / "paraphraser.pt", weights_only=True)
+    assert again["step"] == whole["step"] > 13
+    for name, tensor in whole["net"].items():
+        torch.testing.assert_close(again["net"][name], tensor)
+    assert [p["step"] for p in again["curve"]] == [p["step"] for p in whole["curve"]]
+
+
+def test_word_dropout_is_per_row_and_only_when_training(small):
+    run(small, "--net", "paraphraser", "--epochs", "0.01")
+    split = _corpus.Split.load(small / "work" / "corpus" / "train.npz")
+    recipe = dataclasses.replace(train.RECIPES["paraphraser"], word_dropout=0.5)
+    rows = np.array([0, 0, 0, 0])  # the same sentence four times
+    dropped = train.make_batch(split, rows, recipe, "cpu", np.random.default_rng(1))[0]
+    assert len({tuple(row) for row in dropped.tolist()}) > 1
+    plain = train.make_batch(split, rows, recipe, "cpu", None)[0]
+    assert (plain != 0).all() and len({tuple(row) for row in plain.tolist()}) == 1
+
+
+def test_templates_are_capped_and_left_out_sentences_counted(small):
+    (small / "train.tsv").write_text((small / "train.tsv").read_text() + "x\t(ROOT (FOO x))\n" + "y\t(ROOT (NN y)\n")
+    run(small, "--net", "paraphraser", "--epochs", "0.01")
+    record = json.loads((small / "work" / "corpus" / "corpus.json").read_text())["splits"]["train"]
+    assert sum(record["left_out"].values()) == 2 and record["sentences"] == len(SENTENCES[::2] + SENTENCES[1::4])
+    split = _corpus.Split.load(small / "work" / "corpus" / "train.npz")
+    chosen = _corpus.cap_templates(split, 0.1, np.random.default_rng(0))
+    assert 0 < len(chosen) <= 2 * int(0.1 * len(split)) + 1
+    assert len(_corpus.cap_templates(split, 1.0, np.random.default_rng(0))) == len(split)
+
+
+def test_schedule_warms_up_holds_and_falls():
+    recipe = dataclasses.replace(train.RECIPES["paraphraser"], warmup=10, decay=0.25, peak_rate=1.0)
+    rates = [train.schedule(step, 100, recipe) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1) and rates[9:75] == [1.0] * 66 and rates[100] == 0 and rates[90] == pytest.approx(0.4)
+
+
+def test_a_new_folder_needs_data(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train.main([str(tmp_path / "new")])
+    assert "needs --train and --dev" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="train the parse generator first"):
+        train.main([str(tmp_path / "new"), "--export", str(tmp_path / "out")])
