@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handler.model import EOS
+from handler.model import EOS, UNK
 from handler.syntax import PHRASES, TAGS
 from handler.text import SEPARATOR, SPECIALS, Vocabulary
 
@@ -101,32 +101,78 @@ class ParseConstraint:
             setattr(self, name, getattr(self, name).index_select(0, rows))
 
 
-class TextConstraint:
-    """Every text is made of whole words: no syntax token, no <unk>, no word that stops at `@@`, not empty."""
-
-    def __init__(self, grammar: "TextGrammar", rows: int, max_steps: int):
-        self.grammar, self.left, self.first = grammar, max_steps, True
-        self.unfinished = torch.zeros(rows, dtype=torch.bool, device=grammar.words.device)
-
-    def allowed(self) -> Tensor:
-        table = self.grammar.last_words if self.left == 1 else self.grammar.words
-        mask = table.expand(len(self.unfinished), -1).clone()
-        mask[:, EOS] = False if self.first else ~self.unfinished
-        return mask
-
-    def advance(self, tokens: Tensor) -> None:
-        self.unfinished = self.grammar.continued[tokens]
-        self.left, self.first = self.left - 1, False
-
-    def keep(self, rows: Tensor) -> None:
-        self.unfinished = self.unfinished.index_select(0, rows)
-
-
 class TextGrammar:
-    """Which ids of one network's vocabulary are pieces of words, and which of these a word cannot end with."""
+    """Which ids of one network's vocabulary are whole words, and which are pieces that need another after them."""
 
     def __init__(self, vocabulary: Vocabulary, vocab_size: int, device: torch.device):
         first = len(SPECIALS) + len(vocabulary.syntax_ids)
-        self.words = torch.arange(vocab_size, device=device) >= first
-        self.continued = torch.tensor([t.endswith(SEPARATOR) for t in vocabulary.tokens[:vocab_size]], device=device)
-        self.last_words = self.words & ~self.continued
+        self.continued = [token.endswith(SEPARATOR) for token in vocabulary.tokens[:vocab_size]]
+        self.words = torch.tensor([i >= first and not more for i, more in enumerate(self.continued)], device=device)  # (V,)
+
+    def split_words(self, pieces: list[int]) -> list[tuple[int, ...]]:
+        """The words of a sentence that have several pieces, each as its ids; none with a piece the vocabulary lacks."""
+        found, word = [], []
+        for piece in pieces:
+            word.append(piece)
+            if not self.continued[piece]:
+                if len(word) > 1 and UNK not in word:
+                    found.append(tuple(word))
+                word = []
+        return found
+
+
+class TextConstraint:
+    """Every text is made of real words: those of the vocabulary, and of the sentence where a word has several pieces.
+
+    The network reads the sentence as a bag of pieces, so it knows which pieces there were but not which belonged
+    together; left alone it joins them to words that do not exist. No syntax token, no <unk>, no empty text, and a word
+    is only begun if it can be finished within the steps left.
+
+    The split words of a row are a trie: node 0 stands between words, each of at most C edges is a piece.
+    """
+
+    def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int):
+        """sentences: the rows' piece ids."""
+        tries = [_trie(grammar.split_words(pieces)) for pieces in sentences]
+        nodes, edges = max(map(len, tries)), max(1, *(len(node) for trie in tries for node in trie))
+        # A padding edge needs more steps than there are, so that it is never taken.
+        table = [[(node + [(EOS, 0, max_steps + 1)] * edges)[:edges] for node in trie + [[]] * (nodes - len(trie))] for trie in tries]
+        packed = torch.tensor(table, device=grammar.words.device).view(len(tries), nodes, edges, 3)
+        self.piece, self.next, self.need = packed.unbind(-1)  # (B, N, C) each
+        self.grammar, self.left, self.first = grammar, max_steps, True
+        self.node = torch.zeros(len(tries), dtype=torch.long, device=packed.device)  # (B,)
+
+    def _edges(self, table: Tensor) -> Tensor:
+        return table[torch.arange(len(self.node), device=self.node.device), self.node]  # (B, C)
+
+    def allowed(self) -> Tensor:
+        between = self.node == 0  # (B,)
+        mask = between[:, None] & self.grammar.words  # (B, V)
+        mask[:, EOS] = between & (not self.first)
+        takeable = self._edges(self.need) <= self.left
+        return mask.scatter(1, self._edges(self.piece), takeable | mask.gather(1, self._edges(self.piece)))
+
+    def advance(self, tokens: Tensor) -> None:
+        taken = (self._edges(self.piece) == tokens[:, None]) & (self._edges(self.need) <= self.left)  # at most one a row
+        self.node = (self._edges(self.next) * taken).sum(1)
+        self.left, self.first = self.left - 1, False
+
+    def keep(self, rows: Tensor) -> None:
+        for name in ("piece", "next", "need", "node"):
+            setattr(self, name, getattr(self, name).index_select(0, rows))
+
+
+def _trie(words: list[tuple[int, ...]]) -> list[list[tuple[int, int, int]]]:
+    """Nodes, each a list of edges (piece, next node, fewest steps to the end of a word, this one included)."""
+    nodes: list[dict[int, list[int]]] = [{}]
+    for word in words:
+        node = 0
+        for left, piece in zip(range(len(word), 0, -1), word):
+            if piece not in nodes[node]:
+                if left > 1:
+                    nodes.append({})
+                nodes[node][piece] = [len(nodes) - 1 if left > 1 else 0, left]
+            edge = nodes[node][piece]
+            edge[1] = min(edge[1], left)
+            node = edge[0]
+    return [[(piece, *edge) for piece, edge in node.items()] for node in nodes]

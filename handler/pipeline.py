@@ -143,7 +143,9 @@ class Paraphraser:
     def generate_texts(self, rows: list[Row], parses: list[Decoded]) -> list[Decoded]:
         """The paraphraser's answer to each row's words and parse."""
         net = self.paraphraser
-        constraint = TextConstraint(self.text_grammar, len(rows), net.config.max_steps) if self.config.constrained else None
+        constraint = None
+        if self.config.constrained:
+            constraint = TextConstraint(self.text_grammar, [row.pieces for row in rows], net.config.max_steps)
         return generate(net, self._pad([row.pieces for row in rows], net.config.bag_width, net),
                         self._pad([[SOS, *parse.ids] for parse in parses], net.config.syntax_width, net),
                         [row.options for row in rows], "text", constraint)

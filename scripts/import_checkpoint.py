@@ -317,8 +317,8 @@ Made by `scripts.import_checkpoint` (heads {options.heads}, {options.dtype}, tok
 |---|---|---|
 {rows}
 The files' layout, and the published files themselves, are the work of Kuan-Hao Huang and Kai-Wei Chang
-(github.com/uclanlp/synpg, MIT licence): "Generating Syntactically Controlled Paraphrases without Using Annotated
-Parallel Pairs", EACL 2021.
+(github.com/uclanlp/synpg, a repository under the MIT licence): "Generating Syntactically Controlled Paraphrases without
+Using Annotated Parallel Pairs", EACL 2021.
 {credit}"""
 
 

@@ -102,20 +102,58 @@ def test_keep_carries_each_row_on():
     assert torch.equal(part.allowed(), whole.allowed()[[2, 0]])
 
 
-@pytest.mark.parametrize("max_steps", [1, 2, 9])
-def test_texts_are_whole_words(max_steps):
+SENTENCES = ["rain@@ ing is th@@ e@@ n", "rain@@ in@@ g rain@@ ing the", "it is .", "é@@ é q@@ q@@ q@@ q@@ q <unk> a@@ <unk>"]
+
+
+@pytest.mark.parametrize("eager", [None, "rain@@", "th@@", "q@@"])
+@pytest.mark.parametrize("max_steps", [1, 2, 3, 9])
+def test_texts_are_words_of_the_vocabulary_or_of_the_sentence(max_steps, eager):
     grammar = TextGrammar(vocabulary(), V, torch.device("cpu"))
     generator = torch.Generator().manual_seed(1)
-    rows = 64
-    constraint, out = TextConstraint(grammar, rows, max_steps), [[] for _ in range(rows)]
+    sentences = [s.split() for s in SENTENCES] * 16
+    constraint = TextConstraint(grammar, [[vocabulary().ids[p] for p in s] for s in sentences], max_steps)
+    out, copied = [[] for _ in sentences], 0
     for _ in range(max_steps):
-        tokens = torch.rand(rows, V, generator=generator).masked_fill(~constraint.allowed(), -1).argmax(1)
+        scores = torch.rand(len(sentences), V, generator=generator)
+        if eager:
+            scores[:, vocabulary().ids[eager]] += 0.5
+        scores[:, [i for i, more in enumerate(grammar.continued) if more]] += 0.3
+        mask = constraint.allowed()
+        assert mask.any(1).all()
+        tokens = scores.masked_fill(~mask, -1).argmax(1)
         for row, token in zip(out, tokens.tolist()):
             row.append(token)
         constraint.advance(tokens)
-    for row in out:
+    for sentence, row in zip(sentences, out):
         row = row[: row.index(EOS)] if EOS in row else row
         assert row, "empty"
-        pieces = [TOKENS[i] for i in row]
-        assert not pieces[-1].endswith("@@")
-        assert all(i > UNK and not (p.startswith("<") and p.endswith(">")) for i, p in zip(row, pieces))
+        words, own = " ".join(TOKENS[i] for i in row).replace("@@ ", "").split(), " ".join(sentence).replace("@@ ", "").split()
+        for word in words:
+            single = word in TOKENS and not word.startswith("<") and vocabulary().ids[word] > UNK
+            assert single or word in own, (word, own)
+            copied += not single
+        assert not TOKENS[row[-1]].endswith("@@")
+    assert max_steps == 1 or copied  # or nothing was tried
+
+
+def test_a_split_word_is_only_begun_if_it_can_be_finished():
+    grammar = TextGrammar(vocabulary(), V, torch.device("cpu"))
+    ids = vocabulary().ids
+    for max_steps, offered in ((2, False), (3, True), (9, True)):
+        constraint = TextConstraint(grammar, [[ids["th@@"], ids["e@@"], ids["n"]]], max_steps)
+        assert bool(constraint.allowed()[0, ids["th@@"]]) == offered
+        assert not constraint.allowed()[0, ids["e@@"]] and not constraint.allowed()[0, EOS]
+
+
+def test_a_piece_begins_a_word_or_goes_on_with_it_and_rows_can_be_dropped():
+    grammar = TextGrammar(vocabulary(), V, torch.device("cpu"))
+    ids = vocabulary().ids
+    rows = [[ids["it"]], [ids["rain@@"], ids["ing"], ids["rain@@"], ids["in@@"], ids["g"]]]
+    constraint = TextConstraint(grammar, rows, 9)
+    constraint.advance(torch.tensor([ids["it"], ids["rain@@"]]))
+    constraint.keep(torch.tensor([1]))
+    assert constraint.allowed()[0].nonzero()[:, 0].tolist() == sorted([ids["ing"], ids["in@@"]])
+    constraint.advance(torch.tensor([ids["in@@"]]))
+    assert constraint.allowed()[0].nonzero()[:, 0].tolist() == [ids["g"]]
+    constraint.advance(torch.tensor([ids["g"]]))
+    assert constraint.allowed()[0, EOS] and constraint.allowed()[0, ids["rain@@"]] and constraint.allowed()[0, ids["the"]]
