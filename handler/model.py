@@ -56,9 +56,9 @@ class ModelConfig:
 
 def sinusoids(length: int, d_model: int) -> Tensor:
     """Position table, shape (length, E): sine in even columns, cosine in odd ones."""
-    position = torch.arange(length, dtype=torch.float).unsqueeze(1)
-    rate = torch.exp(torch.arange(0, d_model, 2).float() * (-math.log(10000.0) / d_model))
-    table = torch.zeros(length, d_model)
+    position = torch.arange(length, dtype=torch.float, device="cpu").unsqueeze(1)
+    rate = torch.exp(torch.arange(0, d_model, 2, device="cpu").float() * (-math.log(10000.0) / d_model))
+    table = torch.zeros(length, d_model, device="cpu")
     table[:, 0::2] = torch.sin(position * rate)
     table[:, 1::2] = torch.cos(position * rate)[:, : d_model // 2]
     return table

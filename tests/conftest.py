@@ -5,10 +5,17 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from scripts import build_archive
 from scripts.serve import Server, stop
 from tests.factories import tiny_artifact
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads that wait for each other make tiny networks many times slower on a busy machine."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

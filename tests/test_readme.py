@@ -60,7 +60,7 @@ def test_the_table_names_every_field_and_template():
 def test_commands_and_links_exist():
     for file in (README, *ROOT.glob("*/README.md"), *ROOT.glob("model_store/*/README.md")):
         text = file.read_text(encoding="utf-8")
-        for name in re.findall(r"python -m scripts\.(\w+)", text):
+        for name in re.findall(r"python -m scripts\.([a-z_]+)", text):
             assert (ROOT / "scripts" / f"{name}.py").is_file(), f"{file.name}: {name}"
         for name in re.findall(r"\./scripts/([\w.]+\.sh)", text):
             assert (ROOT / "scripts" / name).stat().st_mode & 0o111, f"{file.name}: {name}"
