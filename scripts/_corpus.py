@@ -9,14 +9,15 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from subword_nmt.get_vocab import get_vocab
 from subword_nmt.learn_bpe import learn_bpe
 
+from handler import artifacts
 from handler.errors import SyntaxTreeError
 from handler.model import EOS, SOS, UNK
 from handler.syntax import SYNTAX_TOKENS, read_tree, syntax_tokens, tags, template_of, words
@@ -71,12 +72,37 @@ def read_columns(file: Path, least: int):
             yield columns
 
 
-def prepare(folder: Path, files: dict[str, Path], merges: int, limits: Limits, say=print) -> None:
-    """Learn BPE and a vocabulary from `files["train"]`, then write every split. Nothing of dev or test is learned from."""
+def prepare(folder: Path, files: dict[str, Path], merges: int, limits: Limits, base: Path | None = None, say=print) -> None:
+    """Write every split as ids, with BPE and a vocabulary learned from `files["train"]` or, if there is one, those of the
+    artifact `base`. Nothing of dev or test is learned from."""
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
+    if base:
+        threshold = artifacts.verify(base).pipeline.bpe_threshold
+        for name in ("bpe.codes", "bpe.vocab.txt", "vocab.json"):
+            shutil.copyfile(base / name, folder / name)
+    else:
+        threshold = MIN_COUNT
+        learn_vocabulary(folder, files["train"], merges)
+        say(f"BPE: {merges} merges, {time.monotonic() - began:.0f} s")
+
+    encoder = Encoder(folder, threshold)
+    record = {"merges": None if base else merges, "bpe_threshold": threshold, "limits": limits.__dict__, "splits": {}}
+    for name, file in files.items():
+        split, dropped = encoder.split(file, limits)
+        if not len(split):
+            raise SystemExit(f"{file.name}: no sentence is left to learn from ({dict(dropped) or 'the file is empty'})")
+        split.save(folder / f"{name}.npz")
+        record["splits"][name] = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+                                  "sentences": len(split), "left_out": dict(dropped)}
+        say(f"{name}: {len(split)} sentences, left out {dict(dropped) or 'none'}, {time.monotonic() - began:.0f} s")
+    (folder / "corpus.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def learn_vocabulary(folder: Path, file: Path, merges: int) -> None:
+    """Write `bpe.codes`, `bpe.vocab.txt` and `vocab.json`, learned from the lower-cased words of a file."""
     counts = collections.Counter()
-    for sentence, *_ in read_columns(files["train"], 2):
+    for sentence, *_ in read_columns(file, 2):
         counts.update(sentence.lower().split())
     dictionary = "".join(f"{word} {n}\n" for word, n in sorted(counts.items()))
     with open(folder / "bpe.codes", "w", encoding="utf-8") as out:
@@ -90,25 +116,14 @@ def prepare(folder: Path, files: dict[str, Path], merges: int, limits: Limits, s
     (folder / "bpe.vocab.txt").write_text("".join(f"{p} {pieces[p]}\n" for p in ranked), encoding="utf-8")
     tokens = [*SPECIALS, *(f"<{token}>" for token in SYNTAX_TOKENS), *ranked]
     (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
-    say(f"BPE: {merges} merges, {len(tokens)} tokens, {time.monotonic() - began:.0f} s")
-
-    encoder = Encoder(folder)
-    record = {"merges": merges, "limits": limits.__dict__, "splits": {}}
-    for name, file in files.items():
-        split, dropped = encoder.split(file, limits)
-        split.save(folder / f"{name}.npz")
-        record["splits"][name] = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-                                  "sentences": len(split), "left_out": dict(dropped)}
-        say(f"{name}: {len(split)} sentences, left out {dict(dropped) or 'none'}, {time.monotonic() - began:.0f} s")
-    (folder / "corpus.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 class Encoder:
     """Sentences with parses to ids, with the vocabulary of a prepared corpus or of an artifact."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, threshold: int):
         self.vocabulary = Vocabulary.load(folder / "vocab.json")
-        self.pieces = WordPieces(folder / "bpe.codes", folder / "bpe.vocab.txt", MIN_COUNT)
+        self.pieces = WordPieces(folder / "bpe.codes", folder / "bpe.vocab.txt", threshold)
 
     def sentence(self, parse: str) -> dict[str, list[int]]:
         """The four id sequences of one parse. Raises SyntaxTreeError."""
@@ -141,9 +156,9 @@ class Encoder:
         return Split(flat, offsets), dropped
 
 
-def pad(rows: list[np.ndarray]) -> np.ndarray:
-    """Rows (B) of different lengths as one (B, longest) array of int64, <pad> (0) after each row's end."""
-    out = np.zeros((len(rows), max(map(len, rows))), np.int64)
+def pad(rows: list[np.ndarray], width: int = 0) -> np.ndarray:
+    """Rows (B) of different lengths as one (B, width or the longest) array of int64, <pad> (0) after each row's end."""
+    out = np.zeros((len(rows), max(width, *map(len, rows))), np.int64)
     for i, row in enumerate(rows):
         out[i, : len(row)] = row
     return out

@@ -2,7 +2,8 @@
 
     python -m scripts.train WORK --train train.tsv.gz --dev dev.tsv.gz                both networks, one after the other
     python -m scripts.train WORK --train … --dev … --net paraphraser --epochs 3        one of them (run two side by side)
-    python -m scripts.train WORK --export model_store/demo                             write what is trained as an artifact
+    python -m scripts.train WORK --from model_store/demo --train … --dev …             fine-tune on text of your own
+    python -m scripts.train WORK --export model_store/mine                             write what is trained as an artifact
 
 Interrupted, the same command goes on from the last checkpoint in WORK. No pairs are needed: the paraphraser learns
 (words of s, parse of s) -> s, the parse generator (tags of s, template of s) -> parse of s.
@@ -12,9 +13,10 @@ Source: Huang and Chang, EACL 2021 (arXiv 2101.10579).
 import argparse
 import json
 import math
+import shutil
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ import torch
 import torch.nn.functional as F
 
 from handler import artifacts
+from handler.errors import ArtifactError
 from handler.model import EOS, PAD, SOS, ModelConfig, SynPG
 from handler.pipeline import PipelineConfig
 from handler.syntax import SYNTAX_TOKENS
@@ -47,11 +50,14 @@ class Recipe:
     weight_decay: float = 0.01
     clip: float = 1.0
     tokens: int = 3000  # batch size, in parse tokens
+    patience: int = 8  # measurements without a better held-out loss before it stops early
     seed: int = 1
 
 
 REPORT_STEPS, CHECKPOINT_STEPS = 100, 500
-PROGRESS = "step", "epoch", "next_batch", "seconds", "curve"  # of a training, in its checkpoint
+PROGRESS = "step", "epoch", "next_batch", "seconds", "curve", "best"  # of a training, in its checkpoint
+RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
+FINE_TUNE = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when going on from an artifact
 LIMITS = _corpus.Limits(words=64, template=64, parse=202)
 SHAPES = {
     "parse_generator": dict(d_model=192, n_heads=4, d_feedforward=768, n_encoder_layers=2, n_decoder_layers=3,
@@ -71,16 +77,18 @@ def schedule(step: int, total: int, recipe: Recipe) -> float:
     return recipe.peak_rate * max(0.0, min(1.0, (step + 1) / recipe.warmup, left))
 
 
-def make_batch(split: _corpus.Split, indices: np.ndarray, recipe: Recipe, device, rng: np.random.Generator | None):
+def make_batch(split: _corpus.Split, indices: np.ndarray, recipe: Recipe, config: ModelConfig, device,
+               rng: np.random.Generator | None):
     """bag (B, A), syntax (B, S), decoder input (B, T) and labels (B, T); word dropout when a generator is given."""
-    bag = _corpus.pad(split.rows(recipe.bag, indices))
+    widths = (config.bag_width, config.syntax_width) if config.attend_pads else (0, 0)
+    bag = _corpus.pad(split.rows(recipe.bag, indices), widths[0])
     if rng is not None:
         bag[rng.random(bag.shape) < recipe.word_dropout] = PAD
     target = split.rows(recipe.target, indices)
     if recipe.target == "words":  # the only field without <sos> and <eos>
         target = [np.concatenate([[SOS], row, [EOS]]) for row in target]
     target = _corpus.pad(target)
-    arrays = bag, _corpus.pad(split.rows(recipe.syntax, indices)), target[:, :-1], target[:, 1:]
+    arrays = bag, _corpus.pad(split.rows(recipe.syntax, indices), widths[1]), target[:, :-1], target[:, 1:]
     return [torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays]
 
 
@@ -101,7 +109,7 @@ def evaluate(net: SynPG, split: _corpus.Split, recipe: Recipe, autocast) -> dict
     device = next(net.parameters()).device
     for indices in _corpus.batches(split, "parse", 4 * recipe.tokens, np.random.default_rng(0), np.arange(len(split))):
         with autocast():
-            a, b, c = loss_of(net, *make_batch(split, indices, recipe, device, None))
+            a, b, c = loss_of(net, *make_batch(split, indices, recipe, net.config, device, None))
         loss, right, tokens = loss + a.item(), right + b.item(), tokens + c
     net.train()
     return {"loss": loss / tokens, "accuracy": right / tokens}
@@ -120,23 +128,36 @@ class Training:
         torch.set_flush_denormal(True)
         self.name, self.recipe, self.file = name, recipe, work / f"{name}.pt"
         self.splits = {split: _corpus.Split.load(work / "corpus" / f"{split}.npz") for split in ("train", "dev")}
-        tokens = len(json.loads((work / "corpus" / "vocab.json").read_text(encoding="utf-8")))
-        syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
-        self.config = ModelConfig(vocab_size=syntax if name == "parse_generator" else tokens, **SHAPES[name])
+        base = work / "base"
+        if base.exists():
+            self.config = getattr(artifacts.verify(base), name)
+        else:
+            tokens = len(json.loads((work / "corpus" / "vocab.json").read_text(encoding="utf-8")))
+            syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
+            self.config = ModelConfig(vocab_size=syntax if name == "parse_generator" else tokens, **SHAPES[name])
         self.net = SynPG(self.config)
-        self.net.reset_parameters(torch.Generator().manual_seed(recipe.seed))
+        if base.exists():
+            self.net.load_state_dict(artifacts.load_net(base / f"{name}.safetensors", self.config, torch.device("cpu")).state_dict())
+        else:
+            self.net.reset_parameters(torch.Generator().manual_seed(recipe.seed))
         self.net.to(device).train()
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=recipe.peak_rate, betas=(0.9, 0.98),
                                            weight_decay=recipe.weight_decay, fused=True)
         self.device, (self.autocast, self.precision) = device, pick_autocast(device)
         self.step = self.epoch = self.next_batch = 0
         self.seconds, self.curve = 0.0, []
+        self.best = None  # state dict of the measurement with the lowest held-out loss
         if self.file.exists():
             state = torch.load(self.file, map_location=device, weights_only=True)
             self.net.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
             for key in PROGRESS:
                 setattr(self, key, state[key])
+
+    def stopped_early(self) -> bool:
+        """Whether the held-out loss has not improved for as many measurements as the recipe is patient."""
+        losses = [point["loss"] for point in self.curve]
+        return len(losses) - losses.index(min(losses)) > self.recipe.patience if losses else False
 
     def save(self) -> None:
         """Write the checkpoint; the old one stays until the new one is whole."""
@@ -148,13 +169,15 @@ class Training:
 
     def run(self, say=print) -> None:
         """Train to the last epoch."""
-        while self.epoch < math.ceil(self.recipe.epochs):
+        if not self.curve and (self.file.parent / "base").exists():
+            self.measure(1, say)  # where fine-tuning begins
+        while self.epoch < math.ceil(self.recipe.epochs) and not self.stopped_early():
             rng = np.random.default_rng((self.recipe.seed, self.epoch))
             plan = _corpus.batches(self.splits["train"], "parse", self.recipe.tokens, rng,
                                    _corpus.cap_templates(self.splits["train"], self.recipe.template_cap, rng))
             total = int(len(plan) * self.recipe.epochs)
             began, window = time.monotonic(), []
-            while self.next_batch < len(plan) and self.step < total:
+            while self.next_batch < len(plan) and self.step < total and not self.stopped_early():
                 window.append(self.learn(plan[self.next_batch], total))
                 self.next_batch += 1
                 self.step += 1
@@ -180,7 +203,8 @@ class Training:
             group["lr"] = schedule(self.step, total, self.recipe)
         rng = np.random.default_rng((self.recipe.seed, self.epoch, self.next_batch))
         with self.autocast():
-            loss, right, tokens = loss_of(self.net, *make_batch(self.splits["train"], indices, self.recipe, self.device, rng))
+            loss, right, tokens = loss_of(self.net, *make_batch(self.splits["train"], indices, self.recipe, self.config,
+                                                               self.device, rng))
         (loss / tokens).backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
         self.optimizer.step()
@@ -193,8 +217,17 @@ class Training:
             return
         point = {"step": self.step, "epoch": round(self.epoch + self.next_batch / batches, 3), "seconds": round(self.seconds),
                  **evaluate(self.net, self.splits["dev"], self.recipe, self.autocast)}
+        if not self.curve or point["loss"] < min(earlier["loss"] for earlier in self.curve):
+            self.best = {key: tensor.detach().cpu().clone() for key, tensor in self.net.state_dict().items()}
         self.curve.append(point)
         say(f"{self.name}: step {self.step} dev loss {point['loss']:.4f} accuracy {point['accuracy']:.4f}")
+
+
+def limits_of(config: artifacts.ArtifactConfig) -> _corpus.Limits:
+    """The longest sentences that both networks of an artifact can read and write."""
+    parser, writer = config.parse_generator, config.paraphraser
+    return _corpus.Limits(words=min(writer.bag_width, parser.bag_width, writer.max_steps - 1), template=parser.syntax_width,
+                          parse=min(writer.syntax_width, parser.max_steps + 1))
 
 
 def export(work: Path, out: Path) -> None:
@@ -204,16 +237,35 @@ def export(work: Path, out: Path) -> None:
         if not (work / f"{name}.pt").exists():
             raise SystemExit(f"{work / f'{name}.pt'} is missing: train the {name.replace('_', ' ')} first")
         states[name] = torch.load(work / f"{name}.pt", map_location="cpu", weights_only=True)
-    config = artifacts.ArtifactConfig(
-        PipelineConfig(tokenization="ptb", bpe_threshold=_corpus.MIN_COUNT, constrained=True),
-        **{name: ModelConfig(**state["config"]) for name, state in states.items()})
+    base, settings = work / "base", json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
+    pipeline = artifacts.verify(base).pipeline if base.exists() else PipelineConfig(
+        tokenization="ptb", bpe_threshold=settings["bpe_threshold"], constrained=True)
+    config = artifacts.ArtifactConfig(pipeline, **{name: ModelConfig(**state["config"]) for name, state in states.items()})
     vocabulary = json.loads((corpus / "vocab.json").read_text(encoding="utf-8"))
-    artifacts.save(out, config, {name: state["net"] for name, state in states.items()}, vocabulary,
+    out.mkdir(parents=True, exist_ok=True)
+    if (base / artifacts.TAGGER).is_file() and not (out / artifacts.TAGGER).exists():
+        shutil.copyfile(base / artifacts.TAGGER, out / artifacts.TAGGER)
+    artifacts.save(out, config, {name: state["best"] for name, state in states.items()}, vocabulary,
                    corpus / "bpe.codes", corpus / "bpe.vocab.txt", dtype=torch.float16)
-    artifacts.write_json(out / "training.json", {
-        "corpus": json.loads((corpus / "corpus.json").read_text(encoding="utf-8")),
-        **{name: {key: state[key] for key in ("recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve")}
-           for name, state in states.items()}})
+    record = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
+    artifacts.write_json(out / "training.json", record)
+    draw(record, out / "training.png")
+
+
+def draw(record: dict, file: Path) -> None:
+    """Held-out loss over the sentences' epochs, both networks, as a picture; needs matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print(f"{file.name} was not drawn: matplotlib is not installed (tests/requirements.txt)", file=sys.stderr)
+        return
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for panel, name in zip(axes, NETS):
+        curve = record[name]["curve"]
+        panel.plot([p["epoch"] for p in curve], [p["loss"] for p in curve], marker=".")
+        panel.set(title=name.replace("_", " "), xlabel="epoch", ylabel="held-out loss, nats a token", ylim=(0, None))
+    figure.savefig(file, dpi=120)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -224,6 +276,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--export", type=Path, metavar="DIR", help="write an artifact from the checkpoints and stop")
     parser.add_argument("--net", choices=(*NETS, "both"), default="both")
     parser.add_argument("--epochs", type=float, help="instead of the recipe's; may be changed when going on")
+    parser.add_argument("--from", dest="base", type=Path, metavar="ARTIFACT", help="fine-tune this one; its vocabulary is kept")
     parser.add_argument("--merges", type=int, default=8000, help="BPE merges")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     args = parser.parse_args(argv)
@@ -232,16 +285,26 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if args.threads:
         torch.set_num_threads(args.threads)
-    corpus = args.work / "corpus"
-    if not (corpus / "corpus.json").exists():
-        if not (args.train and args.dev):
-            parser.error("a new WORK needs --train and --dev")
-        _corpus.prepare(corpus, {"train": args.train, "dev": args.dev}, args.merges, LIMITS)
+    corpus, base = args.work / "corpus", args.work / "base"
+    try:
+        if not (corpus / "corpus.json").exists():
+            if not (args.train and args.dev):
+                parser.error("a new WORK needs --train and --dev")
+            limits = LIMITS
+            if args.base:
+                shutil.copytree(args.base, base, dirs_exist_ok=True)
+                limits = limits_of(artifacts.verify(base))
+            _corpus.prepare(corpus, {"train": args.train, "dev": args.dev}, args.merges, limits, base if args.base else None)
+        elif args.base and not base.exists():
+            parser.error(f"{args.work} was begun without --from")
+    except ArtifactError as error:
+        print(error, file=sys.stderr)
+        return 1
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for name in NETS if args.net == "both" else (args.net,):
-        recipe = RECIPES[name]
+        recipe = replace(RECIPES[name], **FINE_TUNE) if base.exists() else RECIPES[name]
         if args.epochs:
-            recipe = Recipe(**{**asdict(recipe), "epochs": args.epochs})
+            recipe = replace(recipe, epochs=args.epochs)
         Training(name, args.work, recipe, device).run(lambda text: print(text, flush=True))
     return 0
 

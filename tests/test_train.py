@@ -10,7 +10,7 @@ import torch
 from handler import artifacts
 from handler.request import read_request
 from scripts import _corpus, train
-from tests.factories import PICNIC
+from tests.factories import PICNIC, tiny_artifact
 
 SENTENCES = [
     f"(ROOT (S (NP (DT the) (NN {noun})) (VP (VBZ {verb}) (NP (DT a) (NN {other}))) (. .)))"
@@ -83,10 +83,11 @@ def test_word_dropout_is_per_row_and_only_when_training(small):
     run(small, "--net", "paraphraser", "--epochs", "0.01")
     split = _corpus.Split.load(small / "work" / "corpus" / "train.npz")
     recipe = dataclasses.replace(train.RECIPES["paraphraser"], word_dropout=0.5)
+    config = train.Training("paraphraser", small / "work", recipe, torch.device("cpu")).config
     rows = np.array([0, 0, 0, 0])  # the same sentence four times
-    dropped = train.make_batch(split, rows, recipe, "cpu", np.random.default_rng(1))[0]
+    dropped = train.make_batch(split, rows, recipe, config, "cpu", np.random.default_rng(1))[0]
     assert len({tuple(row) for row in dropped.tolist()}) > 1
-    plain = train.make_batch(split, rows, recipe, "cpu", None)[0]
+    plain = train.make_batch(split, rows, recipe, config, "cpu", None)[0]
     assert (plain != 0).all() and len({tuple(row) for row in plain.tolist()}) == 1
 
 
@@ -113,3 +114,49 @@ def test_a_new_folder_needs_data(tmp_path, capsys):
     assert "needs --train and --dev" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="train the parse generator first"):
         train.main([str(tmp_path / "new"), "--export", str(tmp_path / "out")])
+
+
+def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(small, monkeypatch, capsys):
+    run(small)
+    run(small, "--export", str(small / "first"))
+    (small / "first" / "tagger.safetensors").write_bytes(b"kept as it is")
+    artifacts.write_manifest(small / "first")
+    before = artifacts.read_config(small / "first" / "config.json")
+    monkeypatch.setitem(train.FINE_TUNE, "peak_rate", 3e-3)
+    monkeypatch.setitem(train.RECIPES, "paraphraser", dataclasses.replace(train.RECIPES["paraphraser"], patience=2, epochs=400))
+    other = [sentence.replace("the)", "this)").replace(" a)", " that)") for sentence in SENTENCES]
+    for name, lines in (("train", other[::2]), ("dev", other[1::4])):
+        (small / f"{name}.tsv").write_text("".join(f"x\t{parse}\n" for parse in lines))
+    tune = [str(small / "tuned"), "--train", str(small / "train.tsv"), "--dev", str(small / "dev.tsv"), "--threads", "1"]
+    assert train.main([*tune, "--from", str(small / "first")]) == 0
+    assert train.main([str(small / "tuned"), "--export", str(small / "second")]) == 0
+    after, record = artifacts.verify(small / "second"), json.loads((small / "second" / "training.json").read_text())
+    assert after == before
+    assert (small / "second" / "vocab.json").read_bytes() == (small / "first" / "vocab.json").read_bytes()
+    assert (small / "second" / "tagger.safetensors").read_bytes() == b"kept as it is"
+    curve = [point["loss"] for point in record["paraphraser"]["curve"]]
+    assert min(curve) < 0.9 * curve[0]  # the first is the artifact's own, before any step
+    assert record["paraphraser"]["epoch"] < 400 and min(curve[-2:]) > min(curve)  # stopped early
+    best = torch.load(small / "tuned" / "paraphraser.pt", weights_only=True)["best"]["linear.bias"]
+    stored = artifacts.load_net(small / "second" / "paraphraser.safetensors", after.paraphraser, torch.device("cpu")).linear.bias
+    torch.testing.assert_close(stored, best.half().float())
+    with pytest.raises(SystemExit):
+        run(small, "--from", str(small / "first"))
+    assert "begun without --from" in capsys.readouterr().err
+
+
+def test_fine_tuning_keeps_attended_pads(small, tmp_path):
+    base = tiny_artifact(tmp_path / "base", attend_pads=True)
+    assert train.main([str(small / "tuned"), "--from", str(base), "--train", str(small / "train.tsv"), "--dev",
+                       str(small / "dev.tsv"), "--epochs", "0.2", "--net", "paraphraser"]) == 0
+    split = _corpus.Split.load(small / "tuned" / "corpus" / "dev.npz")
+    config = artifacts.verify(base).paraphraser
+    bag, syntax, *_ = train.make_batch(split, np.array([0]), train.RECIPES["paraphraser"], config, "cpu", None)
+    assert (bag.shape[1], syntax.shape[1]) == (config.bag_width, config.syntax_width)
+
+
+def test_files_that_cannot_be_learned_from_are_named(small, tmp_path):
+    (small / "dev.tsv").write_text("x\t(ROOT (FOO x))\n")
+    with pytest.raises(SystemExit, match="dev.tsv: no sentence is left"):
+        run(small)
+    assert train.main([str(tmp_path / "w"), "--from", str(small), "--train", "a", "--dev", "b"]) == 1
