@@ -4,6 +4,8 @@ Both classes are `decoding.Constraint`s: their whole state is a handful of integ
 batch of rows is one set of operations on any device. Shapes: B rows, V vocabulary, P template tokens.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -74,7 +76,11 @@ class ParseConstraint:
     def _at(self, table: Tensor) -> Tensor:
         return table.gather(1, self.place[:, None])[:, 0]  # (B,)
 
+    def adjust(self, scores: Tensor) -> Tensor:
+        return scores.masked_fill(~self.allowed(), -math.inf)
+
     def allowed(self) -> Tensor:
+        """Mask (B, V): True where the token may come next; at least one per row."""
         rest, inside = self._at(self.rest), self.depth > 0
         free = inside | (self._at(self.slot) & ((self.last == PHRASE) | (self.last == CLOSED)))
         closing = self.depth + rest  # tokens needed if nothing more is opened
@@ -128,11 +134,16 @@ class TextConstraint:
     together; left alone it joins them to words that do not exist. No syntax token, no <unk>, no empty text, and a word
     is only begun if it can be finished within the steps left.
 
+    Of the pieces that may come, those of the sentence that are not yet written are made likelier, and those written as
+    often as the sentence has them (or once, if it does not) less likely: small networks otherwise say one word again and
+    again and leave others out.
+
     The split words of a row are a trie: node 0 stands between words, each of at most C edges is a piece.
     """
 
-    def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int):
-        """sentences: the rows' piece ids."""
+    def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
+                 repetition_penalty: float = 0.0):
+        """sentences: the rows' piece ids. source_bonus, repetition_penalty: added to and taken off logits, in nats."""
         tries = [_trie(grammar.split_words(pieces)) for pieces in sentences]
         nodes, edges = max(map(len, tries)), max(1, *(len(node) for trie in tries for node in trie))
         # A padding edge needs more steps than there are, so that it is never taken.
@@ -140,12 +151,23 @@ class TextConstraint:
         packed = torch.tensor(table, device=grammar.words.device).view(len(tries), nodes, edges, 3)
         self.piece, self.next, self.need = packed.unbind(-1)  # (B, N, C) each
         self.grammar, self.left, self.first = grammar, max_steps, True
+        self.bonus, self.penalty = source_bonus, repetition_penalty
         self.node = torch.zeros(len(tries), dtype=torch.long, device=packed.device)  # (B,)
+        counts = torch.zeros(len(tries), len(grammar.words), device=packed.device)  # (B, V): of pieces in the sentence
+        for row, pieces in zip(counts, sentences):
+            row.index_add_(0, torch.tensor(pieces, device=row.device), torch.ones(len(pieces), device=row.device))
+        self.source, self.unused = counts > 0, counts.clamp_min(1)  # (B, V): unused: times left without penalty
 
     def _edges(self, table: Tensor) -> Tensor:
         return table[torch.arange(len(self.node), device=self.node.device), self.node]  # (B, C)
 
+    def adjust(self, scores: Tensor) -> Tensor:
+        unused = self.unused > 0
+        scores = scores + self.bonus * (self.source & unused) - self.penalty * ~unused
+        return scores.masked_fill(~self.allowed(), -math.inf)
+
     def allowed(self) -> Tensor:
+        """Mask (B, V): True where the token may come next; at least one per row."""
         between = self.node == 0  # (B,)
         mask = between[:, None] & self.grammar.words  # (B, V)
         mask[:, EOS] = between & (not self.first)
@@ -155,10 +177,11 @@ class TextConstraint:
     def advance(self, tokens: Tensor) -> None:
         taken = (self._edges(self.piece) == tokens[:, None]) & (self._edges(self.need) <= self.left)  # at most one a row
         self.node = (self._edges(self.next) * taken).sum(1)
+        self.unused.scatter_add_(1, tokens[:, None], -torch.ones_like(tokens[:, None], dtype=self.unused.dtype))
         self.left, self.first = self.left - 1, False
 
     def keep(self, rows: Tensor) -> None:
-        for name in ("piece", "next", "need", "node"):
+        for name in ("piece", "next", "need", "node", "source", "unused"):
             setattr(self, name, getattr(self, name).index_select(0, rows))
 
 

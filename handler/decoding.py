@@ -3,7 +3,6 @@
 No strings, no vocabulary beyond the ids it is given. Shapes as in `model.py`: B rows, A, S, V.
 """
 
-import math
 import random
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -39,8 +38,8 @@ class Decoded:
 class Constraint(Protocol):
     """What may come next, for all rows of a batch at once."""
 
-    def allowed(self) -> Tensor:
-        """Mask (B, V): True where the token may come next. At least one per row."""
+    def adjust(self, scores: Tensor) -> Tensor:
+        """The scores (B, V) with minus infinity where a token may not come next; at least one per row may."""
 
     def advance(self, tokens: Tensor) -> None:
         """Take note of the tokens chosen, (B,)."""
@@ -66,10 +65,10 @@ def choose(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def generate(net: SynPG, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str,
-             constraint: Constraint | None = None, forbidden: Tensor | None = None) -> list[Decoded]:
+             constraint: Constraint | None = None) -> list[Decoded]:
     """Decode B rows from <sos> until each has <eos> or `max_steps` tokens.
 
-    bag (B, A) and syntax (B, S) as `SynPG.encode` takes them; options, one a row; forbidden (F,) ids never chosen.
+    bag (B, A) and syntax (B, S) as `SynPG.encode` takes them; options, one a row.
     A row's tokens depend on its own inputs and options alone.
     """
     device, steps = bag.device, net.config.max_steps
@@ -82,11 +81,7 @@ def generate(net: SynPG, bag: Tensor, syntax: Tensor, options: list[DecodingOpti
     tokens = torch.full((len(rows),), SOS, device=device)
     for step in range(steps):
         logits = net.step(tokens, cache).float()  # (B, V)
-        scores = logits
-        if forbidden is not None:
-            scores = scores.index_fill(1, forbidden, -math.inf)
-        if constraint is not None:
-            scores = scores.masked_fill(~constraint.allowed(), -math.inf)
+        scores = logits if constraint is None else constraint.adjust(logits)
         tokens = choose(scores, temperatures, uniforms[:, step])
         log_probabilities = (logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(-1)).tolist()
         for row, token, log_probability in zip(rows, tokens.tolist(), log_probabilities):

@@ -31,6 +31,8 @@ class PipelineConfig:
     tokenization: str  # "ptb": lower-cased Penn Treebank tokens. "raw": the string as it is, split at blanks (published)
     bpe_threshold: int  # pieces counted less often in bpe.vocab.txt are split further
     constrained: bool  # True: parses are trees with the asked top, texts are words. False: whatever the networks say
+    source_bonus: float = 0.0  # nats on the logit of a piece of the sentence not yet written; with constraints only
+    repetition_penalty: float = 0.0  # nats off the logit of a piece written often enough; with constraints only
 
     def __post_init__(self):
         if self.tokenization not in TOKENIZATIONS:
@@ -39,6 +41,10 @@ class PipelineConfig:
             raise ValueError(f"bpe_threshold must be an integer of at least 0, not {self.bpe_threshold!r}")
         if type(self.constrained) is not bool:
             raise ValueError(f"constrained must be true or false, not {self.constrained!r}")
+        for name in ("source_bonus", "repetition_penalty"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 <= value <= 100:
+                raise ValueError(f"{name} must be a number from 0 to 100, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,8 @@ class Paraphraser:
         net = self.paraphraser
         constraint = None
         if self.config.constrained:
-            constraint = TextConstraint(self.text_grammar, [row.pieces for row in rows], net.config.max_steps)
+            constraint = TextConstraint(self.text_grammar, [row.pieces for row in rows], net.config.max_steps,
+                                        self.config.source_bonus, self.config.repetition_penalty)
         return generate(net, self._pad([row.pieces for row in rows], net.config.bag_width, net),
                         self._pad([[SOS, *parse.ids] for parse in parses], net.config.syntax_width, net),
                         [row.options for row in rows], "text", constraint)

@@ -59,6 +59,7 @@ PROGRESS = "step", "epoch", "next_batch", "seconds", "curve", "best"  # of a tra
 RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
 FINE_TUNE = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when going on from an artifact
 LIMITS = _corpus.Limits(words=64, template=64, parse=202)
+DECODING = {"source_bonus": 4.0, "repetition_penalty": 2.0}  # of an exported artifact; best of those tried on held-out text
 SHAPES = {
     "parse_generator": dict(d_model=192, n_heads=4, d_feedforward=768, n_encoder_layers=2, n_decoder_layers=3,
                             bag_width=64, syntax_width=64, max_steps=201, attend_pads=False, tie="all"),
@@ -239,7 +240,7 @@ def export(work: Path, out: Path) -> None:
         states[name] = torch.load(work / f"{name}.pt", map_location="cpu", weights_only=True)
     base, settings = work / "base", json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
     pipeline = artifacts.verify(base).pipeline if base.exists() else PipelineConfig(
-        tokenization="ptb", bpe_threshold=settings["bpe_threshold"], constrained=True)
+        tokenization="ptb", bpe_threshold=settings["bpe_threshold"], constrained=True, **DECODING)
     config = artifacts.ArtifactConfig(pipeline, **{name: ModelConfig(**state["config"]) for name, state in states.items()})
     vocabulary = json.loads((corpus / "vocab.json").read_text(encoding="utf-8"))
     out.mkdir(parents=True, exist_ok=True)

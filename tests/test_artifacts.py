@@ -84,6 +84,8 @@ def test_a_folder_that_is_no_artifact(tmp_path):
     (lambda c: c["pipeline"].update(tokenization="bert"), "config.json", "tokenization must be one of ptb, raw"),
     (lambda c: c["pipeline"].update(bpe_threshold=-1), "config.json", "bpe_threshold"),
     (lambda c: c["pipeline"].update(constrained=1), "config.json", "constrained must be true or false"),
+    (lambda c: c["pipeline"].update(source_bonus=-1), "config.json", "source_bonus must be a number from 0 to 100"),
+    (lambda c: c["pipeline"].update(repetition_penalty=True), "config.json", "repetition_penalty must be a number"),
     (lambda c: c["paraphraser"].pop("n_heads"), "config.json", "expected paraphraser with the keys"),
     (lambda c: c["paraphraser"].update(n_heads=5), "config.json", "not a multiple of n_heads 5"),
     (lambda c: c["paraphraser"].update(d_model=24), "paraphraser.safetensors", r"of shape \(\d+, 24\), found \(\d+, 12\)"),

@@ -157,3 +157,19 @@ def test_a_piece_begins_a_word_or_goes_on_with_it_and_rows_can_be_dropped():
     assert constraint.allowed()[0].nonzero()[:, 0].tolist() == [ids["g"]]
     constraint.advance(torch.tensor([ids["g"]]))
     assert constraint.allowed()[0, EOS] and constraint.allowed()[0, ids["rain@@"]] and constraint.allowed()[0, ids["the"]]
+
+
+def test_pieces_of_the_sentence_gain_until_written_and_pieces_used_up_lose():
+    grammar = TextGrammar(vocabulary(), V, torch.device("cpu"))
+    ids = vocabulary().ids
+    constraint = TextConstraint(grammar, [[ids["it"], ids["is"], ids["it"]], [ids["the"]]], 9, source_bonus=2.0, repetition_penalty=3.0)
+
+    def scores(row, *words):
+        return [constraint.adjust(torch.zeros(2, V))[row, ids[word]].item() for word in words]
+    assert scores(0, "it", "is", "the") == [2, 2, 0] and scores(1, "it", "the") == [0, 2]
+    constraint.advance(torch.tensor([ids["it"], ids["it"]]))
+    assert scores(0, "it", "is") == [2, 2] and scores(1, "it", "the") == [-3, 2]  # two in the first sentence, none in the second
+    constraint.advance(torch.tensor([ids["it"], ids["the"]]))
+    assert scores(0, "it", "is") == [-3, 2] and scores(1, "the") == [-3]
+    constraint.keep(torch.tensor([0]))
+    assert constraint.adjust(torch.zeros(1, V))[0, ids["is"]] == 2

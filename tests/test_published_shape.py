@@ -10,7 +10,7 @@ from handler.syntax import SYNTAX_TOKENS
 from handler.text import SPECIALS
 from scripts import build_archive
 from scripts.serve import Server
-from tests.factories import CODES, PICNIC, body
+from tests.factories import CODES, RAIN, body
 from tests.reference import Oracle, random_net
 from tests.test_torchserve import post
 
@@ -33,7 +33,7 @@ def test_the_published_shape_is_served_and_equals_the_oracle(tmp_path, state_fac
                    tmp_path / "bpe.codes", tmp_path / "bpe.vocab.txt")
     build_archive.build(tmp_path / "artifact", tmp_path / "synpg.mar")
 
-    request = {**PICNIC, "temperature": 0}
+    request = {**RAIN, "temperature": 0}
     paraphraser = artifacts.load(tmp_path / "artifact")
     [row] = paraphraser.plan(read_request(request))
     parse = Oracle(nets["parse_generator"]).greedy(row.tags, [SOS, *row.syntax, EOS])

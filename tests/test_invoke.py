@@ -1,0 +1,50 @@
+"""The client: one request, a file, standard input; answers on standard output, one sentence when something is wrong."""
+
+import io
+import json
+
+import pytest
+
+from scripts import invoke
+from tests.factories import RAIN
+
+BAD = {"sent": ""}
+
+
+def call(capsys, *arguments) -> tuple[int, list, str]:
+    status = invoke.main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return status, [json.loads(line) for line in out.splitlines()], err
+
+
+def test_one_request(server, capsys):
+    status, [answer], _ = call(capsys, "--url", f"{server.url}/invocations", json.dumps(RAIN))
+    assert status == 0 and isinstance(answer, str)
+    status, [answer], _ = call(capsys, "--url", f"{server.url}/invocations", "--sent", "it rains .", "--tmpl", "command",
+                               "--tmpl", "statement", "--seed", 3, "--details")
+    assert status == 0 and [a["seed"] for a in answer] == [3, 3] and answer[0]["tags_predicted"]
+
+
+def test_a_file_and_standard_input(server, capsys, tmp_path, monkeypatch):
+    lines = "".join(json.dumps(value) + "\n" for value in [{**RAIN, "seed": i} for i in range(5)] + [BAD])
+    (tmp_path / "requests.jsonl").write_text(lines)
+    url = ("--url", f"{server.url}/predictions/synpg", "--chunk", 2)
+    status, answers, err = call(capsys, *url, "--file", tmp_path / "requests.jsonl")
+    assert status == 1 and len(answers) == 6 and answers[5]["error"]["field"] == "sent" and "6 answered, 1 refused" in err
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    assert call(capsys, *url, "-")[1] == answers
+
+
+def test_what_is_wrong_is_one_sentence(server, capsys, tmp_path):
+    assert call(capsys, "--url", f"{server.url}/invocations", json.dumps(BAD)) == (1, [], "HTTP 400: sent: is empty\n")
+    assert call(capsys, "--url", "http://127.0.0.1:9/invocations", "{}")[::2] == (
+        1, "Nothing answers at 127.0.0.1:9; is the server running (./scripts/serve.sh)?\n")
+    assert call(capsys, "--url", "nonsense", "{}") == (1, [], "nonsense is not an http address.\n")
+    assert call(capsys, "--file", tmp_path / "none")[0] == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["{}", "--file", "x"], ["{}", "--sent", "x"], ["--tmpl", "command"], ["-", "--chunk", "0"]])
+def test_impossible_arguments(arguments):
+    with pytest.raises(SystemExit) as caught:
+        invoke.main(arguments)
+    assert caught.value.code == 2
