@@ -30,7 +30,7 @@ class SynPGHandler(BaseHandler):
         if gpu is not None and not torch.cuda.is_available():
             raise RuntimeError(f"the worker was given GPU {gpu}, but this torch ({torch.__version__}) finds none")
         self.device = torch.device("cpu" if gpu is None else f"cuda:{gpu}")
-        torch.set_num_threads(int(options.get("threads", 0)) or len(os.sched_getaffinity(0)))
+        torch.set_num_threads(int(options.get("threads", 1)) or len(os.sched_getaffinity(0)))
         torch.set_float32_matmul_precision("highest")  # importing BaseHandler may have lowered it
         self.paraphraser = artifacts.load(Path(properties["model_dir"]) / "artifact", self.device)
         self.inference([request.read_body(request.EXAMPLE, None, None)])  # the first caller should not pay for warm-up

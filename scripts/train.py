@@ -59,7 +59,7 @@ PROGRESS = "step", "epoch", "next_batch", "seconds", "curve", "best"  # of a tra
 RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
 FINE_TUNE = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when going on from an artifact
 LIMITS = _corpus.Limits(words=64, template=64, parse=202)
-DECODING = {"source_bonus": 4.0, "repetition_penalty": 2.0}  # of an exported artifact; best of those tried on held-out text
+DECODING = {"source_bonus": 2.0, "repetition_penalty": 2.0}  # of an exported artifact; best of those tried on held-out text
 SHAPES = {
     "parse_generator": dict(d_model=192, n_heads=4, d_feedforward=768, n_encoder_layers=2, n_decoder_layers=3,
                             bag_width=64, syntax_width=64, max_steps=201, attend_pads=False, tie="all"),
@@ -194,9 +194,12 @@ class Training:
                         self.save()
                     began, window = time.monotonic(), []
             self.seconds += time.monotonic() - began
-            self.epoch, self.next_batch = self.epoch + 1, 0
             self.measure(len(plan), say)
+            if self.next_batch == len(plan):
+                self.epoch, self.next_batch = self.epoch + 1, 0
             self.save()
+            if self.step >= total:
+                break
 
     def learn(self, indices: np.ndarray, total: int) -> tuple:
         """One optimiser step; returns summed loss, tokens right, tokens, rows."""

@@ -79,6 +79,15 @@ def test_going_on_after_an_interruption_changes_nothing(small, monkeypatch):
     assert [p["step"] for p in again["curve"]] == [p["step"] for p in whole["curve"]]
 
 
+def test_part_of_an_epoch_is_recorded_as_such_and_can_be_gone_on_from(small):
+    run(small, "--net", "paraphraser", "--epochs", "0.6")
+    state = torch.load(small / "work" / "paraphraser.pt", weights_only=True)
+    assert 0 < state["next_batch"] and state["epoch"] == 0 and 0.3 < state["curve"][-1]["epoch"] <= 0.6
+    run(small, "--net", "paraphraser", "--epochs", "2")
+    state = torch.load(small / "work" / "paraphraser.pt", weights_only=True)
+    assert (state["epoch"], state["next_batch"], state["curve"][-1]["epoch"]) == (2, 0, 2.0)
+
+
 def test_word_dropout_is_per_row_and_only_when_training(small):
     run(small, "--net", "paraphraser", "--epochs", "0.01")
     split = _corpus.Split.load(small / "work" / "corpus" / "train.npz")
