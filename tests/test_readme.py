@@ -68,6 +68,16 @@ def test_commands_and_links_exist():
             assert (file.parent / link).exists(), f"{file.name}: {link}"
 
 
+def test_commands_know_the_options_they_are_shown_with():
+    shown = [(name, set(re.findall(r"(?<=\s)--[a-z-]+", options))) for file in (README, *ROOT.glob("*/README.md"))
+             for block in re.findall(r"```sh\n(.*?)```", file.read_text(encoding="utf-8"), re.S)
+             for name, options in re.findall(r"^python -m scripts\.([a-z_]+)(.*)$", block.replace("\\\n", " "), re.M)]
+    assert len(shown) >= 4
+    for name, options in shown:
+        done = subprocess.run([sys.executable, "-m", f"scripts.{name}", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert options <= set(re.findall(r"--[a-z-]+", done.stdout)), f"{name}: {options}"
+
+
 def test_python_blocks_run():
     blocks = [block for file in ROOT.glob("*/README.md") for block in re.findall(r"```python\n(.*?)```", file.read_text(), re.S)]
     assert blocks
