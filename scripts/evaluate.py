@@ -13,7 +13,6 @@ it. BLEU (corpus): sacrebleu over the same tokens. Both lower-cased. Needs nltk 
 
 import argparse
 import collections
-import json
 import sys
 import time
 import warnings

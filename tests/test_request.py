@@ -7,8 +7,22 @@ import pytest
 
 from handler.errors import RequestError
 from handler.request import (
-    CATALOGUE, EXAMPLE, FIELDS, JSON, JSON_LINES, MAX_CHARACTERS, MAX_ROWS, MAX_SEED, MAX_TEMPERATURE,
-    Limits, Request, choose_media_type, read_body, read_content_type, read_request)
+    CATALOGUE,
+    EXAMPLE,
+    FIELDS,
+    JSON,
+    JSON_LINES,
+    MAX_CHARACTERS,
+    MAX_ROWS,
+    MAX_SEED,
+    MAX_TEMPERATURE,
+    Limits,
+    Request,
+    choose_media_type,
+    read_body,
+    read_content_type,
+    read_request,
+)
 from handler.syntax import MAX_CHARACTERS as MAX_TREE_CHARACTERS
 from handler.syntax import MAX_DEPTH, TEMPLATE_DEPTH, read_tree
 

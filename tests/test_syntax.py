@@ -6,8 +6,23 @@ import pytest
 
 from handler.errors import RequestError, SyntaxTreeError
 from handler.syntax import (
-    FLATTENED, LABELS, MAX_CHARACTERS, MAX_DEPTH, PHRASES, SYNONYMS, SYNTAX_TOKENS, TAGS, Tree, canonical_label,
-    from_syntax_tokens, read_tree, syntax_tokens, tags, template_of, words)
+    FLATTENED,
+    LABELS,
+    MAX_CHARACTERS,
+    MAX_DEPTH,
+    PHRASES,
+    SYNONYMS,
+    SYNTAX_TOKENS,
+    TAGS,
+    Tree,
+    canonical_label,
+    from_syntax_tokens,
+    read_tree,
+    syntax_tokens,
+    tags,
+    template_of,
+    words,
+)
 
 RAINS = "(ROOT (S (NP (PRP it)) (VP (VBZ rains)) (. .)))"
 TEMPLATE = "(ROOT (S (NP ) (VP ) (. )))"
