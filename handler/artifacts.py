@@ -74,11 +74,16 @@ def write_manifest(folder: Path) -> None:
 
 def members(folder: Path) -> list[str]:
     """The files an artifact consists of, manifest first; what else lies in the folder is not part of it."""
+    return ["manifest.json", *_read_manifest(folder)]
+
+
+def _read_manifest(folder: Path) -> dict[str, dict]:
+    """File name -> its fingerprint."""
     files = _read_object(folder / "manifest.json").get("files")
     if not isinstance(files, dict) or not set(FILES) <= files.keys() <= {*FILES, TAGGER}:
         raise ArtifactError("manifest.json", "entries for " + ", ".join(FILES) + f" and perhaps {TAGGER}",
                             ", ".join(files) if isinstance(files, dict) else type(files).__name__)
-    return ["manifest.json", *files]
+    return files
 
 
 def fingerprint(file: Path) -> dict:
@@ -92,10 +97,8 @@ def verify(folder: Path) -> ArtifactConfig:
 
     Raises ArtifactError with file, expected and found.
     """
-    names = members(folder)[1:]
-    files = _read_object(folder / "manifest.json")["files"]
-    for name in names:
-        file, expected = folder / name, files[name]
+    for name, expected in _read_manifest(folder).items():
+        file = folder / name
         if not isinstance(expected, dict) or set(expected) != {"bytes", "sha256"}:
             raise ArtifactError("manifest.json", f"bytes and sha256 of {name}", repr(expected)[:80])
         if not file.is_file():
@@ -197,8 +200,12 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Paraphraser:
     folder, device = Path(folder), torch.device(device)
     config = verify(folder)
     vocabulary = Vocabulary.load(folder / "vocab.json")
-    if config.paraphraser.vocab_size > len(vocabulary) or config.parse_generator.vocab_size > len(vocabulary):
-        raise ArtifactError("vocab.json", "at least as many tokens as both networks' vocab_size", f"{len(vocabulary)}")
+    if config.paraphraser.vocab_size != len(vocabulary):  # any word may be in a sentence
+        raise ArtifactError("vocab.json", f"{config.paraphraser.vocab_size} tokens, as many as paraphraser.vocab_size",
+                            f"{len(vocabulary)}")
+    if config.parse_generator.vocab_size > len(vocabulary):
+        raise ArtifactError("vocab.json", f"at least {config.parse_generator.vocab_size} tokens, parse_generator.vocab_size",
+                            f"{len(vocabulary)}")
     syntax_end = max(vocabulary.syntax_ids.values()) + 1
     for net in NETS:
         if getattr(config, net).vocab_size < syntax_end:

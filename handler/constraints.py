@@ -1,7 +1,7 @@
-"""What may come next while decoding: parses that are trees with the asked top, texts that are words. Torch only.
+"""What may come next while decoding: parses that are trees with the asked top, texts that are words.
 
-Both classes are `decoding.Constraint`s: their whole state is a handful of integers per row, kept in tensors, so that a
-batch of rows is one set of operations on any device. Shapes: B rows, V vocabulary, P template tokens.
+`ParseConstraint` and `TextConstraint` are `decoding.Constraint`s. Their state is kept in tensors, so that a batch of rows is
+one set of operations on any device. Shapes: B rows, V vocabulary, P template tokens, N nodes, C edges.
 """
 
 import math
@@ -16,7 +16,7 @@ from handler.text import SEPARATOR, SPECIALS, Vocabulary
 
 # What the last token of a parse was.
 OPENED, PHRASE, TAG, CLOSED = range(4)
-# Rows of the table of what may come: one bracket, either, a tag, any label. FORCED stands for the template's next token.
+# Rows of the table of what may come inside a slot: one bracket, either, a tag, any label.
 OPEN, CLOSE, EITHER, ANY_TAG, ANY_LABEL = range(5)
 
 

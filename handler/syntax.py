@@ -119,7 +119,8 @@ def read_tree(text: str) -> Tree:
 
 
 def describe(node: Tree) -> str:
-    return f"{node.label}" if node.label else "without a label"
+    """A node for an error message: by its label, which is one of the Penn Treebank's by then."""
+    return node.label or "without a label"
 
 
 def canonical_label(label: str) -> str:

@@ -9,6 +9,7 @@ from handler import artifacts
 from handler.pipeline import PipelineConfig
 from handler.syntax import SYNTAX_TOKENS
 from handler.text import SPECIALS, Vocabulary
+from scripts.serve import EXAMPLE
 from tests.reference import random_net, tiny_config
 
 CODES = "#version: 0.2\nt h\nth e</w>\ni n\nin g</w>\nr a\nra in\ni s</w>\ni t</w>\n"
@@ -16,10 +17,7 @@ PIECES = ["the", "is", "it", "rain@@", "ing", ".", ",", "?", "'", '"', "é", "é
           *string.ascii_lowercase, *(letter + "@@" for letter in string.ascii_lowercase), "th@@", "in@@", "ra@@"]
 TOKENS = [*SPECIALS, *(f"<{token}>" for token in SYNTAX_TOKENS), *PIECES]
 
-PICNIC = {"sent": "we will have a picnic if it is a sunny day tomorrow.",
-          "synt": "(ROOT (S (NP (PRP we)) (VP (MD will) (VP (VB have) (NP (DT a) (NN picnic)) (SBAR (IN if) (S (NP (PRP it)) "
-                  "(VP (VBZ is) (NP (DT a) (JJ sunny) (NN day)) (NP (NN tomorrow))))))) (. .)))",
-          "tmpl": "(ROOT (S (S ) (, ) (CC ) (S ) (. )))"}
+PICNIC = EXAMPLE
 RAIN = {"sent": "It is raining.", "synt": "(ROOT (S (NP (PRP It)) (VP (VBZ is) (VP (VBG raining))) (. .)))",
         "tmpl": "(ROOT (S (VP ) (. )))"}
 

@@ -91,7 +91,9 @@ def test_a_folder_that_is_no_artifact(tmp_path):
     (lambda c: c["paraphraser"].update(d_model=24), "paraphraser.safetensors", r"of shape \(\d+, 24\), found \(\d+, 12\)"),
     (lambda c: c["paraphraser"].update(n_decoder_layers=3), "paraphraser.safetensors", "missing, none unknown"),
     (lambda c: c["paraphraser"].update(n_decoder_layers=1), "paraphraser.safetensors", "none missing, .* and 15 more unknown"),
-    (lambda c: c["paraphraser"].update(vocab_size=9999), "vocab.json", "as many tokens"),
+    (lambda c: c["paraphraser"].update(vocab_size=9999), "vocab.json", r"expected 9999 tokens, .*, found \d{3}$"),
+    (lambda c: c["paraphraser"].update(vocab_size=120), "vocab.json", r"expected 120 tokens, .*, found \d{3}$"),
+    (lambda c: c["parse_generator"].update(vocab_size=9999), "vocab.json", "at least 9999 tokens"),
     (lambda c: c["parse_generator"].update(vocab_size=100), "config.json", "parse_generator.vocab_size of at least 109"),
     (lambda c: c["parse_generator"].update(max_steps=64), "config.json", "max_steps below paraphraser.syntax_width")])
 def test_a_configuration_that_does_not_fit_is_refused(copy, change, file, message):
