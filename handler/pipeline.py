@@ -5,6 +5,8 @@
     paraphraser.run(paraphraser.plan(request))
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +60,16 @@ class Row:
     target: Target
     options: DecodingOptions
     seed: int  # of the request
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one network did with one chunk of rows."""
+
+    name: str  # "parse" or "text"
+    seconds: float
+    rows: int
+    tokens: int  # generated, <eos> included
 
 
 class Paraphraser:
@@ -122,16 +134,23 @@ class Paraphraser:
                                    f"{self.parse_generator.config.max_steps} are generated", target.field)
         return ids
 
-    def run(self, rows: list[Row], chunk_rows: int = CHUNK_ROWS) -> list[Paraphrase]:
-        """Paraphrases in the order of the rows, `chunk_rows` at a time."""
-        return [done for i in range(0, len(rows), chunk_rows) for done in self._run_chunk(rows[i : i + chunk_rows])]
+    def run(self, rows: list[Row], chunk_rows: int = CHUNK_ROWS,
+            observe: Callable[[Stage], None] = lambda stage: None) -> list[Paraphrase]:
+        """Paraphrases in the order of the rows, `chunk_rows` at a time; `observe` is told of every stage that ran."""
+        return [done for i in range(0, len(rows), chunk_rows) for done in self._run_chunk(rows[i : i + chunk_rows], observe)]
 
-    def _run_chunk(self, rows: list[Row]) -> list[Paraphrase]:
+    def _run_chunk(self, rows: list[Row], observe: Callable[[Stage], None]) -> list[Paraphrase]:
         parses = [Decoded(row.syntax + [EOS], ended=True) for row in rows]
         from_template = [i for i, row in enumerate(rows) if not row.target.whole]
-        for i, parse in zip(from_template, self.generate_parses([rows[i] for i in from_template])):
+        began = time.perf_counter()
+        generated = self.generate_parses([rows[i] for i in from_template])
+        between = time.perf_counter()
+        for i, parse in zip(from_template, generated):
             parses[i] = parse
         texts = self.generate_texts(rows, parses)
+        if generated:
+            observe(Stage("parse", between - began, len(generated), sum(len(parse.ids) for parse in generated)))
+        observe(Stage("text", time.perf_counter() - between, len(texts), sum(len(text.ids) for text in texts)))
         return [self._paraphrase(*done) for done in zip(rows, parses, texts)]
 
     def generate_parses(self, rows: list[Row]) -> list[Decoded]:

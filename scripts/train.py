@@ -3,6 +3,7 @@
     python -m scripts.train WORK --train train.tsv.gz --dev dev.tsv.gz                both networks, one after the other
     python -m scripts.train WORK --train … --dev … --net paraphraser --epochs 3        one of them (run two side by side)
     python -m scripts.train WORK --from model_store/demo --train … --dev …             fine-tune on text of your own
+    python -m scripts.train WORK --from … --merges 20000 --train … --dev …             the same, with a larger vocabulary
     python -m scripts.train WORK --export model_store/mine                             write what is trained as an artifact
 
 Interrupted, the same command goes on from the last checkpoint in WORK. No pairs are needed: the paraphraser learns
@@ -25,10 +26,10 @@ import torch.nn.functional as F
 
 from handler import artifacts
 from handler.errors import ArtifactError
-from handler.model import EOS, PAD, SOS, ModelConfig, SynPG
+from handler.model import EOS, PAD, SOS, UNK, ModelConfig, SynPG
 from handler.pipeline import PipelineConfig
 from handler.syntax import SYNTAX_TOKENS
-from handler.text import SPECIALS
+from handler.text import SEPARATOR, SPECIALS, WordPieces
 from scripts import _corpus
 
 NETS = "parse_generator", "paraphraser"
@@ -46,7 +47,7 @@ class Recipe:
     epochs: float
     peak_rate: float = 1e-3
     warmup: int = 500  # steps of linear warm-up
-    decay: float = 0.3  # share of the steps in which the rate falls linearly to zero
+    decay: float = 0.6  # share of the steps in which the rate falls linearly to zero
     weight_decay: float = 0.01
     clip: float = 1.0
     tokens: int = 3000  # batch size, in parse tokens
@@ -58,13 +59,14 @@ REPORT_STEPS, CHECKPOINT_STEPS = 100, 500
 PROGRESS = "step", "epoch", "next_batch", "seconds", "curve", "best"  # of a training, in its checkpoint
 RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
 FINE_TUNE = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when going on from an artifact
-LIMITS = _corpus.Limits(words=64, template=64, parse=202)
+LIMITS = _corpus.Limits(words=64, template=64, parse=302)
+MERGES = 20000  # of BPE
 DECODING = {"source_bonus": 2.0, "repetition_penalty": 2.0}  # of an exported artifact; best of those tried on held-out text
 SHAPES = {
     "parse_generator": dict(d_model=192, n_heads=4, d_feedforward=768, n_encoder_layers=2, n_decoder_layers=3,
-                            bag_width=64, syntax_width=64, max_steps=201, attend_pads=False, tie="all"),
+                            bag_width=64, syntax_width=64, max_steps=301, attend_pads=False, tie="all"),
     "paraphraser": dict(d_model=256, n_heads=4, d_feedforward=1024, n_encoder_layers=2, n_decoder_layers=3,
-                        bag_width=64, syntax_width=202, max_steps=80, attend_pads=False, tie="all"),
+                        bag_width=64, syntax_width=302, max_steps=80, attend_pads=False, tie="all"),
 }
 RECIPES = {
     "parse_generator": Recipe("tags", "template", "parse", word_dropout=0.2, template_cap=0.2, epochs=3),
@@ -122,6 +124,32 @@ def pick_autocast(device: torch.device):
     return (lambda: torch.autocast(device.type, torch.bfloat16, enabled=bf16)), "bf16" if bf16 else "fp32"
 
 
+def begin_from(base: Path, name: str, corpus: Path) -> SynPG:
+    """The network of an artifact, fitted to the vocabulary and the limits of a prepared corpus.
+
+    Tokens that the artifact knows keep their vectors; a new one begins as the mean of the pieces that it was split into.
+    """
+    settings = artifacts.verify(base)
+    net = artifacts.load_net(base / f"{name}.safetensors", getattr(settings, name), torch.device("cpu"))
+    old, new = (json.loads((folder / "vocab.json").read_text(encoding="utf-8")) for folder in (base, corpus))
+    limits = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))["limits"]
+    c = net.config
+    known = {token: i for i, token in enumerate(old[: c.vocab_size])}
+    pieces = WordPieces(base / "bpe.codes", base / "bpe.vocab.txt", settings.pipeline.bpe_threshold)
+    syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
+    kept = new if c.vocab_size > syntax else new[:syntax]
+    origins = [[known[token]] if token in known else
+               [known.get(piece, UNK) for piece in pieces.split([token.removesuffix(SEPARATOR)])] for token in kept]
+    longest = {"max_steps": limits["parse"] - 1} if name == "parse_generator" else {"syntax_width": limits["parse"]}
+    config = replace(c, vocab_size=len(kept), **({} if c.attend_pads else longest))
+    state = net.state_dict()
+    for key in "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias":
+        state[key] = torch.stack([state[key][ids].mean(0) for ids in origins])
+    fitted = SynPG(config)  # a new one: what `load_net` returns shares tied tensors, but not as one parameter
+    fitted.load_state_dict(state)
+    return fitted
+
+
 class Training:
     """One network on its way through the epochs. What it needs to go on after an interruption lies in WORK/NAME.pt."""
 
@@ -131,16 +159,13 @@ class Training:
         self.splits = {split: _corpus.Split.load(work / "corpus" / f"{split}.npz") for split in ("train", "dev")}
         base = work / "base"
         if base.exists():
-            self.config = getattr(artifacts.verify(base), name)
+            self.net = begin_from(base, name, work / "corpus")
         else:
             tokens = len(json.loads((work / "corpus" / "vocab.json").read_text(encoding="utf-8")))
             syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
-            self.config = ModelConfig(vocab_size=syntax if name == "parse_generator" else tokens, **SHAPES[name])
-        self.net = SynPG(self.config)
-        if base.exists():
-            self.net.load_state_dict(artifacts.load_net(base / f"{name}.safetensors", self.config, torch.device("cpu")).state_dict())
-        else:
+            self.net = SynPG(ModelConfig(vocab_size=syntax if name == "parse_generator" else tokens, **SHAPES[name]))
             self.net.reset_parameters(torch.Generator().manual_seed(recipe.seed))
+        self.config = self.net.config
         self.net.to(device).train()
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=recipe.peak_rate, betas=(0.9, 0.98),
                                            weight_decay=recipe.weight_decay, fused=True)
@@ -242,8 +267,8 @@ def export(work: Path, out: Path) -> None:
             raise SystemExit(f"{work / f'{name}.pt'} is missing: train the {name.replace('_', ' ')} first")
         states[name] = torch.load(work / f"{name}.pt", map_location="cpu", weights_only=True)
     base, settings = work / "base", json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
-    pipeline = artifacts.verify(base).pipeline if base.exists() else PipelineConfig(
-        tokenization="ptb", bpe_threshold=settings["bpe_threshold"], constrained=True, **DECODING)
+    pipeline = replace(artifacts.verify(base).pipeline, bpe_threshold=settings["bpe_threshold"]) if base.exists() else (
+        PipelineConfig(tokenization="ptb", bpe_threshold=settings["bpe_threshold"], constrained=True, **DECODING))
     config = artifacts.ArtifactConfig(pipeline, **{name: ModelConfig(**state["config"]) for name, state in states.items()})
     vocabulary = json.loads((corpus / "vocab.json").read_text(encoding="utf-8"))
     out.mkdir(parents=True, exist_ok=True)
@@ -281,7 +306,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--net", choices=(*NETS, "both"), default="both")
     parser.add_argument("--epochs", type=float, help="instead of the recipe's; may be changed when going on")
     parser.add_argument("--from", dest="base", type=Path, metavar="ARTIFACT", help="fine-tune this one; its vocabulary is kept")
-    parser.add_argument("--merges", type=int, default=8000, help="BPE merges")
+    parser.add_argument("--merges", type=int, help="BPE merges (default: 20000, or with --from its vocabulary as it is)")
+    parser.add_argument("--peak-rate", type=float, help="learning rate, instead of the recipe's")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     args = parser.parse_args(argv)
     if args.export:
@@ -294,11 +320,13 @@ def main(argv: list[str] | None = None) -> int:
         if not (corpus / "corpus.json").exists():
             if not (args.train and args.dev):
                 parser.error("a new WORK needs --train and --dev")
-            limits = LIMITS
+            limits, keep = LIMITS, args.base and not args.merges
             if args.base:
                 shutil.copytree(args.base, base, dirs_exist_ok=True)
-                limits = limits_of(artifacts.verify(base))
-            _corpus.prepare(corpus, {"train": args.train, "dev": args.dev}, args.merges, limits, base if args.base else None)
+                settings = artifacts.verify(base)
+                if keep or settings.paraphraser.attend_pads:
+                    limits = limits_of(settings)
+            _corpus.prepare(corpus, {"train": args.train, "dev": args.dev}, args.merges or MERGES, limits, base if keep else None)
         elif args.base and not base.exists():
             parser.error(f"{args.work} was begun without --from")
     except ArtifactError as error:
@@ -307,8 +335,7 @@ def main(argv: list[str] | None = None) -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for name in NETS if args.net == "both" else (args.net,):
         recipe = replace(RECIPES[name], **FINE_TUNE) if base.exists() else RECIPES[name]
-        if args.epochs:
-            recipe = replace(recipe, epochs=args.epochs)
+        recipe = replace(recipe, **{key: value for key in ("epochs", "peak_rate") if (value := getattr(args, key))})
         Training(name, args.work, recipe, device).run(lambda text: print(text, flush=True))
     return 0
 

@@ -22,7 +22,7 @@ ALLOWED = {  # module of handler/ -> modules of handler/ and packages outside th
     "synpg_handler": {"artifacts", "errors", "request", "response", "torch", "ts"},
 }
 STANDARD = {"codecs", "json", "re", "math", "random", "dataclasses", "typing", "pathlib", "hashlib", "logging", "os", "traceback",
-            "unicodedata", "functools", "itertools"}
+            "unicodedata", "functools", "itertools", "time", "collections"}
 
 
 def imports(file: Path) -> set[str]:

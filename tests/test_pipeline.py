@@ -128,3 +128,14 @@ def test_without_a_parse_the_tagger_stands_in(tmp_path):
     assert not whole.tags_predicted
     assert p.plan(read_request({"sent": "It is raining. " * 2, "tmpl": "command"}))[0].tags == [
         p.vocabulary.syntax_ids[tag] for tag in ["PRP", "VBZ", "VBG", "."] * 2]
+
+
+def test_every_stage_that_ran_is_told_with_its_rows_and_tokens(paraphraser):
+    whole = {"sent": RAIN["sent"], "parse": RAIN["synt"], "seed": 1}
+    rows = [row for request in ({**PICNIC, "seed": 1}, whole) for row in paraphraser.plan(read_request(request))]
+    stages = []
+    done = paraphraser.run(rows, 1, stages.append)
+    assert [(stage.name, stage.rows) for stage in stages] == [("parse", 1), ("text", 1), ("text", 1)]
+    ended = 0 if done[0].truncated else 1
+    assert stages[0].tokens >= len(done[0].parse.replace("(", " ( ").replace(")", " ) ").split()) + ended
+    assert all(stage.seconds > 0 and stage.tokens > 0 for stage in stages)

@@ -154,6 +154,28 @@ def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(
     assert "begun without --from" in capsys.readouterr().err
 
 
+def test_fine_tuning_with_a_larger_vocabulary_keeps_what_the_artifact_knows(small):
+    run(small, "--merges", "10")
+    run(small, "--export", str(small / "first"))
+    tune = [str(small / "tuned"), "--train", str(small / "train.tsv"), "--dev", str(small / "dev.tsv"), "--threads", "1"]
+    train.main([*tune, "--from", str(small / "first"), "--merges", "70", "--epochs", "0.2"])
+    old, new = (json.loads((small / folder / "vocab.json").read_text()) for folder in ("first", "tuned/corpus"))
+    assert (word := next(token for token in new if token not in old and "@@" not in token))
+    base, corpus = small / "tuned" / "base", small / "tuned" / "corpus"
+    first = artifacts.load_net(base / "paraphraser.safetensors", artifacts.verify(base).paraphraser, torch.device("cpu"))
+    begun = train.begin_from(base, "paraphraser", corpus)
+    known = [i for i, token in enumerate(new) if token in old]
+    torch.testing.assert_close(begun.embedding_decoder.weight[known],
+                               first.embedding_decoder.weight[[old.index(new[i]) for i in known]])
+    pieces = train.WordPieces(base / "bpe.codes", base / "bpe.vocab.txt", 5).split([word])
+    assert len(pieces) > 1
+    torch.testing.assert_close(begun.embedding_decoder.weight[new.index(word)],
+                               first.embedding_decoder.weight[[old.index(piece) for piece in pieces]].mean(0))
+    assert begun.config.vocab_size == len(new) and begun.linear.weight is begun.embedding_encoder.weight
+    assert train.main([str(small / "tuned"), "--export", str(small / "second")]) == 0
+    assert artifacts.load(small / "second").run(artifacts.load(small / "second").plan(read_request({**PICNIC, "seed": 1})))
+
+
 def test_fine_tuning_keeps_attended_pads(small, tmp_path):
     base = tiny_artifact(tmp_path / "base", attend_pads=True)
     assert train.main([str(small / "tuned"), "--from", str(base), "--train", str(small / "train.tsv"), "--dev",
