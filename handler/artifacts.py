@@ -8,6 +8,8 @@ An artifact is a directory that describes itself:
     vocab.json                    token list; a network's vocabulary is its first `vocab_size` entries
     bpe.codes, bpe.vocab.txt      subword-nmt's merges and piece counts
     tagger.safetensors            optional: part-of-speech tags for requests without a parse (`tagger.py`)
+    drafts.safetensors            optional: guesses that make parses faster to generate (`drafts.py`)
+    ranges.json                   optional: least and greatest input of every linear layer, for int8 (`engine.py`)
     manifest.json                 size and sha256 of each of these; other files are not read
 """
 
@@ -16,11 +18,17 @@ import json
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file as load_numpy
+from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
+from handler.drafts import WIDTH as DRAFT_WIDTH
+from handler.drafts import Drafts
+from handler.engine import PRECISIONS, Engine, Ranges, layer_names
 from handler.errors import ArtifactError
 from handler.model import ModelConfig, PositionTable, SynPG
 from handler.pipeline import Paraphraser, PipelineConfig
@@ -31,7 +39,7 @@ from handler.text import Vocabulary, WordPieces
 FORMAT = 1
 NETS = "parse_generator", "paraphraser"
 FILES = "config.json", *(f"{net}.safetensors" for net in NETS), "vocab.json", "bpe.codes", "bpe.vocab.txt"
-TAGGER = "tagger.safetensors"
+TAGGER, DRAFTS, RANGES = OPTIONAL = "tagger.safetensors", "drafts.safetensors", "ranges.json"
 STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
 
 
@@ -68,7 +76,7 @@ def write_json(file: Path, value) -> None:
 
 def write_manifest(folder: Path) -> None:
     """(Re)write `manifest.json` for the files as they are."""
-    names = [*FILES, TAGGER] if (folder / TAGGER).is_file() else FILES
+    names = [*FILES, *(name for name in OPTIONAL if (folder / name).is_file())]
     write_json(folder / "manifest.json", {"files": {name: fingerprint(folder / name) for name in names}})
 
 
@@ -80,8 +88,8 @@ def members(folder: Path) -> list[str]:
 def _read_manifest(folder: Path) -> dict[str, dict]:
     """File name -> its fingerprint."""
     files = _read_object(folder / "manifest.json").get("files")
-    if not isinstance(files, dict) or not set(FILES) <= files.keys() <= {*FILES, TAGGER}:
-        raise ArtifactError("manifest.json", "entries for " + ", ".join(FILES) + f" and perhaps {TAGGER}",
+    if not isinstance(files, dict) or not set(FILES) <= files.keys() <= {*FILES, *OPTIONAL}:
+        raise ArtifactError("manifest.json", f"entries for {', '.join(FILES)} and perhaps {', '.join(OPTIONAL)}",
                             ", ".join(files) if isinstance(files, dict) else type(files).__name__)
     return files
 
@@ -195,10 +203,42 @@ def _some(names) -> str:
     return "none" if not listed else ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
 
 
-def load(folder: Path, device: torch.device | str = "cpu") -> Paraphraser:
-    """Verify an artifact and build its paraphraser on `device`. Raises ArtifactError; nothing is served half-loaded."""
+def load(folder: Path, device: torch.device | str = "cpu", precision: str = "auto", drafts: bool = True,
+         compiled: bool = True) -> Paraphraser:
+    """Verify an artifact and build its paraphraser on `device`. Raises ArtifactError; nothing is served half-loaded.
+
+    precision: "fp32"; "int8", on a CPU, needs `ranges.json`; "auto": int8 where there is one and the CPU multiplies bytes fast.
+    drafts:    False: parses are generated one token a step (the same parses).
+    compiled:  False: the plain network of `model.py`, which the engine is tested against; on a GPU always.
+    """
     folder, device = Path(folder), torch.device(device)
     config = verify(folder)
+    vocabulary, syntax_end = _vocabulary(folder, config)
+    present = members(folder)
+    compiled = compiled and device.type == "cpu"
+    ranges = read_ranges(folder / RANGES, config) if RANGES in present else None
+    if precision == "auto":
+        precision = "int8" if compiled and ranges and torch.cpu._is_vnni_supported() else "fp32"
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be auto or one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if precision == "int8" and not (compiled and ranges):
+        raise ArtifactError(RANGES, "a file, and a CPU to compute on, for int8", "none" if compiled else str(device))
+    pieces = WordPieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
+    nets = {}
+    for name in NETS:
+        net = load_net(folder / f"{name}.safetensors", getattr(config, name), device)
+        if compiled:  # the parse generator reads tags and templates, and with constraints writes nothing else
+            syntax_only = name == "parse_generator"
+            net = Engine(net, precision, ranges and ranges[name], syntax_end if syntax_only and config.pipeline.constrained else None,
+                         syntax_end if syntax_only else None)
+        nets[name] = net
+    tagger = Tagger.load(folder / TAGGER) if TAGGER in present else None
+    table = load_drafts(folder / DRAFTS) if drafts and compiled and DRAFTS in present else None
+    return Paraphraser(config.pipeline, vocabulary, pieces, **nets, tagger=tagger, drafts=table)
+
+
+def _vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary, int]:
+    """The vocabulary, checked against both networks, and how many of its first tokens are special or syntax."""
     vocabulary = Vocabulary.load(folder / "vocab.json")
     if config.paraphraser.vocab_size != len(vocabulary):  # any word may be in a sentence
         raise ArtifactError("vocab.json", f"{config.paraphraser.vocab_size} tokens, as many as paraphraser.vocab_size",
@@ -217,7 +257,38 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Paraphraser:
     unknown = LABELS - vocabulary.syntax_ids.keys()
     if unknown:
         raise ArtifactError("vocab.json", "every Penn Treebank label as a syntax token", f"{_some(unknown)} missing")
-    pieces = WordPieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
-    nets = {net: load_net(folder / f"{net}.safetensors", getattr(config, net), device) for net in NETS}
-    tagger = Tagger.load(folder / TAGGER) if TAGGER in members(folder) else None
-    return Paraphraser(config.pipeline, vocabulary, pieces, **nets, tagger=tagger)
+    return vocabulary, syntax_end
+
+
+def save_drafts(file: Path, contexts: np.ndarray, tokens: np.ndarray) -> None:
+    """Write the arrays that `drafts.learn` made."""
+    save_numpy({"contexts": contexts, "tokens": tokens}, file)
+    file.chmod(0o644)
+
+
+def load_drafts(file: Path) -> Drafts:
+    try:
+        tensors = load_numpy(file)
+    except SafetensorError as error:
+        raise ArtifactError(file.name, "a safetensors file", str(error)) from None
+    contexts, tokens = tensors.get("contexts"), tensors.get("tokens")
+    if contexts is None or tokens is None or contexts.dtype != np.uint8 or tokens.dtype != np.uint8 or (
+            contexts.shape != (len(tokens), DRAFT_WIDTH)):
+        raise ArtifactError(file.name, f"contexts (N, {DRAFT_WIDTH}) and tokens (N), uint8",
+                            ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in tensors.items()) or "nothing")
+    return Drafts(contexts, tokens)
+
+
+def read_ranges(file: Path, config: ArtifactConfig) -> dict[str, Ranges]:
+    """Network -> layer -> least and greatest input."""
+    raw = _read_object(file)
+    for name in NETS:
+        found, expected = raw.get(name), layer_names(getattr(config, name))
+        if not isinstance(found, dict) or set(found) != expected:
+            raise ArtifactError(file.name, f"{len(expected)} layers of {name}",
+                                f"{len(found)} others" if isinstance(found, dict) else type(found).__name__)
+        for layer, bounds in found.items():
+            if not (isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(b, float | int) for b in bounds)
+                    and bounds[0] < bounds[1]):
+                raise ArtifactError(file.name, f"two rising numbers for {name}, {layer}", repr(bounds)[:80])
+    return {name: {layer: tuple(bounds) for layer, bounds in raw[name].items()} for name in NETS}

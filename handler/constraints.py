@@ -26,6 +26,7 @@ class ParseGrammar:
     def __init__(self, vocabulary: Vocabulary, vocab_size: int, device: torch.device):
         ids = vocabulary.syntax_ids
         self.open, self.close = ids["("], ids[")"]
+        self.syntax_end = max(ids.values()) + 1  # special and syntax tokens come first in the vocabulary
         self.is_phrase = torch.zeros(vocab_size, dtype=torch.bool, device=device)
         self.is_phrase[[ids[label] for label in PHRASES]] = True
         self.table = torch.zeros(5, vocab_size, dtype=torch.bool, device=device)
@@ -46,7 +47,7 @@ class ParseConstraint:
     def __init__(self, grammar: ParseGrammar, templates: list[list[int]], max_steps: int):
         """templates: the rows' tokens `( ROOT … )` as ids, without <sos> and <eos>. See `shortest` for what fits."""
         device = grammar.table.device
-        rows = [self._slots(ids, grammar) for ids in templates]
+        rows = [self.slots(ids, grammar) for ids in templates]
         width = max(len(ids) for ids, _, _ in rows)
         self.grammar, self.left = grammar, max_steps
         self.template = torch.tensor([ids + [EOS] * (width - len(ids)) for ids, _, _ in rows], device=device)  # (B, P)
@@ -57,7 +58,7 @@ class ParseConstraint:
         self.last = torch.full_like(self.place, CLOSED)  # kind of the last token
 
     @staticmethod
-    def _slots(ids: list[int], grammar: ParseGrammar) -> tuple[list[int], list[bool], list[int]]:
+    def slots(ids: list[int], grammar: ParseGrammar) -> tuple[list[int], list[bool], list[int]]:
         """The template with <eos>; which places close a slot; tokens needed from each place on, slots after it filled."""
         ids = [*ids, EOS]
         slot = [i > 1 and ids[i] == grammar.close and ids[i - 2] == grammar.open and bool(grammar.is_phrase[ids[i - 1]])
@@ -70,7 +71,7 @@ class ParseConstraint:
     @staticmethod
     def shortest(ids: list[int], grammar: ParseGrammar) -> int:
         """Length of the shortest parse under a template, <eos> included."""
-        _, slot, rest = ParseConstraint._slots(ids, grammar)
+        _, slot, rest = ParseConstraint.slots(ids, grammar)
         return rest[0] + 3 * slot[0]
 
     def _at(self, table: Tensor) -> Tensor:
@@ -144,7 +145,7 @@ class TextConstraint:
     def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
                  repetition_penalty: float = 0.0):
         """sentences: the rows' piece ids. source_bonus, repetition_penalty: added to and taken off logits, in nats."""
-        tries = [_trie(grammar.split_words(pieces)) for pieces in sentences]
+        tries = [trie_of(grammar.split_words(pieces)) for pieces in sentences]
         nodes, edges = max(map(len, tries)), max(1, *(len(node) for trie in tries for node in trie))
         # A padding edge needs more steps than there are, so that it is never taken.
         table = [[(node + [(EOS, 0, max_steps + 1)] * edges)[:edges] for node in trie + [[]] * (nodes - len(trie))] for trie in tries]
@@ -185,7 +186,7 @@ class TextConstraint:
             setattr(self, name, getattr(self, name).index_select(0, rows))
 
 
-def _trie(words: list[tuple[int, ...]]) -> list[list[tuple[int, int, int]]]:
+def trie_of(words: list[tuple[int, ...]]) -> list[list[tuple[int, int, int]]]:
     """Nodes, each a list of edges (piece, next node, fewest steps to the end of a word, this one included)."""
     nodes: list[dict[int, list[int]]] = [{}]
     for word in words:

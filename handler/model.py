@@ -226,6 +226,15 @@ class SynPG(nn.Module):
         if c.tie == "all":
             self.embedding_encoder.weight = self.embedding_decoder.weight
 
+    @property
+    def device(self) -> torch.device:
+        return self.linear.weight.device
+
+    @property
+    def vocabulary(self) -> int:
+        """How many logits there are."""
+        return self.config.vocab_size
+
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Initial weights for training: Xavier for matrices, zero biases, embeddings of unit variance after scaling."""
         for name, p in self.named_parameters():

@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from handler.constraints import ParseConstraint, ParseGrammar, TextConstraint, TextGrammar
-from handler.decoding import Decoded, DecodingOptions, generate
+from handler.decoding import Decoded, DecodingOptions, generate, generate_drafted
+from handler.drafts import Drafts
+from handler.engine import Engine
 from handler.errors import RequestError
+from handler.machines import ParseMachines, ParseTables, TextMachines
 from handler.model import EOS, PAD, SOS, UNK, SynPG
 from handler.request import Request, Target
 from handler.response import Paraphrase
@@ -75,13 +78,16 @@ class Stage:
 class Paraphraser:
     """Both networks and the vocabulary. Stateless between calls: the same rows give the same paraphrases."""
 
-    def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, pieces: WordPieces, parse_generator: SynPG,
-                 paraphraser: SynPG, tagger: Tagger | None = None):
+    def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, pieces: WordPieces, parse_generator: SynPG | Engine,
+                 paraphraser: SynPG | Engine, tagger: Tagger | None = None, drafts: Drafts | None = None):
         self.config, self.vocabulary, self.pieces, self.tagger = config, vocabulary, pieces, tagger
-        self.parse_generator, self.paraphraser = parse_generator, paraphraser
-        self.device = next(paraphraser.parameters()).device
-        self.parse_grammar = ParseGrammar(vocabulary, parse_generator.config.vocab_size, self.device)
-        self.text_grammar = TextGrammar(vocabulary, paraphraser.config.vocab_size, self.device)
+        self.parse_generator, self.paraphraser, self.drafts = parse_generator, paraphraser, drafts
+        self.device = paraphraser.device
+        self.parse_grammar = ParseGrammar(vocabulary, parse_generator.vocabulary, self.device)
+        self.text_grammar = TextGrammar(vocabulary, paraphraser.vocabulary, self.device)
+        on_cpu = isinstance(parse_generator, Engine)  # rules as machines rather than tensors
+        self.parse_tables = ParseTables(self.parse_grammar) if on_cpu and config.constrained else None
+        self.text_constraint = TextMachines if on_cpu else TextConstraint
 
     def plan(self, request: Request) -> list[Row]:
         """The rows of a request, targets x samples. Raises RequestError for what does not fit; costs no network."""
@@ -158,25 +164,30 @@ class Paraphraser:
         if not rows:
             return []
         net = self.parse_generator
+        bag = self._pad([row.tags for row in rows], net.config.bag_width, net)
+        syntax = self._pad([[SOS, *row.syntax, EOS] for row in rows], net.config.syntax_width, net)
+        options, templates = [row.options for row in rows], [row.syntax for row in rows]
         constraint = None
-        if self.config.constrained:
-            constraint = ParseConstraint(self.parse_grammar, [row.syntax for row in rows], net.config.max_steps)
-        return generate(net, self._pad([row.tags for row in rows], net.config.bag_width, net),
-                        self._pad([[SOS, *row.syntax, EOS] for row in rows], net.config.syntax_width, net),
-                        [row.options for row in rows], "parse", constraint)
+        if self.config.constrained and self.parse_tables:
+            constraint = ParseMachines(self.parse_tables, templates, net.config.max_steps)
+            if self.drafts:
+                return generate_drafted(net, bag, syntax, options, "parse", constraint, self.drafts)
+        elif self.config.constrained:
+            constraint = ParseConstraint(self.parse_grammar, templates, net.config.max_steps)
+        return generate(net, bag, syntax, options, "parse", constraint)
 
     def generate_texts(self, rows: list[Row], parses: list[Decoded]) -> list[Decoded]:
         """The paraphraser's answer to each row's words and parse."""
         net = self.paraphraser
         constraint = None
         if self.config.constrained:
-            constraint = TextConstraint(self.text_grammar, [row.pieces for row in rows], net.config.max_steps,
-                                        self.config.source_bonus, self.config.repetition_penalty)
+            constraint = self.text_constraint(self.text_grammar, [row.pieces for row in rows], net.config.max_steps,
+                                              self.config.source_bonus, self.config.repetition_penalty)
         return generate(net, self._pad([row.pieces for row in rows], net.config.bag_width, net),
                         self._pad([[SOS, *parse.ids] for parse in parses], net.config.syntax_width, net),
                         [row.options for row in rows], "text", constraint)
 
-    def _pad(self, sequences: list[list[int]], width: int, net: SynPG) -> Tensor:
+    def _pad(self, sequences: list[list[int]], width: int, net: SynPG | Engine) -> Tensor:
         """(B, width) ids, <pad> after each row's end; the width follows the batch where pads are masked."""
         if not net.config.attend_pads:
             width = max(map(len, sequences))

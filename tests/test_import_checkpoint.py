@@ -88,7 +88,7 @@ class Given:
     def load(self, *options: str, **saving) -> Paraphraser:
         assert self.run(*options, **saving) == 0
         assert "utils" not in sys.modules
-        return artifacts.load(self.out)
+        return artifacts.load(self.out, compiled=False)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,322 @@
+"""The network as it is served on a CPU: the same arithmetic as `model.SynPG`, packed, with several tokens a call.
+
+What is different from `SynPG`, and why:
+
+* The layers are TorchScript. A step is some two hundred small operations, and calling them from Python costs as much as
+  what they do.
+* `precision="int8"`: weights are stored in eight bits with one scale per output, and the input of each linear layer is
+  rounded with one fixed scale, measured once (`scripts/calibrate.py`). The sums are whole numbers, so a row's result does not
+  depend on its neighbours; a scale drawn from the batch would make it. Attention and norms stay in fp32.
+* `extend` takes several tokens a row and rows of different lengths, which is what drafts need (`drafts.py`).
+* Only the first `vocabulary` logits are computed, where no other can be chosen.
+* Attended pads of the bag are identical rows: all but one per batch column collapse into one key whose score has
+  log(count) added, which is exactly the same sum.
+
+Torch only: no loop over time, no files. Shapes as in `model.py`; T tokens a row.
+"""
+
+import math
+import warnings
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from handler.model import PAD, KVCache, ModelConfig, SynPG
+
+PRECISIONS = "fp32", "int8"
+FIRST_CAPACITY = 32  # positions a cache has room for at first; it doubles
+Ranges = dict[str, tuple[float, float]]  # name of a linear layer -> least and greatest input seen
+
+
+class Float(nn.Module):
+    """A linear layer in fp32."""
+
+    def __init__(self, weight: Tensor, bias: Tensor):
+        super().__init__()
+        self.register_buffer("weight", weight.detach())
+        self.register_buffer("bias", bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+class Int8(nn.Module):
+    """A linear layer with int8 weights and an input that is rounded to 256 levels between two bounds; fp32 in, fp32 out."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, bounds: tuple[float, float]):
+        super().__init__()
+        low, high = min(bounds[0], 0.0), max(bounds[1], 0.0)
+        self.scale = max(high - low, 1e-6) / 255
+        self.zero_point = round(-low / self.scale)
+        scales = weight.abs().amax(1).clamp_min(1e-8) / 127
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch announces that these types will go; its version is pinned
+            rounded = torch.quantize_per_channel(weight.detach(), scales, torch.zeros(len(weight), dtype=torch.int), 0, torch.qint8)
+        self.packed = torch.ops.quantized.linear_prepack(rounded, bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x, self.scale, self.zero_point, self.packed)
+
+
+class Norm(nn.Module):
+    """The residual rule: norm(x + branch)."""
+
+    def __init__(self, norm: nn.LayerNorm):
+        super().__init__()
+        self.shape, self.eps = list(norm.normalized_shape), norm.eps
+        self.register_buffer("weight", norm.weight.detach())
+        self.register_buffer("bias", norm.bias.detach())
+
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        return torch.layer_norm(x + branch, self.shape, self.weight, self.bias, self.eps)
+
+
+class EncoderLayer(nn.Module):
+    def __init__(self, layer, n_heads: int, linear, name: str):
+        super().__init__()
+        self.heads = n_heads
+        self.qkv = linear(f"{name}.qkv", layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias)
+        self.out = linear(f"{name}.out", layer.self_attn.out_proj.weight, layer.self_attn.out_proj.bias)
+        self.up = linear(f"{name}.up", layer.linear1.weight, layer.linear1.bias)
+        self.down = linear(f"{name}.down", layer.linear2.weight, layer.linear2.bias)
+        self.norm1, self.norm2 = Norm(layer.norm1), Norm(layer.norm2)
+
+    def forward(self, x: Tensor, bag_width: int, bag_bias: Optional[Tensor], syntax_bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
+        B, M, E = x.shape
+        qkv = self.qkv(x).view(B, M, 3, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, H, M, D)
+        q, k, v = qkv[0], qkv[1], qkv[2]
+        w = bag_width
+        bag = F.scaled_dot_product_attention(q[:, :, :w], k[:, :, :w], v[:, :, :w], attn_mask=bag_bias)
+        syntax = F.scaled_dot_product_attention(q[:, :, w:], k[:, :, w:], v[:, :, w:], attn_mask=syntax_bias)
+        attended = torch.cat([bag, syntax], dim=2).transpose(1, 2).reshape(B, M, E)
+        x = self.norm1(x, self.out(attended))
+        return self.norm2(x, self.down(torch.relu(self.up(x))))
+
+
+class Encoder(nn.Module):
+    """Embedded input to the keys and values of every decoder layer's cross-attention."""
+
+    def __init__(self, net: SynPG, linear):
+        super().__init__()
+        heads = net.config.n_heads
+        self.heads = heads
+        self.layers = nn.ModuleList([EncoderLayer(layer, heads, linear, f"encoder.{i}")
+                                     for i, layer in enumerate(net.transformer.encoder.layers)])
+        self.norm = Norm(net.transformer.encoder.norm)
+        d = net.config.d_model
+        attentions = [layer.multihead_attn for layer in net.transformer.decoder.layers]
+        self.kv = nn.ModuleList([linear("memory", a.in_proj_weight[d:], a.in_proj_bias[d:]) for a in attentions])
+
+    def forward(self, x: Tensor, bag_width: int, bag_bias: Optional[Tensor],  # noqa: UP045
+                syntax_bias: Optional[Tensor]) -> tuple[list[Tensor], list[Tensor]]:  # noqa: UP045
+        for layer in self.layers:
+            x = layer(x, bag_width, bag_bias, syntax_bias)
+        x = self.norm(x, torch.zeros_like(x))
+        B, M, E = x.shape
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for kv in self.kv:
+            packed = kv(x).view(B, M, 2, self.heads, E // self.heads).permute(2, 0, 3, 1, 4).contiguous()  # (2, B, H, M, D)
+            keys.append(packed[0])
+            values.append(packed[1])
+        return keys, values
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, layer, n_heads: int, linear, name: str):
+        super().__init__()
+        self.heads = n_heads
+        cross, d = layer.multihead_attn, layer.norm1.normalized_shape[0]
+        self.qkv = linear(f"{name}.qkv", layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias)
+        self.out = linear(f"{name}.out", layer.self_attn.out_proj.weight, layer.self_attn.out_proj.bias)
+        self.cross_q = linear(f"{name}.cross_q", cross.in_proj_weight[:d], cross.in_proj_bias[:d])
+        self.cross_out = linear(f"{name}.cross_out", cross.out_proj.weight, cross.out_proj.bias)
+        self.up = linear(f"{name}.up", layer.linear1.weight, layer.linear1.bias)
+        self.down = linear(f"{name}.down", layer.linear2.weight, layer.linear2.bias)
+        self.norm1, self.norm2, self.norm3 = Norm(layer.norm1), Norm(layer.norm2), Norm(layer.norm3)
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, start: int, positions: Optional[Tensor],  # noqa: UP045
+                bias: Optional[Tensor], memory_keys: Tensor, memory_values: Tensor,  # noqa: UP045
+                memory_bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
+        B, T, E = x.shape
+        D = E // self.heads
+        qkv = self.qkv(x).view(B, T, 3, self.heads, D).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
+        end = start + T
+        if positions is None:
+            keys[:, :, start:end] = qkv[1]
+            values[:, :, start:end] = qkv[2]
+        else:
+            place = positions[:, None, :, None].expand(B, self.heads, T, D)
+            keys.scatter_(2, place, qkv[1])
+            values.scatter_(2, place, qkv[2])
+        attended = F.scaled_dot_product_attention(qkv[0], keys[:, :, :end], values[:, :, :end], attn_mask=bias)
+        x = self.norm1(x, self.out(attended.transpose(1, 2).reshape(B, T, E)))
+        q = self.cross_q(x).view(B, T, self.heads, D).transpose(1, 2)
+        crossed = F.scaled_dot_product_attention(q, memory_keys, memory_values, attn_mask=memory_bias)
+        x = self.norm2(x, self.cross_out(crossed.transpose(1, 2).reshape(B, T, E)))
+        return self.norm3(x, self.down(torch.relu(self.up(x))))
+
+
+class Decoder(nn.Module):
+    """Embedded tokens to logits; writes their keys and values into the cache."""
+
+    def __init__(self, net: SynPG, linear, vocabulary: int):
+        super().__init__()
+        self.layers = nn.ModuleList([DecoderLayer(layer, net.config.n_heads, linear, f"decoder.{i}")
+                                     for i, layer in enumerate(net.transformer.decoder.layers)])
+        self.norm = Norm(net.transformer.decoder.norm)
+        self.logits = linear("logits", net.linear.weight[:vocabulary], net.linear.bias[:vocabulary])
+
+    def forward(self, x: Tensor, keys: list[Tensor], values: list[Tensor], start: int, positions: Optional[Tensor],  # noqa: UP045
+                bias: Optional[Tensor], memory_keys: list[Tensor], memory_values: list[Tensor],  # noqa: UP045
+                memory_bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
+        for i, layer in enumerate(self.layers):
+            x = layer(x, keys[i], values[i], start, positions, bias, memory_keys[i], memory_values[i], memory_bias)
+        return self.logits(self.norm(x, torch.zeros_like(x)))
+
+
+class Engine:
+    """One network, ready to serve. The interface that `decoding` uses: `config`, `encode`, `step`, `extend`.
+
+    net:        its weights are taken over, not copied, in fp32.
+    precision:  "fp32" or "int8"; int8 needs `ranges`.
+    vocabulary: how many logits are computed, from the first on; None: all.
+    reads:      how many tokens its input is made of, from the first on; None: all.
+    """
+
+    def __init__(self, net: SynPG, precision: str = "fp32", ranges: Ranges | None = None, vocabulary: int | None = None,
+                 reads: int | None = None):
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        if precision == "int8" and ranges is None:
+            raise ValueError("int8 needs the ranges of the layers' inputs")
+        self.config, self.precision = net.config, precision
+        self.vocabulary = min(vocabulary or net.config.vocab_size, net.config.vocab_size)
+
+        def linear(name: str, weight: Tensor, bias: Tensor) -> nn.Module:
+            return Int8(weight, bias, ranges[name]) if precision == "int8" else Float(weight, bias)
+
+        self.encoder = scripted(Encoder(net, linear).eval())
+        self.decoder = scripted(Decoder(net, linear, self.vocabulary).eval())
+        self.read = rows_of(net.embedding_encoder.weight.detach(), reads)
+        self.written = rows_of(net.embedding_decoder.weight.detach(), vocabulary)
+        self.positions = net.pos_encoder.table
+        self.scale = math.sqrt(net.config.d_model)
+
+    @property
+    def device(self) -> torch.device:
+        return self.read.device
+
+    def encode(self, bag: Tensor, syntax: Tensor) -> KVCache:
+        """Read both inputs, as `SynPG.encode` does."""
+        c = self.config
+        bag_bias = syntax_bias = memory_bias = None
+        if c.attend_pads:
+            if (bag.shape[1], syntax.shape[1]) != (c.bag_width, c.syntax_width):
+                raise ValueError(f"widths {bag.shape[1]} and {syntax.shape[1]}, expected {c.bag_width} and {c.syntax_width}")
+            width = int((bag != PAD).sum(1).max()) + 1  # the last column is a pad in every row
+            if width < c.bag_width:
+                bag = bag[:, :width]
+                bag_bias = torch.zeros(1, 1, 1, width)
+                bag_bias[..., -1] = math.log(c.bag_width - width + 1)
+                memory_bias = F.pad(bag_bias, (0, c.syntax_width))
+        else:
+            bag_bias, syntax_bias = (torch.zeros(ids.shape).masked_fill_(ids == PAD, -math.inf)[:, None, None]
+                                     for ids in (bag, syntax))  # (B, 1, 1, A), (B, 1, 1, S)
+            memory_bias = torch.cat([bag_bias, syntax_bias], -1)
+            if not torch.isinf(memory_bias).any():
+                bag_bias = syntax_bias = memory_bias = None
+        x = torch.cat([F.embedding(bag, self.read) * self.scale,
+                       F.embedding(syntax, self.read) * self.scale + self.positions[: syntax.shape[1]]], 1)  # (B, M, E)
+        memory_keys, memory_values = self.encoder(x, bag.shape[1], bag_bias, syntax_bias)
+        shape = (len(bag), c.n_heads, min(FIRST_CAPACITY, c.max_steps), c.d_model // c.n_heads)
+        layers = range(c.n_decoder_layers)
+        return KVCache([x.new_zeros(shape) for _ in layers], [x.new_zeros(shape) for _ in layers],
+                       memory_keys, memory_values, memory_bias)
+
+    def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
+        """Feed one token a row, (B,); returns the logits of the next one, (B, V), and lengthens the cache."""
+        logits = self.extend(tokens[:, None], cache, [cache.length] * len(tokens))
+        cache.length += 1
+        return logits[:, 0]
+
+    def extend(self, tokens: Tensor, cache: KVCache, lengths: list[int]) -> Tensor:
+        """Feed T tokens a row, (B, T), after the first `lengths` (B) tokens of each; logits after each of them, (B, T, V).
+
+        What the cache held beyond these lengths is overwritten: that is how a rejected draft is dropped.
+        """
+        T, start = tokens.shape[1], max(lengths)
+        self._make_room(cache, start + T)
+        positions = bias = None
+        x = F.embedding(tokens, self.written) * self.scale
+        if min(lengths) == start:
+            x = x + self.positions[start : start + T]
+            if T > 1:
+                bias = torch.full((T, start + T), -math.inf).triu_(start + 1)
+        else:
+            positions = torch.tensor(lengths)[:, None] + torch.arange(T)  # (B, T)
+            x = x + self.positions[positions.clamp_max(len(self.positions) - 1)]
+            bias = torch.zeros(len(tokens), 1, T, start + T)
+            bias.masked_fill_(torch.arange(start + T) > positions[:, None, :, None], -math.inf)
+        return self.decoder(x, cache.keys, cache.values, start, positions, bias,
+                            cache.memory_keys, cache.memory_values, cache.memory_bias)
+
+    def _make_room(self, cache: KVCache, needed: int) -> None:
+        have = cache.keys[0].shape[2]
+        if needed > have:
+            more = max(needed, 2 * have) - have
+            for tensors in (cache.keys, cache.values):
+                tensors[:] = [F.pad(t, (0, 0, 0, more)) for t in tensors]
+
+
+def layer_names(config: ModelConfig) -> set[str]:
+    """The linear layers of an engine, as `ranges` names them."""
+    attention, feed_forward = ("qkv", "out"), ("up", "down")
+    return {"memory", "logits",
+            *(f"encoder.{i}.{part}" for i in range(config.n_encoder_layers) for part in (*attention, *feed_forward)),
+            *(f"decoder.{i}.{part}" for i in range(config.n_decoder_layers)
+              for part in (*attention, "cross_q", "cross_out", *feed_forward))}
+
+
+def rows_of(table: Tensor, count: int | None) -> Tensor:
+    """The first rows of a table; what is left of it is let go."""
+    return table if count is None or count >= len(table) else table[:count].clone()
+
+
+def scripted(module: nn.Module):
+    """The module as TorchScript, frozen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch recommends its compiler, which takes many seconds to start
+        return torch.jit.freeze(torch.jit.script(module))
+
+
+class Recording(nn.Module):
+    """A linear layer in fp32 that notes the least and the greatest input it has seen."""
+
+    def __init__(self, name: str, weight: Tensor, bias: Tensor, ranges: Ranges):
+        super().__init__()
+        self.name, self.linear, self.ranges = name, Float(weight, bias), ranges
+
+    def forward(self, x: Tensor) -> Tensor:
+        low, high = self.ranges.get(self.name, (math.inf, -math.inf))
+        self.ranges[self.name] = min(low, x.min().item()), max(high, x.max().item())
+        return self.linear(x)
+
+
+class RecordingEngine(Engine):
+    """An fp32 engine that collects the `ranges` which int8 needs. Slow: its layers are called one by one."""
+
+    def __init__(self, net: SynPG, vocabulary: int | None = None):
+        self.config, self.precision = net.config, "fp32"
+        self.vocabulary = min(vocabulary or net.config.vocab_size, net.config.vocab_size)
+        self.ranges: Ranges = {}
+
+        def linear(name: str, weight: Tensor, bias: Tensor) -> nn.Module:
+            return Recording(name, weight, bias, self.ranges)
+
+        self.encoder, self.decoder = Encoder(net, linear).eval(), Decoder(net, linear, self.vocabulary).eval()
+        self.read = net.embedding_encoder.weight.detach()
+        self.written = rows_of(net.embedding_decoder.weight.detach(), vocabulary)
+        self.positions, self.scale = net.pos_encoder.table, math.sqrt(net.config.d_model)

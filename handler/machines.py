@@ -1,0 +1,163 @@
+"""What may come next while decoding on a CPU: the rules of `constraints.py`, one small machine a row.
+
+On a GPU a step's rules are a handful of tensor operations for all rows, and no number comes back to the host. On a CPU these
+operations cost more than the rules themselves, which here are a few integers a row and one table of masks. Both give the same
+scores (`tests/test_machines.py`). Shapes: B rows, V vocabulary.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from handler.constraints import (
+    ANY_LABEL,
+    ANY_TAG,
+    CLOSE,
+    CLOSED,
+    EITHER,
+    OPEN,
+    OPENED,
+    PHRASE,
+    TAG,
+    ParseConstraint,
+    ParseGrammar,
+    TextGrammar,
+    trie_of,
+)
+from handler.model import EOS
+
+State = tuple[int, int, int, int]  # place in the template, open brackets inside the slot, kind of the last token, steps left
+
+
+class ParseTables:
+    """A grammar as plain lists, and its masks as scores: rows 0 to 4 as `ParseGrammar.table`, then one per forced token."""
+
+    def __init__(self, grammar: ParseGrammar):
+        size = len(grammar.is_phrase)
+        forced = torch.eye(grammar.syntax_end, size, dtype=torch.bool)
+        allowed = torch.cat([grammar.table, forced])
+        self.masks = torch.zeros(allowed.shape).masked_fill_(~allowed, -math.inf)  # (5 + syntax tokens, V)
+        self.allowed = [frozenset(row.nonzero()[:, 0].tolist()) for row in allowed]
+        self.open, self.grammar = grammar.open, grammar
+        self.kinds = [OPENED if i == grammar.open else CLOSED if i == grammar.close else PHRASE if phrase else TAG
+                      for i, phrase in enumerate(grammar.is_phrase.tolist())]
+
+
+class ParseMachine:
+    """One row of `constraints.ParseConstraint`. It holds no state; `State`s are values, so a draft can be taken back."""
+
+    def __init__(self, tables: ParseTables, template: list[int], max_steps: int):
+        self.tables = tables
+        self.template, self.slot, self.rest = ParseConstraint.slots(template, tables.grammar)
+        self.start: State = 0, 0, CLOSED, max_steps
+
+    def mask(self, state: State) -> int:
+        """Row of `ParseTables.masks`: what may come next."""
+        place, depth, last, left = state
+        if depth == 0 and not (self.slot[place] and last in (PHRASE, CLOSED)):
+            return 5 + self.template[place]
+        closing = depth + self.rest[place]
+        if last == OPENED:
+            return ANY_LABEL if closing + 4 <= left else ANY_TAG
+        if last == PHRASE:
+            return OPEN
+        return EITHER if last == CLOSED and closing + 3 <= left else CLOSE
+
+    def after(self, state: State, token: int) -> State:
+        """The state once `token` has come."""
+        place, depth, _, left = state
+        kind = self.tables.kinds[token]
+        if depth == 0 and not (self.slot[place] and kind == OPENED):  # the token was the template's own
+            place = min(place + 1, len(self.template) - 1)
+        else:
+            depth += (kind == OPENED) - (kind == CLOSED)
+        return place, depth, kind, left - 1
+
+
+class ParseMachines:
+    """`constraints.ParseConstraint` for a batch: a `decoding.Constraint`."""
+
+    def __init__(self, tables: ParseTables, templates: list[list[int]], max_steps: int):
+        self.tables = tables
+        self.rows = [ParseMachine(tables, template, max_steps) for template in templates]
+        self.states = [row.start for row in self.rows]
+
+    def adjust(self, scores: Tensor) -> Tensor:
+        return scores + self.tables.masks[[row.mask(state) for row, state in zip(self.rows, self.states)]]
+
+    def advance(self, tokens: Tensor) -> None:
+        self.states = [row.after(state, token) for row, state, token in zip(self.rows, self.states, tokens.tolist())]
+
+    def keep(self, rows: Tensor) -> None:
+        kept = rows.tolist()
+        self.rows, self.states = [self.rows[i] for i in kept], [self.states[i] for i in kept]
+
+
+class TextMachines:
+    """`constraints.TextConstraint` for a batch: a `decoding.Constraint`. What a token changes is a few scores of its row."""
+
+    def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
+                 repetition_penalty: float = 0.0):
+        self.left, self.first, self.penalty = max_steps, True, repetition_penalty
+        self.base = torch.zeros(len(grammar.words)).masked_fill_(~grammar.words, -math.inf)  # (V,)
+        self.bias = self.base.repeat(len(sentences), 1)  # (B, V): what is added between words
+        self.bias[:, EOS] = -math.inf  # no empty text
+        self.tries = [trie_of(grammar.split_words(pieces)) for pieces in sentences]
+        self.nodes = [0] * len(sentences)
+        self.uses: list[dict[int, int]] = []  # token -> uses left without penalty; 1 where it is missing
+        self.edges: list[dict[int, int]] = []  # first piece of a split word -> steps it needs
+        self.bonus: list[dict[int, float]] = []  # of the sentence's pieces not yet written
+        self.deepest = max((need for trie in self.tries for _, _, need in trie[0]), default=0)
+        for row, (pieces, trie) in enumerate(zip(sentences, self.tries)):
+            uses: dict[int, int] = {}
+            for piece in pieces:
+                uses[piece] = uses.get(piece, 0) + 1
+            self.uses.append(uses)
+            self.bonus.append(dict.fromkeys(uses, source_bonus))
+            self.edges.append({piece: need for piece, _, need in trie[0] if need <= max_steps})
+            for piece in {*uses, *self.edges[row]}:
+                self._set(row, piece)
+
+    def _change(self, row: int, token: int) -> float:
+        """What is added to a token's score, apart from whether it may come."""
+        if self.uses[row].get(token, 1) <= 0:
+            return -self.penalty
+        return self.bonus[row].get(token, 0.0)
+
+    def _set(self, row: int, token: int) -> None:
+        self.bias[row, token] = self._change(row, token) + (0.0 if token in self.edges[row] else float(self.base[token]))
+
+    def adjust(self, scores: Tensor) -> Tensor:
+        adjusted = scores + self.bias
+        for row, node in enumerate(self.nodes):
+            if node:  # inside a word: only its pieces
+                edges = [piece for piece, _, need in self.tries[row][node] if need <= self.left]
+                values = scores[row, edges] + torch.tensor([self._change(row, piece) for piece in edges])
+                adjusted[row] = -math.inf
+                adjusted[row, edges] = values
+        return adjusted
+
+    def advance(self, tokens: Tensor) -> None:
+        for row, token in enumerate(tokens.tolist()):
+            taken = [to for piece, to, need in self.tries[row][self.nodes[row]] if piece == token and need <= self.left]
+            self.nodes[row] = taken[0] if taken else 0
+            if token == EOS:
+                continue
+            self.uses[row][token] = self.uses[row].get(token, 1) - 1
+            self._set(row, token)
+        self.left -= 1
+        if self.first:
+            self.first = False
+            self.bias[:, EOS] = 0.0
+        if self.left < self.deepest:
+            for row, edges in enumerate(self.edges):
+                for piece in [piece for piece, need in edges.items() if need > self.left]:
+                    del edges[piece]
+                    self._set(row, piece)
+
+    def keep(self, rows: Tensor) -> None:
+        self.bias = self.bias.index_select(0, rows)
+        for name in ("tries", "nodes", "uses", "edges", "bonus"):
+            values = getattr(self, name)
+            setattr(self, name, [values[i] for i in rows.tolist()])

@@ -1,0 +1,201 @@
+"""The CPU engine against the plain network: logits, ids, texts; int8 alone and in a batch; drafts against one token a step."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from handler import artifacts, drafts
+from handler.constraints import ParseConstraint, TextConstraint
+from handler.decoding import choose, generate, generate_drafted
+from handler.engine import Engine, RecordingEngine, layer_names
+from handler.errors import ArtifactError
+from handler.machines import ParseMachines, TextMachines
+from handler.request import CATALOGUE, read_request
+from handler.syntax import read_tree, syntax_tokens
+from tests.factories import PICNIC, RAIN, random_net, tiny_artifact
+
+TEMPLATES = [*CATALOGUE.values(), "(ROOT (S ))", "(ROOT (FRAG (NP ) (. )))"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny artifact with drafts and ranges."""
+    folder = tiny_artifact(tmp_path_factory.mktemp("engine") / "tiny")
+    calibrated(folder)
+    return folder
+
+
+def calibrated(folder):
+    plain = artifacts.load(folder, compiled=False)
+    ranges = {}
+    with torch.inference_mode():
+        for name in artifacts.NETS:
+            recording = RecordingEngine(getattr(plain, name))
+            setattr(plain, name, recording)
+            ranges[name] = recording.ranges
+        plain.run(plain.plan(read_request({**PICNIC, "seed": 1, "temperature": 1.0})))
+    artifacts.write_json(folder / artifacts.RANGES, ranges)
+    parses = [bytes([1, *(plain.vocabulary.syntax_ids[t] for t in syntax_tokens(read_tree(PICNIC["synt"]))), 2])]
+    artifacts.save_drafts(folder / artifacts.DRAFTS, *drafts.learn(parses, least=1))
+    artifacts.write_manifest(folder)
+
+
+def inputs(config, rows, seed=3):
+    g = torch.Generator().manual_seed(seed)
+    a, s = (config.bag_width, config.syntax_width) if config.attend_pads else (6, 9)
+    bag, syntax = torch.zeros(rows, a, dtype=torch.long), torch.zeros(rows, s, dtype=torch.long)
+    for i in range(rows):
+        n, m = (2 + i) % 5 + 1, 3 + (i * 2) % 6
+        bag[i, :n] = torch.randint(5, config.vocab_size, (n,), generator=g)
+        syntax[i, :m] = torch.randint(5, config.vocab_size, (m,), generator=g)
+    return bag, syntax
+
+
+def logits_of(net, bag, syntax, tokens):
+    cache = net.encode(bag, syntax)
+    return torch.stack([net.step(column, cache) for column in tokens.T], 1)  # (B, T, V)
+
+
+@pytest.mark.parametrize("attend_pads", [True, False])
+def test_logits_equal_the_plain_networks(folder, attend_pads):
+    config = dataclasses.replace(artifacts.verify(folder).paraphraser, attend_pads=attend_pads, max_steps=48)
+    net = random_net(config, 1)
+    bag, syntax = inputs(config, 5)
+    tokens = torch.randint(5, config.vocab_size, (5, 40), generator=torch.Generator().manual_seed(1))  # beyond the first capacity
+    with torch.inference_mode():
+        expected, found = logits_of(net, bag, syntax, tokens), logits_of(Engine(net), bag, syntax, tokens)
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+        cut = Engine(net, vocabulary=20, reads=config.vocab_size)
+        torch.testing.assert_close(logits_of(cut, bag, syntax, tokens % 20), logits_of(net, bag, syntax, tokens % 20)[..., :20],
+                                   atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_several_tokens_at_once_equal_one_at_a_time(folder, precision):
+    paraphraser = artifacts.load(folder, precision=precision)
+    net = paraphraser.paraphraser
+    bag, syntax = inputs(net.config, 3)
+    tokens = torch.randint(5, net.config.vocab_size, (3, 12), generator=torch.Generator().manual_seed(2))
+    close = {"fp32": dict(atol=2e-5, rtol=1e-4), "int8": dict(atol=0, rtol=0)}[precision]
+    with torch.inference_mode():
+        expected = logits_of(net, bag, syntax, tokens)
+        cache = net.encode(bag, syntax)
+        torch.testing.assert_close(net.extend(tokens[:, :5], cache, [0, 0, 0]), expected[:, :5], **close)
+        # rows of different lengths; what was beyond them is overwritten
+        found = net.extend(torch.stack([tokens[0, 5:8], tokens[1, 2:5], tokens[2, 3:6]]), cache, [5, 2, 3])
+        torch.testing.assert_close(found, torch.stack([expected[0, 5:8], expected[1, 2:5], expected[2, 3:6]]), **close)
+
+
+def test_int8_rows_do_not_depend_on_their_neighbours(folder):
+    net = artifacts.load(folder, precision="int8").paraphraser
+    bag, syntax = inputs(net.config, 4)
+    tokens = torch.randint(5, net.config.vocab_size, (4, 6), generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        together = logits_of(net, bag, syntax, tokens)
+        for i in range(4):
+            assert torch.equal(logits_of(net, bag[i : i + 1], syntax[i : i + 1], tokens[i : i + 1])[0], together[i])
+
+
+def test_int8_is_near_fp32(folder):
+    one, two = (artifacts.load(folder, precision=precision).paraphraser for precision in ("fp32", "int8"))
+    bag, syntax = inputs(one.config, 4)
+    tokens = torch.randint(5, one.config.vocab_size, (4, 6), generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        expected, found = logits_of(one, bag, syntax, tokens), logits_of(two, bag, syntax, tokens)
+    assert 0 < (found - expected).abs().mean() < 0.2 * expected.std()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
+def test_drafts_change_no_token(folder, temperature):
+    paraphraser = artifacts.load(folder, precision="fp32")
+    net, tables = paraphraser.parse_generator, paraphraser.parse_tables
+    request = {**PICNIC, "tmpl": TEMPLATES, "temperature": temperature, "seed": 3}
+    rows = paraphraser.plan(read_request(request))
+    bag = paraphraser._pad([row.tags for row in rows], 0, net)
+    syntax = paraphraser._pad([[1, *row.syntax, 2] for row in rows], 0, net)
+    options, templates = [row.options for row in rows], [row.syntax for row in rows]
+    plain = artifacts.load(folder, compiled=False)
+    slow = generate(plain.parse_generator, bag, syntax, options, "parse",
+                    ParseConstraint(plain.parse_grammar, templates, net.config.max_steps))
+    calls = []
+    extend = net.extend
+    net.extend = lambda *args: calls.append(args[0].shape) or extend(*args)
+    try:
+        for some in (slice(None), slice(0, 1), slice(3, 5)):  # how long drafts are depends on how many rows there are
+            calls.clear()
+            machines = ParseMachines(tables, templates[some], net.config.max_steps)
+            fast = generate_drafted(net, bag[some], syntax[some], options[some], "parse", machines, paraphraser.drafts)
+            assert [(d.ids, d.ended) for d in fast] == [(d.ids, d.ended) for d in slow[some]]
+            assert [d.log_probability for d in fast] == pytest.approx([d.log_probability for d in slow[some]], abs=1e-3)
+        assert len(calls) < max(len(d.ids) for d in fast)
+    finally:
+        net.extend = extend
+
+
+@pytest.mark.parametrize("steps", [24, 60])
+def test_machines_give_the_scores_of_the_tensors(folder, steps):
+    paraphraser = artifacts.load(folder)
+    g = torch.Generator().manual_seed(4)
+    rows = paraphraser.plan(read_request({**PICNIC, "tmpl": [t for t in TEMPLATES if len(t) < 30], "seed": 1}))
+    sentences = [paraphraser.encode_words(read_request({**request, "seed": 1})) for request in (PICNIC, RAIN)]
+    for one, two, count in (
+            (ParseConstraint(paraphraser.parse_grammar, [row.syntax for row in rows], steps),
+             ParseMachines(paraphraser.parse_tables, [row.syntax for row in rows], steps), len(rows)),
+            (TextConstraint(paraphraser.text_grammar, sentences, steps, 2.0, 1.5),
+             TextMachines(paraphraser.text_grammar, sentences, steps, 2.0, 1.5), len(sentences))):
+        size = len(paraphraser.parse_grammar.is_phrase) if isinstance(one, ParseConstraint) else len(paraphraser.text_grammar.words)
+        open_rows, dropped = torch.ones(count, dtype=torch.bool), False
+        for step in range(steps):
+            logits = torch.randn(len(open_rows), size, generator=g)
+            expected, found = one.adjust(logits), two.adjust(logits)
+            assert torch.equal(expected[open_rows], found[open_rows])
+            tokens = choose(expected, torch.ones(len(logits)), torch.rand(len(logits), generator=g, dtype=torch.double))
+            one.advance(tokens)
+            two.advance(tokens)
+            open_rows &= tokens != 2
+            if step == steps // 2 and open_rows.any() and not dropped:
+                kept = open_rows.nonzero()[:, 0]
+                one.keep(kept)
+                two.keep(kept)
+                open_rows, dropped = open_rows[kept], True
+
+
+def test_a_guess_is_the_likeliest_follower_of_the_longest_known_context():
+    table = drafts.Drafts(*drafts.learn([bytes([1, 7, 8, 9, 2])] * 3 + [bytes([1, 6, 8, 5, 2])] * 4, least=3))
+    anything = frozenset(range(20))
+    assert table.guess(bytes([1, 7, 8]), anything) == 9 and table.guess(bytes([1, 6, 8]), anything) == 5
+    assert table.guess(bytes([8]), anything) == 5 and table.guess(bytes([1, 7, 8]), anything - {9}) == 5
+    assert table.guess(bytes([17]), anything) is None
+    assert len(drafts.learn([bytes([1, 7, 8])], least=2)[1]) == 0
+
+
+def test_a_text_is_the_same_in_every_engine(folder):
+    request = {**PICNIC, "tmpl": list(CATALOGUE), "temperature": 0.8, "seed": 5}
+    answers = []
+    for options in (dict(compiled=False), dict(precision="fp32"), dict(precision="fp32", drafts=False)):
+        paraphraser = artifacts.load(folder, **options)
+        answers.append([(p.parse, p.text) for p in paraphraser.run(paraphraser.plan(read_request(request)))])
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_what_a_folder_cannot_do_is_refused(folder, tmp_path):
+    bare = tiny_artifact(tmp_path / "bare")
+    assert artifacts.load(bare).paraphraser.precision == "fp32"
+    with pytest.raises(ArtifactError, match="ranges.json: expected a file"):
+        artifacts.load(bare, precision="int8")
+    with pytest.raises(ValueError, match="precision must be auto or one of fp32, int8"):
+        artifacts.load(bare, precision="fp8")
+    good = json.loads((folder / artifacts.RANGES).read_text())
+    assert set(good["paraphraser"]) == layer_names(artifacts.verify(folder).paraphraser)
+    for bad in ({**good, "paraphraser": {"logits": [0, 1]}}, {**good, "parse_generator": {**good["parse_generator"], "logits": [1, 1]}}):
+        artifacts.write_json(bare / artifacts.RANGES, bad)
+        artifacts.write_manifest(bare)
+        with pytest.raises(ArtifactError, match="ranges.json"):
+            artifacts.load(bare)
+    (bare / artifacts.RANGES).unlink()
+    (bare / artifacts.DRAFTS).write_bytes(b"x")
+    artifacts.write_manifest(bare)
+    with pytest.raises(ArtifactError, match="drafts.safetensors: expected a safetensors file"):
+        artifacts.load(bare)
