@@ -286,7 +286,12 @@ def rows_of(table: Tensor, count: int | None) -> Tensor:
 
 
 def scripted(module: nn.Module):
-    """The module as TorchScript, frozen."""
+    """The module as TorchScript, frozen.
+
+    Its profiling is switched off, for the whole process: it would watch the first calls and compile again after them, which
+    makes loading and the first request three times slower and the others no faster.
+    """
+    torch._C._jit_set_profiling_mode(False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch recommends its compiler, which takes many seconds to start
         return torch.jit.freeze(torch.jit.script(module))

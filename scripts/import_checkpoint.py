@@ -38,6 +38,7 @@ from handler.pipeline import TOKENIZATIONS, PipelineConfig
 from handler.request import EXAMPLE, read_request
 from handler.syntax import LABELS, syntax_tokens, tags, words
 from handler.text import SEPARATOR, SPECIALS, Vocabulary, WordPieces
+from scripts import calibrate
 
 TAGGER = Path(__file__).resolve().parent.parent / "model_store" / "demo" / "tagger.safetensors"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
@@ -295,6 +296,8 @@ def convert(options: argparse.Namespace) -> str:
             shutil.copyfile(options.tagger, made / artifacts.TAGGER)
         artifacts.save(made, config, states, tokens, options.bpe_codes, options.bpe_vocab)
         (made / "README.md").write_text(record(files, prints, options), encoding="utf-8")
+        if options.constrained and (TAGGER.parent / artifacts.DRAFTS).is_file():
+            calibrate.borrow_drafts(TAGGER.parent, made)
         artifacts.load(made)  # as a server will
         size = sum(file.stat().st_size for file in made.iterdir()) / 1e6
         made.rename(out)

@@ -276,6 +276,9 @@ def export(work: Path, out: Path) -> None:
         shutil.copyfile(base / artifacts.TAGGER, out / artifacts.TAGGER)
     artifacts.save(out, config, {name: state["best"] for name, state in states.items()}, vocabulary,
                    corpus / "bpe.codes", corpus / "bpe.vocab.txt", dtype=torch.float16)
+    from scripts import calibrate  # which builds on this module
+
+    calibrate.calibrate(out, _corpus.Split.load(corpus / "train.npz"))
     record = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
     artifacts.write_json(out / "training.json", record)
     draw(record, out / "training.png")

@@ -1,0 +1,64 @@
+"""What makes an artifact fast on a CPU: ranges and drafts, from parses and from another artifact."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from handler import artifacts
+from handler.engine import layer_names
+from handler.request import read_request
+from handler.text import Vocabulary
+from scripts import calibrate
+from tests.factories import PICNIC, TOKENS, tiny_artifact
+
+PARSES = [f"(ROOT (S (NP (DT the) (NN {noun})) (VP (VBZ is) (VP (VBG raining))) (. .)))" for noun in "abcdefgh"] * 3
+
+
+@pytest.fixture
+def data(tmp_path):
+    file = tmp_path / "data.tsv"
+    file.write_text("".join(f"x\t{parse}\n" for parse in PARSES))
+    return file
+
+
+@pytest.mark.parametrize("attend_pads", [True, False])
+def test_an_artifact_is_calibrated_and_measured(tmp_path, data, capsys, attend_pads):
+    folder = tiny_artifact(tmp_path / "tiny", attend_pads=attend_pads)
+    before = artifacts.load(folder)
+    assert calibrate.main([str(folder), "--data", str(data), "--held-out", str(data)]) == 0
+    said = capsys.readouterr().out
+    assert "ranges from 24 sentences" in said and "paraphraser: int8 chooses as fp32 in" in said
+    ranges = json.loads((folder / artifacts.RANGES).read_text())
+    for name in artifacts.NETS:
+        assert set(ranges[name]) == layer_names(getattr(artifacts.verify(folder), name))
+        assert all(low < high for low, high in ranges[name].values())
+    shares = calibrate.agreement(folder, calibrate.read(folder, data))
+    assert all(share["alike"] > 0.8 and share["tokens"] > 100 for share in shares.values())
+    after = artifacts.load(folder, precision="fp32")
+    rows = before.plan(read_request({**PICNIC, "seed": 1}))
+    assert after.drafts.table and after.run(rows) == before.run(rows)  # drafts change no answer
+
+
+def test_drafts_are_borrowed_under_the_ids_of_another_vocabulary(tmp_path, data):
+    source, other = tiny_artifact(tmp_path / "one"), tiny_artifact(tmp_path / "two")
+    calibrate.main([str(source), "--data", str(data)])
+    turned = [*TOKENS[:5], *TOKENS[5:109][::-1], *TOKENS[109:]]
+    artifacts.write_json(other / "vocab.json", turned)
+    calibrate.borrow_drafts(source, other)
+    artifacts.verify(other)
+    ours, theirs = (Vocabulary(tokens) for tokens in (TOKENS, turned))
+    a, b = (load_file(folder / artifacts.DRAFTS) for folder in (source, other))
+    same = {i: theirs.syntax_ids[token] for token, i in ours.syntax_ids.items()} | {i: i for i in (1, 2, 255)}
+    assert np.array_equal(np.vectorize(same.get)(a["contexts"]), b["contexts"])
+    assert np.array_equal(np.vectorize(same.get)(a["tokens"]), b["tokens"])
+
+
+def test_what_cannot_be_read_is_named(tmp_path, capsys):
+    assert calibrate.main([str(tmp_path), "--data", "x"]) == 1
+    assert "manifest.json: expected a file" in capsys.readouterr().err
+    folder = tiny_artifact(tmp_path / "tiny")
+    (tmp_path / "odd.tsv").write_text("x\t(ROOT (FOO x))\n")
+    with pytest.raises(SystemExit, match="odd.tsv: no sentence that this artifact can read"):
+        calibrate.main([str(folder), "--data", str(tmp_path / "odd.tsv")])
