@@ -41,6 +41,9 @@ class Float(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
 
+    def relu(self, x: Tensor) -> Tensor:
+        return torch.relu(self.forward(x))
+
 
 class Int8(nn.Module):
     """A linear layer with int8 weights and an input that is rounded to 256 levels between two bounds; fp32 in, fp32 out."""
@@ -59,9 +62,13 @@ class Int8(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x, self.scale, self.zero_point, self.packed)
 
+    def relu(self, x: Tensor) -> Tensor:
+        """max(0, forward(x)) in one operation."""
+        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_relu_output_fp32(x, self.scale, self.zero_point, self.packed)
+
 
 class Norm(nn.Module):
-    """The residual rule: norm(x + branch)."""
+    """LayerNorm, without the module's own overhead."""
 
     def __init__(self, norm: nn.LayerNorm):
         super().__init__()
@@ -69,8 +76,8 @@ class Norm(nn.Module):
         self.register_buffer("weight", norm.weight.detach())
         self.register_buffer("bias", norm.bias.detach())
 
-    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
-        return torch.layer_norm(x + branch, self.shape, self.weight, self.bias, self.eps)
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
 
 
 class EncoderLayer(nn.Module):
@@ -91,8 +98,8 @@ class EncoderLayer(nn.Module):
         bag = F.scaled_dot_product_attention(q[:, :, :w], k[:, :, :w], v[:, :, :w], attn_mask=bag_bias)
         syntax = F.scaled_dot_product_attention(q[:, :, w:], k[:, :, w:], v[:, :, w:], attn_mask=syntax_bias)
         attended = torch.cat([bag, syntax], dim=2).transpose(1, 2).reshape(B, M, E)
-        x = self.norm1(x, self.out(attended))
-        return self.norm2(x, self.down(torch.relu(self.up(x))))
+        x = self.norm1(x + self.out(attended))
+        return self.norm2(x + self.down(self.up.relu(x)))
 
 
 class Encoder(nn.Module):
@@ -113,7 +120,7 @@ class Encoder(nn.Module):
                 syntax_bias: Optional[Tensor]) -> tuple[list[Tensor], list[Tensor]]:  # noqa: UP045
         for layer in self.layers:
             x = layer(x, bag_width, bag_bias, syntax_bias)
-        x = self.norm(x, torch.zeros_like(x))
+        x = self.norm(x)
         B, M, E = x.shape
         keys: list[Tensor] = []
         values: list[Tensor] = []
@@ -152,11 +159,11 @@ class DecoderLayer(nn.Module):
             keys.scatter_(2, place, qkv[1])
             values.scatter_(2, place, qkv[2])
         attended = F.scaled_dot_product_attention(qkv[0], keys[:, :, :end], values[:, :, :end], attn_mask=bias)
-        x = self.norm1(x, self.out(attended.transpose(1, 2).reshape(B, T, E)))
+        x = self.norm1(x + self.out(attended.transpose(1, 2).reshape(B, T, E)))
         q = self.cross_q(x).view(B, T, self.heads, D).transpose(1, 2)
         crossed = F.scaled_dot_product_attention(q, memory_keys, memory_values, attn_mask=memory_bias)
-        x = self.norm2(x, self.cross_out(crossed.transpose(1, 2).reshape(B, T, E)))
-        return self.norm3(x, self.down(torch.relu(self.up(x))))
+        x = self.norm2(x + self.cross_out(crossed.transpose(1, 2).reshape(B, T, E)))
+        return self.norm3(x + self.down(self.up.relu(x)))
 
 
 class Decoder(nn.Module):
@@ -174,7 +181,7 @@ class Decoder(nn.Module):
                 memory_bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
         for i, layer in enumerate(self.layers):
             x = layer(x, keys[i], values[i], start, positions, bias, memory_keys[i], memory_values[i], memory_bias)
-        return self.logits(self.norm(x, torch.zeros_like(x)))
+        return self.logits(self.norm(x))
 
 
 class Engine:
@@ -254,7 +261,7 @@ class Engine:
         if min(lengths) == start:
             x = x + self.positions[start : start + T]
             if T > 1:
-                bias = torch.full((T, start + T), -math.inf).triu_(start + 1)
+                bias = torch.full((1, 1, T, start + T), -math.inf).triu_(start + 1)
         else:
             positions = torch.tensor(lengths)[:, None] + torch.arange(T)  # (B, T)
             x = x + self.positions[positions.clamp_max(len(self.positions) - 1)]
@@ -308,6 +315,9 @@ class Recording(nn.Module):
         low, high = self.ranges.get(self.name, (math.inf, -math.inf))
         self.ranges[self.name] = min(low, x.min().item()), max(high, x.max().item())
         return self.linear(x)
+
+    def relu(self, x: Tensor) -> Tensor:
+        return torch.relu(self(x))
 
 
 class RecordingEngine(Engine):
