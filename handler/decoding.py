@@ -38,7 +38,7 @@ class Decoded:
     """One row's tokens, <eos> included when it was reached."""
 
     ids: list[int] = field(default_factory=list)
-    log_probability: float = 0.0  # natural log, at temperature 1, of these tokens under the unconstrained network
+    log_probability: float = 0.0  # natural log, at temperature 1, of these tokens under the unconstrained network; 0 if not scored
     ended: bool = False  # False: the step limit came first
 
 
@@ -72,10 +72,10 @@ def choose(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def generate(net: SynPG | Engine, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str,
-             constraint: Constraint | None = None) -> list[Decoded]:
+             constraint: Constraint | None = None, scored: bool = True) -> list[Decoded]:
     """Decode B rows from <sos> until each has <eos> or `max_steps` tokens.
 
-    bag (B, A) and syntax (B, S) as `SynPG.encode` takes them; options, one a row.
+    bag (B, A) and syntax (B, S) as `SynPG.encode` takes them; options, one a row; scored: work out log-probabilities.
     A row's tokens depend on its own inputs and options alone.
     """
     device, steps = bag.device, net.config.max_steps
@@ -90,8 +90,8 @@ def generate(net: SynPG | Engine, bag: Tensor, syntax: Tensor, options: list[Dec
         logits = net.step(tokens, cache).float()  # (B, V)
         scores = logits if constraint is None else constraint.adjust(logits)
         tokens = choose(scores, temperatures, uniforms[:, step])
-        log_probabilities = (logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(-1)).tolist()
-        for row, token, log_probability in zip(rows, tokens.tolist(), log_probabilities):
+        gains = (logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(-1)).tolist() if scored else [0.0] * len(rows)
+        for row, token, log_probability in zip(rows, tokens.tolist(), gains):
             if not decoded[row].ended:
                 decoded[row].ids.append(token)
                 decoded[row].log_probability += log_probability
@@ -114,7 +114,7 @@ def generate(net: SynPG | Engine, bag: Tensor, syntax: Tensor, options: list[Dec
 @torch.inference_mode()
 def generate_drafted(net: Engine, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str,
                      machines: ParseMachines, drafts: Drafts) -> list[Decoded]:
-    """`generate` with drafts: each step feeds a row's last token and guesses at the next ones, and keeps what the network
+    """`generate` with drafts, not scored: each step feeds a row's last token and guesses at the next ones, and keeps what the network
     itself chooses up to the first wrong guess, that choice included.
 
     The choice at a position is `choose`'s, from the same scores and the same random number as one token at a time would
@@ -122,7 +122,7 @@ def generate_drafted(net: Engine, bag: Tensor, syntax: Tensor, options: list[Dec
     """
     steps = net.config.max_steps
     uniforms = [o.uniforms(steps, stream) if o.temperature else [0.0] * steps for o in options]
-    decoded = [Decoded() for _ in options]
+    decoded, sampled = [Decoded() for _ in options], any(o.temperature for o in options)
     rows, states = list(range(len(options))), list(machines.states)
     histories = [bytes([SOS])] * len(rows)
     cache = net.encode(bag, syntax)
@@ -135,15 +135,16 @@ def generate_drafted(net: Engine, bag: Tensor, syntax: Tensor, options: list[Dec
         masks = [[machines.rows[row].mask(state) for state in path] + [machines.rows[row].mask(path[-1])] * (width - len(path))
                  for row, path in zip(rows, paths)]
         scores = logits + machines.tables.masks[torch.tensor(masks)]
-        temperatures = torch.tensor([options[row].temperature for row in rows]).repeat_interleave(width)
-        at = [[min(len(decoded[row].ids) + i, steps - 1) for i in range(width)] for row in rows]
-        drawn = torch.tensor([uniforms[row][i] for row, places in zip(rows, at) for i in places], dtype=torch.double)
-        tokens = choose(scores.flatten(0, 1), temperatures, drawn).view(len(rows), width)
-        log_probabilities = (logits.gather(2, tokens[..., None])[..., 0] - logits.logsumexp(-1)).tolist()
-        for row, guess, path, chosen, gains in zip(rows, guesses, paths, tokens.tolist(), log_probabilities):
+        if sampled:
+            temperatures = torch.tensor([options[row].temperature for row in rows]).repeat_interleave(width)
+            drawn = torch.tensor([uniforms[row][min(len(decoded[row].ids) + i, steps - 1)] for row in rows for i in range(width)],
+                                 dtype=torch.double)
+            tokens = choose(scores.flatten(0, 1), temperatures, drawn).view(len(rows), width)
+        else:
+            tokens = scores.argmax(-1)
+        for row, guess, path, chosen in zip(rows, guesses, paths, tokens.tolist()):
             kept = next((i for i, token in enumerate(guess) if chosen[i] != token), len(guess)) + 1
             decoded[row].ids += chosen[:kept]
-            decoded[row].log_probability += sum(gains[:kept])
             decoded[row].ended = chosen[kept - 1] == EOS
             histories[row] += bytes(chosen[:kept])
             states[row] = machines.rows[row].after(path[kept - 1], chosen[kept - 1])

@@ -228,7 +228,7 @@ class Engine:
                 bag = bag[:, :width]
                 bag_bias = torch.zeros(1, 1, 1, width)
                 bag_bias[..., -1] = math.log(c.bag_width - width + 1)
-                memory_bias = F.pad(bag_bias, (0, c.syntax_width))
+                memory_bias = F.pad(bag_bias, (0, c.syntax_width)).expand(len(bag), -1, -1, -1)  # a row each: rows leave
         else:
             bag_bias, syntax_bias = (torch.zeros(ids.shape).masked_fill_(ids == PAD, -math.inf)[:, None, None]
                                      for ids in (bag, syntax))  # (B, 1, 1, A), (B, 1, 1, S)

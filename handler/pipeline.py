@@ -174,7 +174,7 @@ class Paraphraser:
                 return generate_drafted(net, bag, syntax, options, "parse", constraint, self.drafts)
         elif self.config.constrained:
             constraint = ParseConstraint(self.parse_grammar, templates, net.config.max_steps)
-        return generate(net, bag, syntax, options, "parse", constraint)
+        return generate(net, bag, syntax, options, "parse", constraint, scored=False)
 
     def generate_texts(self, rows: list[Row], parses: list[Decoded]) -> list[Decoded]:
         """The paraphraser's answer to each row's words and parse."""

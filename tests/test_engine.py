@@ -128,7 +128,6 @@ def test_drafts_change_no_token(folder, temperature):
             machines = ParseMachines(tables, templates[some], net.config.max_steps)
             fast = generate_drafted(net, bag[some], syntax[some], options[some], "parse", machines, paraphraser.drafts)
             assert [(d.ids, d.ended) for d in fast] == [(d.ids, d.ended) for d in slow[some]]
-            assert [d.log_probability for d in fast] == pytest.approx([d.log_probability for d in slow[some]], abs=1e-3)
         assert len(calls) < max(len(d.ids) for d in fast)
     finally:
         net.extend = extend
@@ -171,7 +170,10 @@ def test_a_guess_is_the_likeliest_follower_of_the_longest_known_context():
     assert len(drafts.learn([bytes([1, 7, 8])], least=2)[1]) == 0
 
 
-def test_a_text_is_the_same_in_every_engine(folder):
+@pytest.mark.parametrize("attend_pads", [True, False])
+def test_a_text_is_the_same_in_every_engine(tmp_path, attend_pads):
+    folder = tiny_artifact(tmp_path / "tiny", attend_pads=attend_pads)
+    calibrated(folder)
     request = {**PICNIC, "tmpl": list(CATALOGUE), "temperature": 0.8, "seed": 5}
     answers = []
     for options in (dict(compiled=False), dict(precision="fp32"), dict(precision="fp32", drafts=False)):
