@@ -1,28 +1,49 @@
-"""Call a running server: one request, a file of requests, or standard input. Answers go to standard output as JSON Lines.
+"""Call a running server or a SageMaker endpoint: one request, a file, standard input. Answers go to standard output, a line each.
 
     python -m scripts.invoke '{"sent": "…", "synt": "…", "tmpl": "statement"}'    one request (or a JSON array of them)
     python -m scripts.invoke --sent 'it rains .' --tmpl command --synt '(ROOT …)' --details
     python -m scripts.invoke --file requests.jsonl                                 a request a line
     python -m scripts.invoke - < requests.jsonl
+    python -m scripts.invoke --endpoint synpg-serverless --sent 'it rains .'       an endpoint instead of a server here
+    python -m scripts.invoke --endpoint synpg-realtime --file requests.jsonl --output answers.jsonl --concurrency 8
 
-Lines are sent in chunks; an answer stands on the line of its request, `{"error": …}` where it was refused. The exit
-status is 0 when every request was answered with a paraphrase, 1 when any was refused or the server could not be reached.
+Lines are sent in chunks; an answer stands on the line of its request, `{"error": …}` where there is none. With --output, the
+same command goes on where an earlier one broke off. The exit status is 0 when every request was answered with a paraphrase,
+1 when any was refused or the server could not be reached.
+
+An endpoint is asked again, after a pause, when it is throttled, not ready, out of reach, or its container said 5xx; never
+when the request was at fault. A chunk too large or too slow for it is halved.
 """
 
 import argparse
 import http.client
 import itertools
 import json
+import os
 import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 URL = "http://127.0.0.1:8080/invocations"
 TIMEOUT = 120.0  # s without a byte from the server
+LINES = "application/jsonlines"
+STREAK = 3  # requests in a row that get no answer for the server's reasons: then nothing is right with it
+Send = Callable[[bytes, str], str]  # a body and its content type to the answer's text; raises InvokeError
 
 
 class InvokeError(Exception):
-    """The server could not be asked, or refused the body as a whole; one sentence."""
+    """The server could not be asked, or refused the body as a whole; one sentence.
+
+    `status` is the answer's; `fewer` says that fewer records may fare better, `stop` that no other request will.
+    """
+
+    def __init__(self, sentence: str, status: int = 0, fewer: bool = False, stop: bool = True):
+        super().__init__(sentence)
+        self.status, self.fewer, self.stop = status, fewer, stop
 
 
 def post(url: str, body: bytes, content_type: str, timeout: float = TIMEOUT) -> str:
@@ -43,7 +64,7 @@ def post(url: str, body: bytes, content_type: str, timeout: float = TIMEOUT) -> 
     finally:
         connection.close()
     if answer.status != 200:
-        raise InvokeError(f"HTTP {answer.status}: {_reason(text)}")
+        raise InvokeError(f"HTTP {answer.status}: {_reason(text)}", answer.status)
     return text
 
 
@@ -55,24 +76,139 @@ def _reason(text: str) -> str:
         return " ".join(text.split())[:300] or "no message"
 
 
-def invoke_lines(url: str, lines, chunk: int, timeout: float):
-    """Yield the answer to each line of JSON, in order, asking for `chunk` of them at a time."""
-    lines = iter(lines)
-    while batch := list(itertools.islice(lines, chunk)):
-        answers = post(url, "\n".join(batch).encode(), "application/jsonlines", timeout).split("\n")
-        if len(answers) != len(batch):
-            raise InvokeError(f"{len(batch)} requests were sent and {len(answers)} answers came back.")
-        yield from (json.loads(answer) for answer in answers)
+def server(url: str, timeout: float = TIMEOUT) -> Send:
+    """How a server here is asked."""
+    return lambda body, content_type=LINES: post(url, body, content_type, timeout)
 
 
-def main(argv: list[str] | None = None) -> int:
+def endpoint(name: str, region: str | None = None, profile: str | None = None, concurrency: int = 1,
+             timeout: float | None = None, asynchronous: bool = False) -> Send:
+    """How a SageMaker endpoint is asked. Raises InvokeError where it cannot be: no region, no credentials, no boto3."""
+    try:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        from scripts.aws import errors, runtime, session
+    except ImportError as error:
+        raise InvokeError(f"{error.name} is missing; `pip install -r scripts/requirements.txt` brings it.") from None
+    try:
+        kind = runtime.AsyncEndpoint if asynchronous else runtime.Endpoint
+        asked = kind(session.Session(region, profile), name, concurrency, **({"timeout": timeout} if timeout else {}))
+    except (errors.AwsError, BotoCoreError, ClientError) as error:
+        raise InvokeError(errors.sentence(error)) from None
+
+    def send(body: bytes, content_type: str = LINES, attempts: int = runtime.ATTEMPTS) -> str:
+        try:
+            return asked.send(body, content_type, attempts)
+        except runtime.Unanswered as error:
+            verdict = error.verdict
+            raise InvokeError(verdict.sentence, verdict.status, verdict.what in (runtime.SPLIT, runtime.AGAIN),
+                              verdict.what == runtime.STOP) from None
+    return send
+
+
+def ask(send: Send, lines: list[str], **more) -> list:
+    """The answers to some lines, an object with `error` for each that gets none. Halves what is too much at once."""
+    try:
+        answers = send("\n".join(lines).encode(), LINES, **more).split("\n")
+        if len(answers) != len(lines):
+            raise InvokeError(f"{len(lines)} requests were sent and {len(answers)} answers came back.")
+        return [json.loads(answer) for answer in answers]
+    except ValueError:
+        raise InvokeError("The answer is not JSON Lines.") from None
+    except InvokeError as error:
+        if error.stop:
+            raise
+        if len(lines) > 1 and (error.fewer or error.status == 400):
+            half = len(lines) // 2
+            return ask(send, lines[:half], attempts=2) + ask(send, lines[half:], attempts=2)
+        return [{"error": {"code": error.status or 503, "type": "Unanswered", "message": str(error), "field": None}} for _ in lines]
+
+
+def given_up(answer) -> bool:
+    """Whether a request got no answer for the server's reasons, so that another time it may."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    return isinstance(error, dict) and error.get("type") == "Unanswered" and error.get("code", 0) >= 500
+
+
+def answers(send: Send, lines: Iterable[str], chunk: int, concurrency: int = 1) -> Iterator:
+    """Yield the answer to each line of JSON, in order; `chunk` lines a call, `concurrency` calls under way."""
+    source, streak = iter(lines), 0
+    parts = iter(lambda: list(itertools.islice(source, chunk)), [])
+    with ThreadPoolExecutor(concurrency) as pool:
+        waiting = deque(pool.submit(ask, send, part) for part in itertools.islice(parts, concurrency))
+        try:
+            while waiting:
+                for answer in waiting.popleft().result():
+                    yield answer
+                    streak = streak + 1 if given_up(answer) else 0
+                    if streak == STREAK:
+                        raise InvokeError(f"{STREAK} requests in a row got no answer: {answer['error']['message']}")
+                waiting.extend(pool.submit(ask, send, part) for part in itertools.islice(parts, 1))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def resume(output: Path) -> int:
+    """How many lines of an output are done. Cuts off a half-written one, and at the end those that another time may do better."""
+    if not output.exists():
+        return 0
+    data = output.read_bytes()
+    lines = data[:data.rfind(b"\n") + 1].splitlines(keepends=True)
+    try:
+        while lines and given_up(json.loads(lines[-1])):
+            lines.pop()
+    except ValueError:
+        raise InvokeError(f"{output} is no output of this command; give another --output.") from None
+    with open(output, "r+b") as file:
+        file.truncate(sum(map(len, lines)))
+    return len(lines)
+
+
+def run(send: Send, source: Iterable[str], total: int | None, output: Path | None, chunk: int, concurrency: int) -> int:
+    """Answer every line; the exit status."""
+    skip = resume(output) if output else 0
+    if total is not None and skip > total:
+        raise InvokeError(f"{output} has {skip} answers already, and there are {total} requests; give another --output.")
+    if skip:
+        print(f"going on after {skip} answers in {output}", file=sys.stderr)
+    done = refused = 0
+    started, tty = time.monotonic(), sys.stderr.isatty()
+    of = f" of {total - skip}" if total is not None else ""
+    sink = open(output, "a", encoding="utf-8") if output else sys.stdout
+    try:
+        for answer in answers(send, itertools.islice((line.rstrip("\r\n") for line in source), skip, None), chunk, concurrency):
+            print(json.dumps(answer, ensure_ascii=False), file=sink, flush=True)
+            done, refused = done + 1, refused + (isinstance(answer, dict) and "error" in answer)
+            if tty:
+                rate = done / (time.monotonic() - started)
+                print(f"\r{done}{of} answered, {refused} refused, {rate:.1f}/s ", end="", file=sys.stderr, flush=True)
+    finally:
+        if output:
+            sink.close()
+        if done:
+            print(f"{chr(13) if tty else ''}{done} answered, {refused} refused", file=sys.stderr)
+    if not done:
+        print(f"{done} answered, {refused} refused", file=sys.stderr)
+    return 1 if refused else 0
+
+
+def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
+    """Options, and the fields of the request among them."""
     parser = argparse.ArgumentParser(prog="python -m scripts.invoke", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("request", nargs="?", help="a JSON object or array; - reads JSON Lines from standard input")
     parser.add_argument("--file", type=Path, help="JSON Lines, a request a line")
-    parser.add_argument("--url", default=URL, help="%(default)s")
-    parser.add_argument("--chunk", type=int, default=32, help="lines a call (%(default)s)")
-    parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds to wait for an answer (%(default)g)")
+    parser.add_argument("--output", type=Path, help="where the answers to --file go; taken up again where it ends")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--url", default=URL, help="%(default)s")
+    where.add_argument("--endpoint", help="the name of a SageMaker endpoint")
+    parser.add_argument("--async", dest="asynchronous", action="store_true", help="the endpoint is asynchronous: through S3")
+    parser.add_argument("--region", help="of the endpoint; default: what AWS is configured with")
+    parser.add_argument("--profile", help="AWS profile")
+    parser.add_argument("--chunk", type=int, default=32, help="lines a call; an endpoint gives a call 60 s (%(default)s)")
+    parser.add_argument("--concurrency", type=int, default=1, help="calls under way at a time (%(default)s)")
+    parser.add_argument("--timeout", type=float,
+                        help=f"seconds to wait for an answer ({TIMEOUT:g}; of an endpoint 70, of an asynchronous one 3600)")
     for name, text in ("sent", "the sentence"), ("synt", "its parse"), ("parse", "a whole parse to follow"):
         parser.add_argument(f"--{name}", help=text)
     parser.add_argument("--tmpl", action="append", help="a template or its name; may be given several times")
@@ -85,28 +221,40 @@ def main(argv: list[str] | None = None) -> int:
               if (value := getattr(args, name)) is not None}
     if sum((args.request is not None, args.file is not None, "sent" in fields)) != 1 or (fields and "sent" not in fields):
         parser.error("give one of: a request, -, --file, --sent with its options")
-    if args.chunk < 1:
-        parser.error("--chunk must be at least 1")
-    refused = done = 0
+    if args.chunk < 1 or args.concurrency < 1:
+        parser.error("--chunk and --concurrency must be at least 1")
+    if args.output and not args.file:
+        parser.error("--output goes with --file")
+    if not args.endpoint and (args.asynchronous or args.region or args.profile):
+        parser.error("--async, --region and --profile go with --endpoint")
+    return args, fields
+
+
+def main(argv: list[str] | None = None) -> int:
+    args, fields = parse(argv)
     try:
+        send = server(args.url, args.timeout or TIMEOUT) if not args.endpoint else endpoint(
+            args.endpoint, args.region, args.profile, args.concurrency, args.timeout, args.asynchronous)
         if args.file is None and args.request != "-":
             if len(fields.get("tmpl", ())) == 1:
                 fields["tmpl"] = fields["tmpl"][0]
             body = args.request if args.request is not None else json.dumps(fields, ensure_ascii=False)
-            print(post(args.url, body.encode(), "application/json", args.timeout))
+            print(send(body.encode(), "application/json"))
             return 0
-        source = sys.stdin if args.file is None else open(args.file, encoding="utf-8")
-        with source:
-            for answer in invoke_lines(args.url, (line.rstrip("\r\n") for line in source), args.chunk, args.timeout):
-                print(json.dumps(answer, ensure_ascii=False))
-                done, refused = done + 1, refused + (isinstance(answer, dict) and "error" in answer)
-                if sys.stderr.isatty():
-                    print(f"\r{done} answered, {refused} refused", end="", file=sys.stderr, flush=True)
+        if args.file is None:
+            return run(send, sys.stdin, None, None, args.chunk, args.concurrency)
+        with open(args.file, encoding="utf-8") as source:
+            total = sum(1 for _ in source)
+            source.seek(0)
+            return run(send, source, total, args.output, args.chunk, args.concurrency)
+    except BrokenPipeError:  # whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more on its way out
     except (InvokeError, OSError, UnicodeDecodeError) as error:
         print(error, file=sys.stderr)
-        return 1
-    print(f"{chr(13) if sys.stderr.isatty() else ''}{done} answered, {refused} refused", file=sys.stderr)
-    return 1 if refused else 0
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+    return 1
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 
 from scripts import invoke
 from tests.factories import RAIN
+from tests.gateway import Container
 
 BAD = {"sent": ""}
 
@@ -41,6 +42,23 @@ def test_what_is_wrong_is_one_sentence(server, capsys, tmp_path):
         1, "Nothing answers at 127.0.0.1:9; is the server running (./scripts/serve.sh)?\n")
     assert call(capsys, "--url", "nonsense", "{}") == (1, [], "nonsense is not an http address.\n")
     assert call(capsys, "--file", tmp_path / "none")[0] == 1
+
+
+def test_an_output_is_taken_up_where_it_ends(capsys, tmp_path):
+    def echo(path, headers, body):
+        lines = body.decode().split("\n")
+        return 200, {"Content-Type": "application/jsonlines"}, "\n".join(json.dumps(json.loads(line)["sent"]) for line in lines).encode()
+
+    source, output = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl"
+    source.write_text("".join(json.dumps({"sent": f"it rains {i}"}) + "\n" for i in range(11)))
+    output.write_text('"it rains 0"\n"it rains 1"\n"it ra')
+    with Container(echo) as container:
+        arguments = ("--url", f"{container.url}/invocations", "--file", source, "--output", output, "--chunk", 2, "--concurrency", 3)
+        status, printed, err = call(capsys, *arguments)
+        assert (status, printed) == (0, []) and err == f"going on after 2 answers in {output}\n9 answered, 0 refused\n"
+        assert [json.loads(line) for line in output.read_text().splitlines()] == [f"it rains {i}" for i in range(11)]
+        assert len(container.seen) == 5
+        assert call(capsys, *arguments)[0] == 0 and len(container.seen) == 5
 
 
 @pytest.mark.parametrize("arguments", [[], ["{}", "--file", "x"], ["{}", "--sent", "x"], ["--tmpl", "command"], ["-", "--chunk", "0"]])
