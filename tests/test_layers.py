@@ -14,15 +14,19 @@ ALLOWED = {  # module of handler/ -> modules of handler/ and packages outside th
     "response": {"errors", "request"},
     "tagger": {"errors", "syntax", "numpy", "safetensors"},
     "model": {"torch"},
-    "decoding": {"model", "torch"},
+    "engine": {"model", "torch"},
+    "drafts": {"numpy"},
+    "machines": {"constraints", "model", "torch"},
+    "decoding": {"drafts", "engine", "machines", "model", "torch"},
     "constraints": {"model", "syntax", "text", "torch"},
-    "pipeline": {"constraints", "decoding", "errors", "model", "request", "response", "syntax", "tagger", "text",
+    "pipeline": {"constraints", "decoding", "drafts", "engine", "errors", "machines", "model", "request", "response", "syntax", "tagger", "text",
                  "torch"},
-    "artifacts": {"errors", "model", "pipeline", "syntax", "tagger", "text", "torch", "safetensors"},
+    "artifacts": {"drafts", "engine", "errors", "model", "numpy", "pipeline", "syntax", "tagger", "text", "torch", "safetensors"},
     "synpg_handler": {"artifacts", "errors", "request", "response", "torch", "ts"},
+    "inference": {"artifacts", "errors", "request", "response", "sys", "torch"},
 }
 STANDARD = {"codecs", "json", "re", "math", "random", "dataclasses", "typing", "pathlib", "hashlib", "logging", "os", "traceback",
-            "unicodedata", "functools", "itertools", "time", "collections"}
+            "unicodedata", "functools", "itertools", "time", "collections", "warnings"}
 
 
 def imports(file: Path) -> set[str]:
