@@ -57,7 +57,7 @@ class Int8(nn.Module):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch announces that these types will go; its version is pinned
             rounded = torch.quantize_per_channel(weight.detach(), scales, torch.zeros(len(weight), dtype=torch.int), 0, torch.qint8)
-        self.packed = torch.ops.quantized.linear_prepack(rounded, bias.detach())
+        self.packed = torch.ops.quantized.linear_prepack(rounded, bias.detach().clone())  # it keeps the bias it is given
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x, self.scale, self.zero_point, self.packed)
@@ -70,25 +70,47 @@ class Int8(nn.Module):
 class Norm(nn.Module):
     """LayerNorm, without the module's own overhead."""
 
-    def __init__(self, norm: nn.LayerNorm):
+    def __init__(self, weight: Tensor, bias: Tensor, eps: float):
         super().__init__()
-        self.shape, self.eps = list(norm.normalized_shape), norm.eps
-        self.register_buffer("weight", norm.weight.detach())
-        self.register_buffer("bias", norm.bias.detach())
+        self.shape, self.eps = [len(weight)], eps
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
 
 
+class Parts:
+    """What the layers are made of: linear layers of one precision, norms, rows of embeddings."""
+
+    def __init__(self, precision: str, ranges: Ranges | None):
+        self.precision, self.ranges = precision, ranges
+
+    def linear(self, name: str, weight: Tensor, bias: Tensor) -> nn.Module:
+        return Int8(weight, bias, self.ranges[name]) if self.precision == "int8" else Float(weight, bias)
+
+    def norm(self, norm: nn.LayerNorm) -> Norm:
+        return Norm(self.keep(norm.weight), self.keep(norm.bias), norm.eps)
+
+    def rows(self, table: Tensor, count: int | None = None) -> Tensor:
+        """The first rows of a table."""
+        return self.keep(table) if count is None or count >= len(table) else table[:count].detach().clone()
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        """The tensor as it is in fp32; a copy for int8: all tensors of a file are one piece of memory, and a norm's few
+        numbers would hold on to the weights that int8 no longer needs."""
+        return tensor.detach() if self.precision == "fp32" else tensor.detach().clone()
+
+
 class EncoderLayer(nn.Module):
-    def __init__(self, layer, n_heads: int, linear, name: str):
+    def __init__(self, layer, n_heads: int, parts: Parts, name: str):
         super().__init__()
         self.heads = n_heads
-        self.qkv = linear(f"{name}.qkv", layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias)
-        self.out = linear(f"{name}.out", layer.self_attn.out_proj.weight, layer.self_attn.out_proj.bias)
-        self.up = linear(f"{name}.up", layer.linear1.weight, layer.linear1.bias)
-        self.down = linear(f"{name}.down", layer.linear2.weight, layer.linear2.bias)
-        self.norm1, self.norm2 = Norm(layer.norm1), Norm(layer.norm2)
+        self.qkv = parts.linear(f"{name}.qkv", layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias)
+        self.out = parts.linear(f"{name}.out", layer.self_attn.out_proj.weight, layer.self_attn.out_proj.bias)
+        self.up = parts.linear(f"{name}.up", layer.linear1.weight, layer.linear1.bias)
+        self.down = parts.linear(f"{name}.down", layer.linear2.weight, layer.linear2.bias)
+        self.norm1, self.norm2 = parts.norm(layer.norm1), parts.norm(layer.norm2)
 
     def forward(self, x: Tensor, bag_width: int, bag_bias: Optional[Tensor], syntax_bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
         B, M, E = x.shape
@@ -105,16 +127,16 @@ class EncoderLayer(nn.Module):
 class Encoder(nn.Module):
     """Embedded input to the keys and values of every decoder layer's cross-attention."""
 
-    def __init__(self, net: SynPG, linear):
+    def __init__(self, net: SynPG, parts: Parts):
         super().__init__()
         heads = net.config.n_heads
         self.heads = heads
-        self.layers = nn.ModuleList([EncoderLayer(layer, heads, linear, f"encoder.{i}")
+        self.layers = nn.ModuleList([EncoderLayer(layer, heads, parts, f"encoder.{i}")
                                      for i, layer in enumerate(net.transformer.encoder.layers)])
-        self.norm = Norm(net.transformer.encoder.norm)
+        self.norm = parts.norm(net.transformer.encoder.norm)
         d = net.config.d_model
         attentions = [layer.multihead_attn for layer in net.transformer.decoder.layers]
-        self.kv = nn.ModuleList([linear("memory", a.in_proj_weight[d:], a.in_proj_bias[d:]) for a in attentions])
+        self.kv = nn.ModuleList([parts.linear("memory", a.in_proj_weight[d:], a.in_proj_bias[d:]) for a in attentions])
 
     def forward(self, x: Tensor, bag_width: int, bag_bias: Optional[Tensor],  # noqa: UP045
                 syntax_bias: Optional[Tensor]) -> tuple[list[Tensor], list[Tensor]]:  # noqa: UP045
@@ -132,17 +154,17 @@ class Encoder(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    def __init__(self, layer, n_heads: int, linear, name: str):
+    def __init__(self, layer, n_heads: int, parts: Parts, name: str):
         super().__init__()
         self.heads = n_heads
         cross, d = layer.multihead_attn, layer.norm1.normalized_shape[0]
-        self.qkv = linear(f"{name}.qkv", layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias)
-        self.out = linear(f"{name}.out", layer.self_attn.out_proj.weight, layer.self_attn.out_proj.bias)
-        self.cross_q = linear(f"{name}.cross_q", cross.in_proj_weight[:d], cross.in_proj_bias[:d])
-        self.cross_out = linear(f"{name}.cross_out", cross.out_proj.weight, cross.out_proj.bias)
-        self.up = linear(f"{name}.up", layer.linear1.weight, layer.linear1.bias)
-        self.down = linear(f"{name}.down", layer.linear2.weight, layer.linear2.bias)
-        self.norm1, self.norm2, self.norm3 = Norm(layer.norm1), Norm(layer.norm2), Norm(layer.norm3)
+        self.qkv = parts.linear(f"{name}.qkv", layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias)
+        self.out = parts.linear(f"{name}.out", layer.self_attn.out_proj.weight, layer.self_attn.out_proj.bias)
+        self.cross_q = parts.linear(f"{name}.cross_q", cross.in_proj_weight[:d], cross.in_proj_bias[:d])
+        self.cross_out = parts.linear(f"{name}.cross_out", cross.out_proj.weight, cross.out_proj.bias)
+        self.up = parts.linear(f"{name}.up", layer.linear1.weight, layer.linear1.bias)
+        self.down = parts.linear(f"{name}.down", layer.linear2.weight, layer.linear2.bias)
+        self.norm1, self.norm2, self.norm3 = parts.norm(layer.norm1), parts.norm(layer.norm2), parts.norm(layer.norm3)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, start: int, positions: Optional[Tensor],  # noqa: UP045
                 bias: Optional[Tensor], memory_keys: Tensor, memory_values: Tensor,  # noqa: UP045
@@ -169,12 +191,12 @@ class DecoderLayer(nn.Module):
 class Decoder(nn.Module):
     """Embedded tokens to logits; writes their keys and values into the cache."""
 
-    def __init__(self, net: SynPG, linear, vocabulary: int):
+    def __init__(self, net: SynPG, parts: Parts, vocabulary: int):
         super().__init__()
-        self.layers = nn.ModuleList([DecoderLayer(layer, net.config.n_heads, linear, f"decoder.{i}")
+        self.layers = nn.ModuleList([DecoderLayer(layer, net.config.n_heads, parts, f"decoder.{i}")
                                      for i, layer in enumerate(net.transformer.decoder.layers)])
-        self.norm = Norm(net.transformer.decoder.norm)
-        self.logits = linear("logits", net.linear.weight[:vocabulary], net.linear.bias[:vocabulary])
+        self.norm = parts.norm(net.transformer.decoder.norm)
+        self.logits = parts.linear("logits", net.linear.weight[:vocabulary], net.linear.bias[:vocabulary])
 
     def forward(self, x: Tensor, keys: list[Tensor], values: list[Tensor], start: int, positions: Optional[Tensor],  # noqa: UP045
                 bias: Optional[Tensor], memory_keys: list[Tensor], memory_values: list[Tensor],  # noqa: UP045
@@ -202,13 +224,11 @@ class Engine:
         self.config, self.precision = net.config, precision
         self.vocabulary = min(vocabulary or net.config.vocab_size, net.config.vocab_size)
 
-        def linear(name: str, weight: Tensor, bias: Tensor) -> nn.Module:
-            return Int8(weight, bias, ranges[name]) if precision == "int8" else Float(weight, bias)
-
-        self.encoder = scripted(Encoder(net, linear).eval())
-        self.decoder = scripted(Decoder(net, linear, self.vocabulary).eval())
-        self.read = rows_of(net.embedding_encoder.weight.detach(), reads)
-        self.written = rows_of(net.embedding_decoder.weight.detach(), vocabulary)
+        parts = Parts(precision, ranges)
+        self.encoder = scripted(Encoder(net, parts).eval())
+        self.decoder = scripted(Decoder(net, parts, self.vocabulary).eval())
+        self.read = parts.rows(net.embedding_encoder.weight, reads)
+        self.written = parts.rows(net.embedding_decoder.weight, vocabulary)
         self.positions = net.pos_encoder.table
         self.scale = math.sqrt(net.config.d_model)
 
@@ -287,11 +307,6 @@ def layer_names(config: ModelConfig) -> set[str]:
               for part in (*attention, "cross_q", "cross_out", *feed_forward))}
 
 
-def rows_of(table: Tensor, count: int | None) -> Tensor:
-    """The first rows of a table; what is left of it is let go."""
-    return table if count is None or count >= len(table) else table[:count].clone()
-
-
 def scripted(module: nn.Module):
     """The module as TorchScript, frozen.
 
@@ -320,18 +335,23 @@ class Recording(nn.Module):
         return torch.relu(self(x))
 
 
+class RecordingParts(Parts):
+    """Parts in fp32 whose linear layers write what they see into `ranges`."""
+
+    def __init__(self):
+        super().__init__("fp32", {})
+
+    def linear(self, name: str, weight: Tensor, bias: Tensor) -> nn.Module:
+        return Recording(name, weight, bias, self.ranges)
+
+
 class RecordingEngine(Engine):
     """An fp32 engine that collects the `ranges` which int8 needs. Slow: its layers are called one by one."""
 
-    def __init__(self, net: SynPG, vocabulary: int | None = None):
-        self.config, self.precision = net.config, "fp32"
-        self.vocabulary = min(vocabulary or net.config.vocab_size, net.config.vocab_size)
-        self.ranges: Ranges = {}
-
-        def linear(name: str, weight: Tensor, bias: Tensor) -> nn.Module:
-            return Recording(name, weight, bias, self.ranges)
-
-        self.encoder, self.decoder = Encoder(net, linear).eval(), Decoder(net, linear, self.vocabulary).eval()
-        self.read = net.embedding_encoder.weight.detach()
-        self.written = rows_of(net.embedding_decoder.weight.detach(), vocabulary)
+    def __init__(self, net: SynPG):
+        self.config, self.precision, self.vocabulary = net.config, "fp32", net.config.vocab_size
+        parts = RecordingParts()
+        self.ranges = parts.ranges
+        self.encoder, self.decoder = Encoder(net, parts).eval(), Decoder(net, parts, self.vocabulary).eval()
+        self.read, self.written = parts.rows(net.embedding_encoder.weight), parts.rows(net.embedding_decoder.weight)
         self.positions, self.scale = net.pos_encoder.table, math.sqrt(net.config.d_model)
