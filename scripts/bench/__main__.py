@@ -1,0 +1,158 @@
+"""Measure this project's engines beside the published code and CTranslate2, alone and through TorchServe.
+
+    python -m scripts.bench                                     everything, both artifacts, some ten minutes
+    python -m scripts.bench --quick                             a tiny random artifact, to see whether it all runs
+    python -m scripts.bench --only steps --artifacts published  some of it: steps, requests, quality, server, cold
+    python -m scripts.bench --held-out test.tsv.gz              quality over unseen `sentence<TAB>parse` lines
+    python -m scripts.bench --save scripts/bench                also write results.json, results.png and README.md's tables
+
+"published": random networks of the published shape that say the benchmark's sentences (`published.py`). "demo": the
+shipped model. Progress goes to standard error, tables to standard output. Numbers of different runs, even on one machine,
+compare badly; within a run everything is measured in turn, round by round. `README.md` says how to read them.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from handler import artifacts
+from handler.errors import ArtifactError
+from scripts.bench import compare, conditions, plot, published, quality, report, torchserve, variants, workload
+from scripts.bench.workers import EngineError
+from scripts.serve import ServerError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEMO = ROOT / "model_store" / "demo"
+SECTIONS = {"published": ("steps", "requests", "quality", "server", "cold"), "demo": ("requests", "quality", "server")}
+CLIENTS = 1, 4, 16, 64
+MARKERS = "<!-- results: `python -m scripts.bench --save` writes from here -->\n", "<!-- to here -->\n"
+TINY = dict(published.SHAPE, d_model=96, d_feedforward=64, n_encoder_layers=1, n_decoder_layers=1)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def measure(name: str, folder: Path, sections: set[str], options, scratch: Path) -> dict:
+    """All wanted of one artifact."""
+    config = artifacts.read_config(folder / "config.json")
+    shape = config.paraphraser
+    result = {"title": ("Random networks of the published shape" if name == "published" and not options.quick else
+                        "Tiny random networks" if name == "published" else f"The model in {folder.name}"),
+              "networks": {net: asdict(getattr(config, net)) for net in artifacts.NETS}, "notes": []}
+    say(f"{result['title']}: d={shape.d_model}, {shape.n_encoder_layers}+{shape.n_decoder_layers} layers, {shape.vocab_size} entries")
+    plan = compare.QUICK if options.quick else compare.Plan(budget=options.budget)
+    plan = replace(plan, sizes=(1, 8, 32)) if name == "demo" and not options.quick else plan
+    sentences = workload.SENTENCES[-2:-1] if options.quick else workload.SENTENCES  # the shortest, for few dimensions
+    if sections & {"steps", "requests"}:
+        with compare.Comparison(folder, scratch, plan, not options.no_rival, say, sentences) as comparison:
+            result["lengths"] = comparison.lengths()
+            result["tuning"] = comparison.tune()
+            if "steps" in sections:
+                result["steps"], result["floor"] = comparison.steps(), comparison.floor()
+            if "requests" in sections:
+                result["requests"] = comparison.requests()
+            result["memory"] = comparison.memory()
+            result["notes"] += comparison.notes
+    threads = variants.served()[1]
+    if "quality" in sections:
+        data = quality.held_out(options.held_out, options.limit) if options.held_out and name == "demo" else None
+        result["quality"] = quality.measure(folder, threads, data or quality.own(sentences), say)
+        result["notes"] += result["quality"].pop("notes")
+    if "server" in sections:
+        result["server"] = torchserve.served(folder, scratch, (1, 2) if options.quick else CLIENTS,
+                                             0.5 if options.quick else torchserve.LOAD_SECONDS, 3 if options.quick else 20, say)
+    if "cold" in sections:
+        result["cold"] = torchserve.cold(folder, scratch, 1 if options.quick else 3, 75.0)
+        say(f"  cold start {result['cold']['seconds']:.2f} s, echo handler {result['cold']['echo_seconds']:.2f} s")
+    return result
+
+
+def run(options) -> dict:
+    results = {"conditions": conditions.conditions(), "copy_gb_per_second": conditions.copy_bandwidth()}
+    for name in options.artifacts:
+        sections = set(SECTIONS[name]) & set(options.only)
+        # Its own folder: an archive is named by its artifact, and scratch files of one are not the other's.
+        with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+            folder = options.demo
+            if name == "published" and sections:
+                folder = Path(scratch) / "artifact"
+                published.make(folder, options.demo, *((TINY, 0, workload.SENTENCES[-2:-1]) if options.quick else ()))
+            if sections:
+                results[name] = measure(name, folder, sections, options, Path(scratch))
+    results["load_at_end"] = [round(x, 2) for x in os.getloadavg()]
+    if "published" in results and not options.quick:
+        results["bars"] = report.bars(results)
+    return results
+
+
+def save(results: dict, folder: Path) -> None:
+    """results.json, results.png, and the tables between the markers of README.md if it has them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    try:
+        plot.draw(results, folder / "results.png")
+    except ImportError:
+        say(report.NO_PLOT)
+    readme = folder / "README.md"
+    if readme.is_file():
+        begin, end = map(re.escape, MARKERS)
+        text = readme.read_text(encoding="utf-8")
+        new = re.sub(f"({begin}).*({end})", lambda m: f"{m[1]}\n{report.text(results)}\n{m[2]}", text, flags=re.S)
+        readme.write_text(new, encoding="utf-8")
+
+
+def names(allowed):
+    def read(text: str) -> tuple[str, ...]:
+        found = tuple(part.strip() for part in text.split(","))
+        if unknown := set(found) - set(allowed):
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not one of {', '.join(allowed)}")
+        return found
+    return read
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m scripts.bench", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    sections = tuple(dict.fromkeys(part for parts in SECTIONS.values() for part in parts))
+    parser.add_argument("--only", type=names(sections), default=sections, metavar="A,B", help="of " + ", ".join(sections))
+    parser.add_argument("--artifacts", type=names(SECTIONS), metavar="A,B",
+                        help="of " + ", ".join(SECTIONS) + "; both, and with --quick the first")
+    parser.add_argument("--demo", type=Path, default=DEMO, help="the artifact called demo; the published one takes its word pieces")
+    parser.add_argument("--quick", action="store_true", help="tiny networks, a round or two: does it run?")
+    parser.add_argument("--budget", type=float, default=compare.Plan.budget, metavar="S",
+                        help="seconds after which a measurement begins no further round (%(default)g)")
+    parser.add_argument("--no-rival", action="store_true", help="leave CTranslate2 out")
+    parser.add_argument("--held-out", type=Path, metavar="FILE", help="`sentence<TAB>parse` lines for the demo's quality")
+    parser.add_argument("--limit", type=int, default=200, help="sentences of it (%(default)s)")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="write results.json, results.png, tables into README.md")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parser().parse_args(argv)
+    options.artifacts = options.artifacts or (("published",) if options.quick else tuple(SECTIONS))
+    torch.set_num_threads(1)
+    began = time.monotonic()
+    try:
+        results = run(options)
+    except (ArtifactError, EngineError, ServerError, OSError) as error:
+        print(f"The benchmark cannot go on: {error}", file=sys.stderr)
+        return 1
+    results["minutes"] = round((time.monotonic() - began) / 60, 1)
+    print(report.text(results))
+    if options.save:
+        save(results, options.save)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

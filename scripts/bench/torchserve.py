@@ -1,0 +1,182 @@
+"""Through a real TorchServe: clients, a lone request's overhead, memory; and starts, beside a handler that only imports torch."""
+
+import concurrent.futures
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from scripts import build_archive
+from scripts.bench import engines, timing, variants, workload
+from scripts.bench.workers import Remote, vm_high_water
+from scripts.serve import Server, members, running
+
+# TorchServe calls it once without data, to initialise.
+ECHO = "import torch\n\n\ndef handle(data, context):\n    return [torch.__version__ for _ in data or ()]\n"
+LOAD_SECONDS = 6.0  # of each number of clients, at least; whoever waits then for an answer still gets it
+
+# What the worker does before it can answer, in a process of its own: seconds of imports, load, first and second request.
+STOPWATCH = """
+import json, sys, time
+began = time.perf_counter()
+import torch
+import handler.synpg_handler
+from handler import artifacts
+from scripts.bench import workload
+imported = time.perf_counter()
+options, threads = json.loads(sys.argv[2])
+torch.set_num_threads(threads)
+paraphraser = artifacts.load(sys.argv[1], **options)
+times = [imported - began, time.perf_counter() - imported]
+for _ in range(2):
+    start = time.perf_counter()
+    paraphraser.run(workload.rows(paraphraser, workload.bodies(1)))
+    times.append(time.perf_counter() - start)
+print(json.dumps(times))
+"""
+
+
+class Client:
+    """One caller with one connection."""
+
+    def __init__(self, server: Server):
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
+        self.path = f"/predictions/{server.model}"
+
+    def ask(self, body: dict) -> float:
+        """Seconds until the whole answer is here. Raises OSError for any status but 200."""
+        began = time.perf_counter()
+        self.connection.request("POST", self.path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        answer = self.connection.getresponse()
+        text = answer.read()
+        if answer.status != 200:
+            raise OSError(f"HTTP {answer.status}: {text[:200].decode('utf-8', 'replace')}")
+        return time.perf_counter() - began
+
+
+def under_load(server: Server, clients: int, seconds: float) -> dict:
+    """So many callers, each asking again as soon as it is answered."""
+    latencies, lock, start = [], threading.Lock(), threading.Barrier(clients + 1)
+
+    def call(place: int) -> None:
+        client, turn = Client(server), place
+        start.wait()
+        end = time.perf_counter() + seconds
+        while True:
+            took = client.ask(workload.bodies(1, turn)[0])
+            with lock:
+                latencies.append(took)
+            turn += clients
+            if time.perf_counter() > end:
+                return
+
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        callers = [pool.submit(call, place) for place in range(clients)]
+        start.wait()
+        began = time.perf_counter()
+        for caller in callers:
+            caller.result()
+        whole = time.perf_counter() - began
+    return {"clients": clients, "seconds": timing.summary(latencies), "per_second": len(latencies) / whole}
+
+
+def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float, rounds: int, say=print) -> dict:
+    """A server with this artifact, and beside it the same engine without a server."""
+    archive = scratch / "synpg.mar"
+    build_archive.build(folder, archive)
+    options, threads = variants.served()
+    state = Path(tempfile.mkdtemp(prefix="bench-", dir=scratch))
+    with Remote(engines.Ours, folder, options, threads, threads=threads) as engine, Server(archive, state, port=0) as server:
+        engine.ready()
+        ids = engine.call("answered", workload.bodies(1))
+        lone = Client(server)
+        for _ in range(3):  # both warm
+            lone.ask(workload.bodies(1)[0])
+            engine.call("requests", workload.bodies(1), ids)
+        found = timing.interleaved({"server": lambda: lone.ask(workload.bodies(1)[0]),
+                                    "engine": lambda: engine.call("requests", workload.bodies(1), ids).seconds},
+                                   rounds, 3 * seconds, least=min(3, rounds))
+        overhead = [through - alone for through, alone in zip(found["server"], found["engine"])]
+        result = {"engine": engine.call("describe"), "threads": threads,
+                  "lone": {"server": timing.summary(found["server"]), "engine": timing.summary(found["engine"]),
+                           "overhead_ms": 1e3 * statistics.median(overhead)}, "load": []}
+        say(f"  one request: {1e3 * result['lone']['server']['p50']:.1f} ms through TorchServe, "
+            f"{1e3 * result['lone']['engine']['p50']:.1f} ms in the engine")
+        for count in clients:
+            result["load"].append(under_load(server, count, seconds))
+            say(f"  {count} clients: {result['load'][-1]['per_second']:.1f} a second, "
+                f"p50 {1e3 * result['load'][-1]['seconds']['p50']:.0f} ms")
+        result["peak_mb"] = memory(state)
+        return result
+
+
+def memory(state: Path) -> dict[str, float]:
+    """The most memory that the worker and Java have held, MB."""
+    peaks = {"worker": 0.0, "java": 0.0}
+    for process in members(running(state)):
+        name = "java" if any("org.pytorch.serve" in part for part in process.cmdline()) else "worker"
+        peaks[name] = max(peaks[name], vm_high_water(process.pid))
+    return peaks
+
+
+def echo_archive(output: Path) -> Path:
+    """An archive whose handler imports torch and answers with its version."""
+    source = output.with_name("echo_handler.py")
+    source.write_text(ECHO)
+    with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
+        subprocess.run([sys.executable, "-c", "from model_archiver.model_packaging import generate_model_archive as m; m()",
+                        "--model-name", output.stem, "--version", "1", "--handler", str(source), "--export-path",
+                        str(output.parent), "--archive-format", "zip-store", "--force"], check=True, capture_output=True,
+                       env={**os.environ, "TMPDIR": scratch})
+    return output
+
+
+def cold_start(archive: Path, scratch: Path, model: str, body: dict) -> float:
+    """Seconds from the start of TorchServe's process to its first answer; then it is stopped."""
+    state = Path(tempfile.mkdtemp(prefix="cold-", dir=scratch))
+    server = Server(archive, state, port=0, model=model)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            began = time.perf_counter()
+            starting = pool.submit(server.start)  # it looks for readiness every 0.2 s; asking all the time is more exact
+            while True:
+                try:
+                    if server.url:
+                        Client(server).ask(body)
+                        return time.perf_counter() - began
+                except (OSError, http.client.HTTPException):
+                    pass  # not listening, or the model is not there yet
+                if starting.done():
+                    starting.result()  # raises if it could not be started
+                time.sleep(0.01)
+    finally:
+        server.stop()
+
+
+def stopwatch(folder: Path) -> dict[str, float]:
+    """What the worker's part of a start consists of, seconds."""
+    done = subprocess.run([sys.executable, "-c", STOPWATCH, str(folder), json.dumps(variants.served())], cwd=build_archive.ROOT,
+                          capture_output=True, text=True, check=True, timeout=300)
+    imports, load, first, second = json.loads(done.stdout.splitlines()[-1])
+    return {"imports": imports, "load": load, "warm_up": first - second, "answer": second}
+
+
+def cold(folder: Path, scratch: Path, rounds: int, budget: float) -> dict:
+    """Starts of this artifact's archive and of the echo handler's in turn. Files are in the system's cache."""
+    archive, echo = scratch / "synpg.mar", echo_archive(scratch / "echo.mar")
+    if not archive.is_file():
+        build_archive.build(folder, archive)
+    request = workload.bodies(1)[0]
+    found = timing.interleaved({"synpg": lambda: cold_start(archive, scratch, "synpg", request),
+                                "echo": lambda: cold_start(echo, scratch, "echo", request),
+                                "parts": lambda: stopwatch(folder)}, rounds, budget)
+    parts = {name: statistics.median(part[name] for part in found["parts"]) for name in found["parts"][0]}
+    total, other = statistics.median(found["synpg"]), statistics.median(found["echo"])
+    return {"seconds": total, "echo_seconds": other, "ratio": total / other, "runs": len(found["synpg"]),
+            "parts": {"server": total - parts["imports"] - parts["load"] - max(0.0, parts["warm_up"]) - 2 * parts["answer"], **parts}}
