@@ -5,10 +5,13 @@ TorchServe imports this file as a top-level module and takes the only class defi
 
 import logging
 import os
+import time
 import traceback
 from pathlib import Path
 
 import torch
+from ts.metrics.dimension import Dimension
+from ts.metrics.metric_type_enum import MetricTypes
 from ts.torch_handler.base_handler import BaseHandler
 
 from handler import artifacts, request, response
@@ -40,8 +43,13 @@ class SynPGHandler(BaseHandler):
         """Answer a batch of HTTP requests; one result and one status each."""
         bodies = [(item.get("body"), self.header(context, i, "content-type"), self.header(context, i, "accept"))
                   for i, item in enumerate(data)]
+        began, stages = time.perf_counter(), []
         try:
-            answers = self.postprocess(self.inference(self.preprocess(bodies)))
+            envelopes = self.preprocess(bodies)
+            read = time.perf_counter()
+            results = self.inference(envelopes, stages.append)
+            done = time.perf_counter()
+            answers = self.postprocess(results)
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # its message may quote what a user wrote: log where, not what
@@ -53,7 +61,29 @@ class SynPGHandler(BaseHandler):
             context.set_response_content_type(i, answer.content_type)
             for name, value in answer.headers.items():
                 context.set_response_header(i, name, value)
+        self.measure(context.metrics, {"read": read - began, "write": time.perf_counter() - done}, stages, answers)
         return [answer.body for answer in answers]
+
+    @staticmethod
+    def measure(metrics, seconds, stages, answers):
+        """Tell TorchServe of a batch under the names of `metrics.yaml`; there may be nobody to tell."""
+        if metrics is None:
+            return
+
+        def add(name, value, kind=MetricTypes.COUNTER, **dimensions):
+            unit = "Seconds" if kind is MetricTypes.HISTOGRAM else "Count"
+            metrics.add_metric(name, value, unit, dimensions=[Dimension(*item) for item in dimensions.items()], metric_type=kind)
+
+        for name, value in (*seconds.items(), *((stage.name, stage.seconds) for stage in stages)):
+            add("synpg_stage_seconds", round(value, 6), MetricTypes.HISTOGRAM, Stage=name)
+        for stage in stages:
+            add("synpg_chunks", 1, Stage=stage.name)
+            add("synpg_rows", stage.rows, Stage=stage.name)
+            add("synpg_tokens", stage.tokens, Stage=stage.name)
+        add("synpg_batches", 1)
+        add("synpg_requests", len(answers))
+        add("synpg_refused_requests", sum(answer.status >= 400 for answer in answers))
+        add("synpg_truncated_requests", sum(response.ATTRIBUTES in answer.headers for answer in answers))
 
     @staticmethod
     def header(context, i, name):
@@ -65,13 +95,16 @@ class SynPGHandler(BaseHandler):
         """(body, Content-Type, Accept) each to a validated Envelope or the RequestError that answers it."""
         return [request.guarded(request.read_body, *body, self.limits) for body in bodies]
 
-    def inference(self, envelopes):
-        """All rows of all envelopes as one batch: each envelope with its answers, errors in their places."""
+    def inference(self, envelopes, observe=lambda stage: None):
+        """All rows of all envelopes as one batch: each envelope with its answers, errors in their places.
+
+        `observe` is told of every stage that ran.
+        """
         plans = [[] if isinstance(envelope, RequestError) else
                  [request.guarded(lambda: item if isinstance(item, RequestError) else self.paraphraser.plan(item))
                   for item in envelope.items] for envelope in envelopes]
         rows = [row for plan in plans for item in plan if not isinstance(item, RequestError) for row in item]
-        done = iter(self.paraphraser.run(rows, self.chunk_rows))
+        done = iter(self.paraphraser.run(rows, self.chunk_rows, observe))
         return [(envelope, [item if isinstance(item, RequestError) else [next(done) for _ in item] for item in plan])
                 for envelope, plan in zip(envelopes, plans)]
 

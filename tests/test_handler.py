@@ -119,7 +119,7 @@ def test_nothing_a_user_wrote_is_logged_even_when_we_fail(model_dir, caplog):
     handler.initialize(make_context(model_dir, threads=1))
     call(handler, model_dir, (body({**RAIN, "seed": 1}), JSON), (body({"sent": "xyzzy"}), JSON))
 
-    def fail(rows, chunk_rows):
+    def fail(rows, chunk_rows, observe):
         raise KeyError(" ".join(["rain" + "ing", "xy" + "zzy"]))  # pieces: a traceback shows the source line
     handler.paraphraser.run = fail
     with pytest.raises(RuntimeError, match="^internal error$") as caught:

@@ -1,0 +1,230 @@
+"""HTTP/1.1 on both sides of the container's front: requests read from callers, requests sent to TorchServe.
+
+h11 does all parsing and framing: what stands at a border should not be parsed by home-made code.
+"""
+
+import asyncio
+import contextlib
+import http
+import json
+from collections import deque
+from dataclasses import dataclass, field
+
+import h11
+
+HEADER_BYTES = 32 * 1024  # request line and headers
+HEADER_TIME, BODY_TIME, IDLE_TIME = 10.0, 60.0, 650.0  # s; idle connections outlive the callers' patience, not ours
+LINGER_TIME, LINGER_BYTES = 2.0, 64 << 20  # how long a refused body is read on, so that the refusal arrives
+MB = 1 << 20
+CHUNK = 1 << 16
+# Headers that speak of one connection, and those that are written anew.
+HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
+              b"transfer-encoding", b"upgrade", b"expect", b"content-length", b"host"}
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass
+class Call:
+    """One request of a caller."""
+
+    method: str
+    target: str  # path and query
+    headers: Headers  # as they came, less those of the connection
+    length: int | None  # bytes of the body, where the caller says
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    def has(self, name: bytes) -> bool:
+        return any(key.lower() == name for key, _ in self.headers)
+
+
+@dataclass
+class Answer:
+    """One response."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = field(default_factory=list)
+
+    def header(self, name: bytes) -> str:
+        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == name), "")
+
+
+def refusal(status: int, kind: str, message: str) -> Answer:
+    """An error in the shape of the handler's."""
+    body = json.dumps({"code": status, "type": kind, "message": message, "field": None})
+    return Answer(status, body.encode(), [(b"Content-Type", b"application/json")])
+
+
+class Refused(Exception):
+    """The caller gets this answer, and the connection ends: the rest of the request is not read."""
+
+    def __init__(self, answer: Answer):
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class CallerGone(Exception):
+    """The caller closed the connection."""
+
+
+class Caller:
+    """One connection of a caller's."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
+        self.reader, self.writer = reader, writer
+        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES)
+        self.began = False  # something of the next request has come
+
+    async def read_call(self) -> Call | None:
+        """The next request's head; None when the connection ended instead."""
+        self.began = bool(self.http.trailing_data[0])
+        try:
+            if not self.began:
+                async with asyncio.timeout(IDLE_TIME):
+                    await self._receive()
+            async with asyncio.timeout(HEADER_TIME):
+                event = await self._next()
+        except TimeoutError:
+            return None
+        if not isinstance(event, h11.Request):
+            return None
+        named = b",".join(value for key, value in event.headers if key == b"connection").lower().replace(b" ", b"").split(b",")
+        lengths = [value for key, value in event.headers if key == b"content-length"]
+        return Call(event.method.decode(), event.target.decode("ascii", "replace"),
+                    [(raw, value) for raw, value in event.headers.raw_items() if raw.lower() not in HOP_BY_HOP | set(named)],
+                    int(lengths[0]) if lengths else None)
+
+    async def read_body(self, most: int) -> bytes:
+        """The request's body. Raises Refused when it is larger than `most` or takes too long."""
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(BODY_TIME):
+                if self.http.they_are_waiting_for_100_continue:
+                    self.writer.write(self.http.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")))
+                while isinstance(event := await self._next(), h11.Data):
+                    size += len(event.data)
+                    if size > most:
+                        raise Refused(too_large(size, most))
+                    parts.append(bytes(event.data))
+        except TimeoutError:
+            raise Refused(refusal(408, "RequestTimeout", f"the body did not arrive within {BODY_TIME:g} s")) from None
+        if not isinstance(event, h11.EndOfMessage):
+            raise CallerGone
+        return b"".join(parts)
+
+    async def send(self, call: Call | None, answer: Answer, close: bool) -> None:
+        """Answer; the connection ends if `close`, or if the caller says so. Raises OSError when the caller does not take it."""
+        headers = [(key, value) for key, value in answer.headers if key.lower() not in HOP_BY_HOP]
+        headers.append((b"Content-Length", str(len(answer.body)).encode()))
+        if close:
+            headers.append((b"Connection", b"close"))
+        data = self.http.send(h11.Response(status_code=answer.status, headers=headers, reason=phrase(answer.status)))
+        if answer.body and not (call and call.method == "HEAD"):
+            data += self.http.send(h11.Data(data=answer.body))
+        data += self.http.send(h11.EndOfMessage()) or b""
+        self.writer.write(data)
+        try:
+            async with asyncio.timeout(BODY_TIME):
+                await self.writer.drain()
+        except TimeoutError:  # the caller does not read
+            self.writer.transport.abort()
+            raise
+
+    def again(self) -> bool:
+        """Whether the connection takes another request."""
+        if self.http.our_state is h11.DONE and self.http.their_state is h11.DONE:
+            self.http.start_next_cycle()
+            return True
+        return False
+
+    async def linger(self) -> None:
+        """Read on for a while: closing with unread bytes would reset the connection, and the answer would be lost."""
+        with contextlib.suppress(TimeoutError, OSError):
+            self.writer.write_eof()
+            async with asyncio.timeout(LINGER_TIME):
+                read = 0
+                while read < LINGER_BYTES and (data := await self.reader.read(CHUNK)):
+                    read += len(data)
+
+    async def _receive(self) -> None:
+        data = await self.reader.read(CHUNK)
+        self.began = self.began or bool(data)
+        self.http.receive_data(data)
+
+    async def _next(self):
+        while (event := self.http.next_event()) is h11.NEED_DATA:
+            await self._receive()
+        return event
+
+
+def too_large(size: int, most: int) -> Answer:
+    return refusal(413, "PayloadTooLarge", f"the body has {size} bytes, at most {most} are read")
+
+
+def phrase(status: int) -> bytes:
+    try:
+        return http.HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b""
+
+
+class Backend:
+    """A server of this container's, behind the front; connections are kept and used again."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1"):
+        self.host, self.port = host, port
+        self.idle: deque = deque(maxlen=64)
+
+    async def request(self, call: Call, body: bytes = b"") -> Answer:
+        """The server's answer. Raises OSError when there is no server, or it ended the connection instead."""
+        while True:
+            used = bool(self.idle)
+            reader, writer, client = self.idle.pop() if used else await self._connect()
+            kept = False
+            try:
+                answer = await self._exchange(reader, writer, client, call, body)
+                kept = client.our_state is h11.DONE and client.their_state is h11.DONE
+                if kept:
+                    client.start_next_cycle()
+                    if len(self.idle) < self.idle.maxlen:
+                        self.idle.append((reader, writer, client))
+                    else:
+                        kept = False
+                return answer
+            except (ConnectionError, h11.RemoteProtocolError) as error:
+                if not used:  # a connection that was used before may have been ended by the server meanwhile
+                    raise ConnectionResetError("the server ended the connection") from error
+            finally:
+                if not kept:
+                    writer.close()
+
+    async def _connect(self):
+        reader, writer = await asyncio.open_connection(self.host, self.port)
+        return reader, writer, h11.Connection(h11.CLIENT, max_incomplete_event_size=HEADER_BYTES)
+
+    async def _exchange(self, reader, writer, client: h11.Connection, call: Call, body: bytes) -> Answer:
+        headers = [(b"Host", f"{self.host}:{self.port}".encode()), *call.headers]
+        if body or call.method not in ("GET", "HEAD"):
+            headers.append((b"Content-Length", str(len(body)).encode()))
+        data = client.send(h11.Request(method=call.method, target=call.target, headers=headers))
+        if body:
+            data += client.send(h11.Data(data=body))
+        writer.write(data + (client.send(h11.EndOfMessage()) or b""))
+        await writer.drain()
+        response, parts = None, []
+        while True:
+            event = client.next_event()
+            if event is h11.NEED_DATA:
+                client.receive_data(await reader.read(CHUNK))
+            elif isinstance(event, h11.Response):
+                response = event
+            elif isinstance(event, h11.Data):
+                parts.append(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                return Answer(response.status_code, b"".join(parts), list(response.headers.raw_items()))
+            elif isinstance(event, h11.ConnectionClosed):
+                raise ConnectionResetError("the server ended the connection")

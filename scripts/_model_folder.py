@@ -1,0 +1,149 @@
+"""What TorchServe is started with: a folder with the model under the effective settings, and its configuration.
+
+The model is read-only and may bring settings of its own (`model-config.yaml`), which win over everything TorchServe is told
+otherwise. So TorchServe is given a folder of links to the model's files with a `model-config.yaml` written here.
+"""
+
+import json
+import os
+import re
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from scripts._environment import MB, Settings, SettingsError
+
+MANIFEST, CONFIG = Path("MAR-INF", "MANIFEST.json"), "model-config.yaml"
+DEFAULT_MAX_BODY = 6291456  # bytes; what SageMaker passes on, and the handler reads
+BATCH_ROWS = 1_000_000  # paraphrases of one body in a batch job: its time-out is the limit there
+UNPACKED = {".mar": "a model archive", ".gz": "a tarball", ".tgz": "a tarball"}
+
+
+def find_model(folder: Path, baked: Path, scratch: Path) -> Path:
+    """The folder of the model to serve: `folder`, what is in it, or `baked` if it is empty. Raises SettingsError.
+
+    An archive in `folder` is unpacked under `scratch`; anything else stays where it is.
+    """
+    try:
+        entries = sorted(each for each in folder.iterdir() if not each.name.startswith(".") and each.name != "lost+found")
+    except (FileNotFoundError, NotADirectoryError):
+        entries = []
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be read: {os.strerror(error.errno).lower()}.") from None
+    if not entries:
+        return baked
+    archives = [each for each in entries if each.suffix in UNPACKED and each.is_file()]
+    if not (folder / MANIFEST).is_file() and len(archives) == 1:
+        folder = unpack(archives[0], scratch / "unpacked")
+    inside = [each for each in folder.iterdir() if each.is_dir()]
+    if not (folder / MANIFEST).is_file() and len(inside) == 1:
+        folder = inside[0]
+    if not (folder / MANIFEST).is_file():
+        found = ", ".join(each.name for each in entries[:5]) + (", …" if len(entries) > 5 else "")
+        raise SettingsError(f"{folder} is not a model that this container serves: it has no {MANIFEST}, but {found}; "
+                            "`python -m scripts.build_archive --format tgz` makes one.")
+    return folder
+
+
+def unpack(archive: Path, into: Path) -> Path:
+    """`into`, filled with what is in a .mar or a tarball. Raises SettingsError."""
+    into.mkdir(parents=True)
+    try:
+        if archive.suffix == ".mar":
+            with zipfile.ZipFile(archive) as stored:
+                stored.extractall(into)  # leaves out drives, roots and `..`
+        else:
+            with tarfile.open(archive) as stored:
+                for member in stored:
+                    place = (into / member.name).resolve()
+                    if not (member.isfile() or member.isdir()) or not place.is_relative_to(into.resolve()):
+                        raise SettingsError(f"{archive} has {member.name} in it, which is not a file or folder of its own.")
+                    stored.extract(member, into, set_attrs=False)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
+        raise SettingsError(f"{archive} is not {UNPACKED[archive.suffix]}, or not all of it: {str(error).rstrip('.')}.") from None
+    except OSError as error:
+        raise SettingsError(f"{archive} cannot be unpacked under {into}: {error.strerror or error}.") from None
+    return into
+
+
+def model_config(folder: Path) -> dict:
+    """The model's own `model-config.yaml`. Raises SettingsError."""
+    try:
+        found = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")) if (folder / CONFIG).is_file() else {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{folder / CONFIG} cannot be read: {' '.join(str(error).split())}.") from None
+    if not isinstance(found or {}, dict) or not isinstance((found or {}).get("handler", {}), dict):
+        raise SettingsError(f"{folder / CONFIG} is not a list of settings.")
+    return found or {}
+
+
+def effective(config: dict, settings: Settings, workers: int) -> dict:
+    """`model-config.yaml` as it is to be: the model's own, under what the environment says."""
+    asked = {"batchSize": settings.batch_size, "maxBatchDelay": settings.max_batch_delay,
+             "startupTimeout": settings.startup_timeout}
+    handler = dict(config.get("handler", {}))
+    if settings.max_body is not None:
+        handler["max_body_bytes"] = settings.max_body
+    if settings.batch:
+        handler["max_body_rows"] = max(BATCH_ROWS, handler.get("max_body_rows", 0))
+    return {**config, **{key: value for key, value in asked.items() if value is not None},
+            # `deviceType` is the image's affair: a worker is told its GPU by TorchServe, which counts those it is told of
+            "minWorkers": workers, "maxWorkers": workers, "deviceType": settings.device,
+            "responseTimeout": settings.response_timeout, "jobQueueSize": settings.queue, "handler": handler}
+
+
+def link_model(model: Path, store: Path, config: dict) -> None:
+    """Fill `store` with links to the model's files, a `model-config.yaml` and a manifest that names it."""
+    try:
+        manifest = json.loads((model / MANIFEST).read_text(encoding="utf-8"))
+        manifest["model"]["configFile"] = CONFIG
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"{model / MANIFEST} is not a manifest: {type(error).__name__}: {error}.") from None
+    store.mkdir(parents=True)
+    for entry in model.iterdir():
+        if entry.name not in (CONFIG, MANIFEST.parts[0]):
+            (store / entry.name).symlink_to(entry)
+    (store / MANIFEST).parent.mkdir()
+    (store / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    (store / CONFIG).write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
+def properties(text: str, changes: Mapping[str, str | None]) -> str:
+    """config.properties with other values; None takes a line out."""
+    for key, value in changes.items():
+        line = re.compile(rf"^{key}=.*\n?", re.M)
+        text = line.sub("", text)
+        if value is not None:
+            text = text.rstrip("\n") + f"\n{key}={value}\n"
+    return text
+
+
+def server_changes(settings: Settings, ports: Mapping[str, int], folder: Path, metrics: Path, max_body: int, heap_mb: int,
+                   gpus: int) -> dict[str, str | None]:
+    """What the container needs otherwise than the project's config.properties has it."""
+    inference = f"http://127.0.0.1:{ports['inference']}"
+    changes = {
+        "inference_address": inference, "management_address": f"http://127.0.0.1:{ports['management']}",
+        "metrics_address": f"http://127.0.0.1:{ports['metrics']}", "enable_metrics_api": "true",
+        "grpc_inference_port": str(ports["grpc_inference"]), "grpc_management_port": str(ports["grpc_management"]),
+        "metrics_mode": "prometheus", "metrics_config": str(metrics), "model_store": str(folder),
+        "load_models": "synpg=synpg", "enable_envvars_config": "true", "number_of_gpu": str(gpus),
+        "job_queue_size": str(settings.queue + 1024),  # the front keeps the queue, and answers better when it is full
+        # the front refuses what is too large, in JSON
+        "max_request_size": str(max_body + MB), "max_response_size": str(max(64 * MB, 2 * max_body)),
+        "vmargs": f"-Xmx{heap_mb}m -Xss512k -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError "
+                  f"-XX:-UsePerfData {settings.vmargs or ''}".strip()}
+    if settings.multi_model:  # the management API on the inference port, as SageMaker calls it
+        changes |= {"management_address": inference, "load_models": None, "model_store": "/", "enable_model_api": "true",
+                    "default_workers_per_model": str(settings.workers or 1), "default_service_handler": "synpg_handler.py",
+                    "default_response_timeout": str(settings.response_timeout), "models": None}
+    return changes
+
+
+def free_space(folder: Path) -> int:
+    """Bytes left where `folder` is."""
+    return shutil.disk_usage(folder).free

@@ -1,0 +1,74 @@
+"""Building the image without building it: the command, and what is said when it cannot be run."""
+
+import re
+import sys
+
+import pytest
+
+from handler import __version__
+from scripts import build_image
+from scripts.serve import ROOT
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def test_the_command_names_version_and_device():
+    assert build_image.tag_of(False) == f"synpg-torchserve:{__version__}-cpu" and build_image.tag_of(True).endswith("-gpu")
+    command = build_image.build_command("a:b", True, ["--no-cache"])
+    assert command[:4] == ["docker", "build", "--tag", "a:b"] and "DEVICE=gpu" in command and f"VERSION={__version__}" in command
+    assert command[-2:] == ["--no-cache", str(ROOT)]
+
+
+@pytest.fixture()
+def fake_docker(tmp_path, monkeypatch):
+    """A docker command that does what the test says, as a shell script."""
+    def make(script):
+        (tmp_path / "docker").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return make
+
+
+def test_every_failure_is_one_sentence(fake_docker, capfd):
+    for script, said in (
+            (None, r"There is no docker command on this machine; install Docker \(https://\S+\)\.\n"),
+            ("echo 'Cannot connect to the Docker daemon at unix:///x. Is it running?' >&2; exit 1",
+             r"The Docker engine does not answer: Cannot connect .*; start it, or set DOCKER_HOST\.\n"),
+            ('case "$1" in info) echo 1;; *) exit 3;; esac', r"docker build failed; its last lines say why\.\n"),
+            ('case "$1" in info) echo 1;; build) ;; *) echo "no such image: x." >&2; exit 1;; esac',
+             r"docker history failed: no such image: x\.\n")):
+        if script:
+            fake_docker(script)
+        assert build_image.main(["--tag", "x"]) == 1
+        out, err = capfd.readouterr()
+        assert out == "" and re.fullmatch(said, err)
+
+
+def test_sizes_of_the_layers_are_told(fake_docker, capfd):
+    fake_docker("""case "$1" in info) echo 1;; build) ;;
+        history) printf '0\\t/bin/sh -c #(nop)  CMD ["serve"]\\n2000000\\t/bin/sh -c apt-get update\\n';;
+        image) echo '[{"Size": 2000000, "Id": "sha256:1"}]';; esac""")
+    assert build_image.main(["--gpu"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == "     2.0 MB  apt-get update" and lines[1].startswith("     2.0 MB  synpg-torchserve:")
+    assert '"bytes": 2000000' in lines[2] and len(lines) == 3
+
+
+def test_the_dockerfile_keeps_what_it_promises():
+    assert re.search(r"^ARG BASE=debian:bookworm-slim$", DOCKERFILE, re.M) and not re.search(r"^#\s*syntax", DOCKERFILE, re.M)
+    assert re.search(r'^ENTRYPOINT \["python", "-m", "scripts\.entrypoint"\]\nCMD \["serve"\]$', DOCKERFILE, re.M)
+    assert set(re.findall(r"https?://([^/\s]+)", DOCKERFILE)) == {"download.pytorch.org"}
+
+
+def test_every_script_that_the_entry_point_imports_goes_to_the_engine():
+    sent = set(re.findall(r"^!scripts/(\w+)\.py$", (ROOT / ".dockerignore").read_text(), re.M))
+    done, waiting = set(), {"entrypoint", "_bake", "_classes"}
+    while waiting:
+        name = waiting.pop()
+        done.add(name)
+        text = (ROOT / "scripts" / f"{name}.py").read_text()
+        found = set(re.findall(r"^\s*from scripts\.(\w+) import", text, re.M))
+        found |= {word for names in re.findall(r"^\s*from scripts import (\w+)", text, re.M) for word in names.split()}
+        waiting |= found - done
+    assert done <= sent, f"missing in .dockerignore: {done - sent}"
+    assert sent - done <= {"__init__"} and sys.version_info >= (3, 11)

@@ -1,0 +1,318 @@
+"""The container's front before a TorchServe that does what it is told: routes, framing, time-outs, deaths, the end."""
+
+import asyncio
+import contextlib
+import json
+import socket
+
+import pytest
+
+from scripts import _front
+from scripts._front import Front, FrontSettings, Workers
+from scripts._http import Backend
+
+HEAD = b"POST /invocations HTTP/1.1\r\nHost: here\r\n"
+OK = b'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"ok"'
+DIED = b'HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 31\r\n\r\n{"message": "Worker died. 0 "}\n'
+
+
+class Fake:
+    """What stands behind the front: answers /models itself and everything else from a list, the last of it for ever."""
+
+    def __init__(self, *answers):
+        self.answers, self.seen = list(answers) or [OK], []
+        self.workers = [{"pid": 1, "status": "READY"}]
+        self.connections = 0
+
+    async def serve(self, reader, writer):
+        self.connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next((int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+                data = await reader.readexactly(length)
+                if head.startswith(b"GET /models/synpg "):
+                    told = json.dumps([{"workers": self.workers}]).encode()
+                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(told) + told)
+                    continue
+                self.seen.append((head, data))
+                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+                if not isinstance(answer, bytes):
+                    answer = await answer()
+                if not answer:
+                    break
+                writer.write(answer)
+                if b"connection: close" in answer:
+                    break
+        writer.close()
+
+
+def run(scenario, *answers, **changes):
+    """A scenario with a front, its port, the fake behind it, and the lines of the log."""
+    async def whole():
+        fake, log = Fake(*answers), []
+        server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        workers = Workers(Backend(port), None if changes.get("multi_model") else "synpg")
+        settings = FrontSettings(**{"timeout": 5, "max_body": 1000, "waiting": 4, "waiting_bytes": 2000, "parameters": {"a": 1}, **changes})
+        front = Front(settings, Backend(port), Backend(port), workers, log.append)
+        watch = asyncio.create_task(keep_looking(workers))
+        try:
+            await scenario(front, await front.listen(0, "127.0.0.1"), fake, log)
+        finally:
+            watch.cancel()
+            front.server.close()
+            server.close()
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0)
+    asyncio.run(whole())
+
+
+async def keep_looking(workers):
+    while True:
+        await workers.look()
+        await asyncio.sleep(0.02)
+
+
+async def send(port, data, more=b"", delay=0.0):
+    """Bytes out, bytes back until the end of the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    if more:
+        await asyncio.sleep(delay)
+        with contextlib.suppress(ConnectionError):
+            writer.write(more)
+    try:
+        async with asyncio.timeout(8):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def post(port, data=b"{}", headers=b"", path=b"/invocations", method=b"POST"):
+    """(status, head, body) of one request on its own connection."""
+    answer = await send(port, b"%s %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n" % (
+        method, path, headers, len(data)) + data)
+    head, _, text = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]) if head else None, head, text
+
+
+def test_ping_is_200_exactly_while_all_workers_are_loaded():
+    async def scenario(front, port, fake, log):
+        for workers, status in ([], 503), (["UNLOADING"], 503), (["READY"], 200), (["READY", "UNLOADING"], 503), (["READY", "READY"], 200):
+            fake.workers = [{"pid": pid, "status": state} for pid, state in enumerate(workers)]
+            await asyncio.sleep(_front.FRESH + 0.1)
+            got, head, body = await post(port, b"", path=b"/ping", method=b"GET")
+            assert (got, body) == (status, b"")
+        front.ending = True
+        assert (await post(port, b"", path=b"/ping", method=b"GET"))[0] == 503
+    run(scenario)
+
+
+@pytest.mark.parametrize("method, path, status", [
+    (b"GET", b"/execution-parameters", 200), (b"GET", b"/metrics", 200), (b"HEAD", b"/ping", 200), (b"POST", b"/ping", 405),
+    (b"GET", b"/invocations", 405), (b"GET", b"/", 404), (b"OPTIONS", b"/", 404), (b"GET", b"/models", 404),
+    (b"PUT", b"/models/synpg?min_worker=0", 404), (b"POST", b"/models?url=x", 404), (b"DELETE", b"/models/synpg", 404),
+    (b"POST", b"/predictions/synpg", 404), (b"POST", b"/explanations/synpg", 404), (b"POST", b"/models/synpg/invoke", 404),
+    (b"POST", b"/v1/models/synpg:predict", 404), (b"GET", b"/ping/", 404), (b"POST", b"//invocations", 404),
+    (b"POST", b"/invocations/../models", 404), (b"POST", b"/%69nvocations", 404), (b"GET", b"/api-description", 404)])
+def test_what_can_be_reached(method, path, status):
+    async def scenario(front, port, fake, log):
+        await asyncio.sleep(0.05)
+        got, head, text = await post(port, b"", path=path, method=method)
+        assert got == status
+        if status >= 400:
+            assert set(json.loads(text)) == {"code", "type", "message", "field"}
+            assert not fake.seen
+    run(scenario)
+
+
+def test_with_several_models_the_paths_are_sagemakers():
+    async def scenario(front, port, fake, log):
+        for method, path, status in ((b"GET", b"/models", 200), (b"POST", b"/models", 200), (b"GET", b"/models/a", 200),
+                                     (b"DELETE", b"/models/a", 200), (b"POST", b"/models/a/invoke", 200), (b"GET", b"/ping", 200),
+                                     (b"PUT", b"/models/a?min_worker=0", 405), (b"POST", b"/invocations", 404),
+                                     (b"POST", b"/predictions/a", 404), (b"POST", b"/models/a/b/invoke", 404)):
+            assert (await post(port, b"", path=path, method=method))[0] == status, path
+    run(scenario, multi_model=True)
+
+
+def test_a_model_that_torchserve_failed_to_unload_is_unloaded_again():
+    async def scenario(front, port, fake, log):
+        assert (await post(port, b"", path=b"/models/a", method=b"DELETE"))[0] == 200
+        assert len(fake.seen) == 2
+    run(scenario, DIED, OK, multi_model=True)
+
+
+def test_headers_pass_both_ways_as_they_are():
+    answer = (b"HTTP/1.1 200 OK\r\nX-Amzn-SageMaker-Custom-Attributes: truncated=1\r\nx-request-id: 7\r\nContent-Type: application/json\r\n"
+              b"transfer-encoding: chunked\r\n\r\n2\r\n\"o\r\n2\r\nk\"\r\n0\r\n\r\n")
+
+    async def scenario(front, port, fake, log):
+        status, head, text = await post(port, b"{}", b"X-Amzn-SageMaker-Custom-Attributes: A=b\r\nContent-Type: Application/JSON\r\n"
+                                                     b"Keep-Alive: 3\r\nX-Gone: 1\r\nConnection: X-Gone\r\n")
+        assert (status, text) == (200, b'"ok"')
+        for line in b"X-Amzn-SageMaker-Custom-Attributes: truncated=1", b"x-request-id: 7", b"Content-Type: application/json":
+            assert b"\r\n" + line in head
+        assert b"transfer-encoding" not in head.lower() and b"content-length: 4" in head.lower()
+        asked = fake.seen[0][0]
+        assert b"X-Amzn-SageMaker-Custom-Attributes: A=b\r\n" in asked and b"Content-Type: Application/JSON\r\n" in asked
+        assert not {b"keep-alive", b"x-gone", b"connection"} & {line.split(b":")[0] for line in asked.lower().split(b"\r\n")}
+    run(scenario, answer)
+
+
+def test_default_accept_is_for_those_who_say_none():
+    async def scenario(front, port, fake, log):
+        await post(port)
+        await post(port, headers=b"accept: text/csv\r\n")
+        assert b"Accept: application/jsonlines" in fake.seen[0][0] and b"jsonlines" not in fake.seen[1][0]
+    run(scenario, default_accept="application/jsonlines")
+
+
+def test_a_request_without_an_answer_is_answered():
+    async def never():
+        await asyncio.sleep(60)
+
+    async def scenario(front, port, fake, log):
+        status, _, text = await post(port)
+        assert (status, json.loads(text)["type"]) == (504, "Timeout")
+        fake.workers = []
+        await asyncio.sleep(0.1)
+        status, _, text = await post(port)
+        assert (status, json.loads(text)["type"]) == (503, "ModelNotReady")
+    run(scenario, never, timeout=0.3)
+
+
+def test_a_request_before_the_model_is_loaded_waits():
+    async def scenario(front, port, fake, log):
+        fake.workers = [{"pid": 1, "status": "UNLOADING"}]
+        await asyncio.sleep(0.05)
+        waiting = asyncio.create_task(post(port))
+        await asyncio.sleep(0.1)
+        assert not fake.seen
+        fake.workers = [{"pid": 1, "status": "READY"}]
+        assert (await waiting)[0] == 200
+    run(scenario)
+
+
+@pytest.mark.parametrize("answers, status, times", [([DIED, OK], 200, 2), ([DIED], 500, 2), ([b"", OK], 200, 2),
+                                                   ([b"HTTP/1.1 503 x\r\ncontent-length: 2\r\n\r\n{}"], 503, 1)])
+def test_a_request_over_which_the_worker_died_is_asked_once_more(answers, status, times):
+    async def scenario(front, port, fake, log):
+        assert (await post(port, b"abc"))[0] == status
+        assert [data for _, data in fake.seen] == [b"abc"] * times
+    run(scenario, *answers)
+
+
+def test_a_request_that_a_dying_worker_lost_is_asked_once_more(monkeypatch):
+    monkeypatch.setattr(_front, "RESEND", 0.1)
+
+    async def never():
+        await asyncio.sleep(60)
+
+    async def scenario(front, port, fake, log):
+        lost = asyncio.create_task(post(port))
+        await asyncio.sleep(0.2)
+        fake.workers = [{"pid": 2, "status": "READY"}]  # another process has taken its place
+        assert (await lost)[0] == 200 and len(fake.seen) == 2
+    run(scenario, never, OK)
+
+
+def test_a_kept_connection_that_the_server_closed_is_no_error():
+    async def scenario(front, port, fake, log):
+        for _ in range(3):
+            assert (await post(port))[0] == 200
+            reader, writer, client = front.inference.idle[-1]
+            writer.transport.abort()  # as if it had been closed meanwhile
+            await asyncio.sleep(0)
+    run(scenario)
+
+
+def test_too_many_are_told_to_come_back():
+    async def slow():
+        await asyncio.sleep(0.5)
+        return OK
+
+    async def scenario(front, port, fake, log):
+        answers = await asyncio.gather(*(post(port) for _ in range(12)))
+        statuses = [status for status, _, _ in answers]
+        assert set(statuses) == {200, 503} and statuses.count(200) >= 4
+        assert all(b"Retry-After: 1" in head for status, head, _ in answers if status == 503)
+        answers = await asyncio.gather(*(post(port, b"x" * 900) for _ in range(4)))  # 2000 bytes may wait
+        assert sorted(status for status, _, _ in answers) == [200, 200, 503, 503]
+        assert front.active_bytes == 0
+    run(scenario, slow)
+
+
+def test_the_end_answers_what_was_accepted(monkeypatch):
+    monkeypatch.setattr(_front, "LINGER", 0.2)
+
+    async def slow():
+        await asyncio.sleep(0.6)
+        return OK
+
+    async def scenario(front, port, fake, log):
+        running = [asyncio.create_task(post(port)) for _ in range(3)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.sleep(0.1)
+        ending = asyncio.create_task(front.drain(5))
+        await asyncio.sleep(0.05)
+        late = asyncio.create_task(post(port))  # what routes to us has not noticed yet
+        assert [status for status, _, _ in await asyncio.gather(*running, late)] == [200] * 4
+        assert await ending == 0
+        assert await reader.read() == b""
+        with pytest.raises(ConnectionRefusedError):
+            await post(port)
+        writer.close()
+    run(scenario, slow)
+
+
+def test_the_end_does_not_wait_for_ever(monkeypatch):
+    async def never():
+        await asyncio.sleep(60)
+
+    async def scenario(front, port, fake, log):
+        stuck = asyncio.create_task(post(port))
+        await asyncio.sleep(0.1)
+        assert await front.drain(0.2) == 1
+        await asyncio.wait([stuck], timeout=1)
+    run(scenario, never)
+
+
+def test_a_server_too_busy_to_say_is_not_ready_and_nobody_has_died(monkeypatch):
+    monkeypatch.setattr(_front, "PING_TIME", 0.1)
+
+    async def scenario(front, port, fake, log):
+        await asyncio.sleep(0.1)
+        fake.workers = None  # no list: what it says makes no sense
+        await asyncio.sleep(0.1)
+        assert not front.workers.ready and front.workers.any and front.workers.deaths == 0
+        fake.workers = [{"pid": 2, "status": "READY"}]
+        await asyncio.sleep(0.1)
+        assert front.workers.ready and front.workers.deaths == 1
+    run(scenario)
+
+
+def test_a_caller_who_leaves_is_only_a_line_in_the_log():
+    async def scenario(front, port, fake, log):
+        for data in HEAD + b"Content-Length: 5\r\n\r\nab", HEAD, b"":
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(data)
+            await asyncio.sleep(0.05)
+            writer.transport.abort()
+        with socket.create_connection(("127.0.0.1", port)) as half:
+            half.shutdown(socket.SHUT_WR)
+        await asyncio.sleep(0.1)
+        assert len(log) == 1 and " 499 " in log[0] and front.active == front.active_bytes == 0
+    run(scenario)
+
+
+def test_the_log_has_a_line_a_request_and_nothing_that_was_sent():
+    async def scenario(front, port, fake, log):
+        await post(port, b"secretbody", b"X-Secret: secretheader\r\n", b"/invocations?secretquery=1")
+        await post(port, b"", path=b"/elsewhere?secretquery=1")
+        await post(port, b"", path=b"/ping", method=b"GET")
+        assert len(log) == 2 and "secret" not in "".join(log)
+        assert log[0].startswith("POST /invocations 200 4 bytes ") and log[1].startswith("POST /elsewhere 404 ")
+    run(scenario)
