@@ -30,6 +30,8 @@ from handler.drafts import WIDTH as DRAFT_WIDTH
 from handler.drafts import Drafts
 from handler.engine import PRECISIONS, Engine, Ranges, layer_names
 from handler.errors import ArtifactError
+from handler.graphs import PRECISIONS as GPU_PRECISIONS
+from handler.graphs import Graphed
 from handler.model import ModelConfig, PositionTable, SynPG
 from handler.pipeline import Paraphraser, PipelineConfig
 from handler.syntax import LABELS
@@ -207,30 +209,35 @@ def load(folder: Path, device: torch.device | str = "cpu", precision: str = "aut
          compiled: bool = True) -> Paraphraser:
     """Verify an artifact and build its paraphraser on `device`. Raises ArtifactError; nothing is served half-loaded.
 
-    precision: "fp32"; "int8", on a CPU, needs `ranges.json`; "auto": int8 where there is one and the CPU multiplies bytes fast.
+    precision: "fp32"; on a CPU "int8", which needs `ranges.json`; on a GPU "bf16" and "fp16"; "auto": int8 where there are
+               ranges and the CPU multiplies bytes fast; on a GPU bf16, or fp16 where it has no bf16.
     drafts:    False: parses are generated one token a step (the same parses).
-    compiled:  False: the plain network of `model.py`, which the engine is tested against; on a GPU always.
+    compiled:  False: the plain network of `model.py`, which the engines are tested against; on other devices always.
     """
     folder, device = Path(folder), torch.device(device)
     config = verify(folder)
     vocabulary, syntax_end = _vocabulary(folder, config)
     present = members(folder)
-    compiled = compiled and device.type == "cpu"
+    graphed, compiled = compiled and device.type == "cuda", compiled and device.type == "cpu"
     ranges = read_ranges(folder / RANGES, config) if RANGES in present else None
-    if precision == "auto":
+    if precision == "auto" and not graphed:
         precision = "int8" if compiled and ranges and torch.cpu._is_vnni_supported() else "fp32"
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be auto or one of {', '.join(PRECISIONS)}, not {precision!r}")
+    allowed = "auto", *(GPU_PRECISIONS if graphed else PRECISIONS)
+    if precision not in allowed:
+        raise ValueError(f"precision must be {allowed[0]} or one of {', '.join(allowed[1:])}, not {precision!r}")
     if precision == "int8" and not (compiled and ranges):
         raise ArtifactError(RANGES, "a file, and a CPU to compute on, for int8", "none" if compiled else str(device))
     pieces = WordPieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
     nets = {}
     for name in NETS:
         net = load_net(folder / f"{name}.safetensors", getattr(config, name), device)
-        if compiled:  # the parse generator reads tags and templates, and with constraints writes nothing else
-            syntax_only = name == "parse_generator"
-            net = Engine(net, precision, ranges and ranges[name], syntax_end if syntax_only and config.pipeline.constrained else None,
-                         syntax_end if syntax_only else None)
+        # The parse generator reads tags and templates, and with constraints writes nothing else.
+        reads = syntax_end if name == "parse_generator" else None
+        writes = reads if config.pipeline.constrained else None
+        if compiled:
+            net = Engine(net, precision, ranges and ranges[name], writes, reads)
+        elif graphed:
+            net = Graphed(net, precision, writes, reads)
         nets[name] = net
     tagger = Tagger.load(folder / TAGGER) if TAGGER in present else None
     table = load_drafts(folder / DRAFTS) if drafts and compiled and DRAFTS in present else None

@@ -1,16 +1,18 @@
 """What may come next while decoding: parses that are trees with the asked top, texts that are words.
 
 `ParseConstraint` and `TextConstraint` are `decoding.Constraint`s. Their state is kept in tensors, so that a batch of rows is
-one set of operations on any device. Shapes: B rows, V vocabulary, P template tokens, N nodes, C edges.
+one set of operations on any device, and the tensors are changed in place and never read by the host, so that a CUDA graph can
+record these operations (`graphs.py`). Each is a launch on a GPU: what can be looked up in a table is.
+Shapes: B rows, V vocabulary, P template tokens, N nodes, C edges.
 """
 
+import copy
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from handler.model import EOS, UNK
+from handler.model import EOS, UNK, ModelConfig
 from handler.syntax import PHRASES, TAGS
 from handler.text import SEPARATOR, SPECIALS, Vocabulary
 
@@ -18,6 +20,39 @@ from handler.text import SEPARATOR, SPECIALS, Vocabulary
 OPENED, PHRASE, TAG, CLOSED = range(4)
 # Rows of the table of what may come inside a slot: one bracket, either, a tag, any label.
 OPEN, CLOSE, EITHER, ANY_TAG, ANY_LABEL = range(5)
+FORCED = 5  # not in a slot: the template's own token
+
+
+class Tensors:
+    """What the constraints have in common: state in tensors that can lose rows, or move into others of a fixed size."""
+
+    ROWS: tuple[str, ...]  # names of the tensors with an entry per row; those of more than two dimensions hold the inputs
+    SHARED: tuple[str, ...]  # names of those without
+
+    def keep(self, rows: Tensor) -> None:
+        for name in self.ROWS:
+            setattr(self, name, getattr(self, name).index_select(0, rows))
+
+    def roomy(self, rows: int, config: ModelConfig) -> "Tensors":
+        """A constraint of `rows` rows with tensors of its own, large enough for every input of the network; see `take`."""
+        other, sizes = copy.copy(self), self.sizes(config)
+        for name in self.ROWS:
+            tensor = getattr(self, name)
+            setattr(other, name, tensor.new_zeros(rows, *sizes.get(name, tensor.shape[1:])))
+        for name in self.SHARED:
+            setattr(other, name, getattr(self, name).clone())
+        other.take(self)
+        return other
+
+    def take(self, other: "Tensors") -> None:
+        """Copy another constraint's state into the first rows of these tensors, which stay where they are."""
+        for name in self.ROWS:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine.dim() > 2:
+                mine.copy_(self.beyond.expand_as(mine))
+            mine[tuple(map(slice, theirs.shape))].copy_(theirs)
+        for name in self.SHARED:
+            getattr(self, name).copy_(getattr(other, name))
 
 
 class ParseGrammar:
@@ -27,41 +62,71 @@ class ParseGrammar:
         ids = vocabulary.syntax_ids
         self.open, self.close = ids["("], ids[")"]
         self.syntax_end = max(ids.values()) + 1  # special and syntax tokens come first in the vocabulary
+        self.phrases = frozenset(ids[label] for label in PHRASES)
         self.is_phrase = torch.zeros(vocab_size, dtype=torch.bool, device=device)
-        self.is_phrase[[ids[label] for label in PHRASES]] = True
+        self.is_phrase[list(self.phrases)] = True
         self.table = torch.zeros(5, vocab_size, dtype=torch.bool, device=device)
         self.table[[OPEN, EITHER], self.open] = True
         self.table[[CLOSE, EITHER], self.close] = True
         tags = [ids[label] for label in TAGS]
         self.table[ANY_TAG, tags] = self.table[ANY_LABEL, tags] = True
         self.table[ANY_LABEL, [ids[label] for label in PHRASES - {"ROOT"}]] = True
+        forced = torch.eye(self.syntax_end, vocab_size, dtype=torch.bool, device=device)
+        self.masks = torch.cat([self.table, forced])  # (5 + syntax tokens, V): and one for each token that can be forced
+        self.kinds = torch.where(self.is_phrase, PHRASE, TAG)  # (V,)
+        self.kinds[self.open], self.kinds[self.close] = OPENED, CLOSED
+        self.turns = torch.zeros_like(self.kinds)  # (V,): by how much a token changes the depth
+        self.turns[self.open], self.turns[self.close] = 1, -1
+        self.rules = torch.tensor([[[[self.rule(inside, slot, last, room) for room in range(5)] for last in range(4)]
+                                    for slot in (False, True)] for inside in (False, True)], device=device)  # (2, 2, 4, 5)
+
+    @staticmethod
+    def rule(inside: bool, slot: bool, last: int, room: int) -> int:
+        """What may come next.
+
+        inside: brackets are open within a slot; slot: the template's next token closes one; last: kind of the last token;
+        room: how many tokens fit beside those that closing everything takes, at most 4.
+        """
+        if not (inside or slot and last in (PHRASE, CLOSED)):
+            return FORCED
+        if last == OPENED:
+            return ANY_LABEL if room >= 4 else ANY_TAG  # a label needs itself and what an opened bracket needs
+        if last == PHRASE:
+            return OPEN
+        return EITHER if last == CLOSED and room >= 3 else CLOSE  # bracket, tag, bracket
 
 
-class ParseConstraint:
+class ParseConstraint(Tensors):
     """Every parse is balanced, has a tag at each leaf and nowhere else, ends in time, and its top is the template.
 
     A bare phrase of the template, `(NP )`, is a slot: the network fills it with at least one child. All else of the
     template is forced. Tokens are only offered if the parse can still be closed within the steps left.
     """
 
+    ROWS, SHARED = ("template", "place", "depth", "last"), ("left",)
+
     def __init__(self, grammar: ParseGrammar, templates: list[list[int]], max_steps: int):
         """templates: the rows' tokens `( ROOT … )` as ids, without <sos> and <eos>. See `shortest` for what fits."""
         device = grammar.table.device
-        rows = [self.slots(ids, grammar) for ids in templates]
-        width = max(len(ids) for ids, _, _ in rows)
-        self.grammar, self.left = grammar, max_steps
-        self.template = torch.tensor([ids + [EOS] * (width - len(ids)) for ids, _, _ in rows], device=device)  # (B, P)
-        self.slot = torch.tensor([s + [False] * (width - len(s)) for _, s, _ in rows], device=device)  # (B, P)
-        self.rest = torch.tensor([r + [1] * (width - len(r)) for _, _, r in rows], device=device)  # (B, P)
+        rows = [list(zip(*self.slots(ids, grammar))) for ids in templates]
+        width = max(map(len, rows))
+        self.grammar, self.fixed = grammar, (grammar,)
+        self.beyond = torch.tensor([EOS, 0, 1], device=device)
+        # Per place of the template: its token, whether it closes a slot, how many tokens are needed from there on.
+        self.template = torch.tensor([row + [(EOS, 0, 1)] * (width - len(row)) for row in rows], device=device)  # (B, P, 3)
         self.place = torch.zeros(len(rows), dtype=torch.long, device=device)  # next template token
         self.depth = torch.zeros_like(self.place)  # open brackets inside the current slot
         self.last = torch.full_like(self.place, CLOSED)  # kind of the last token
+        self.left = torch.tensor(max_steps, device=device)  # steps
+
+    def sizes(self, config: ModelConfig) -> dict[str, tuple[int, ...]]:
+        return {"template": (config.syntax_width, 3)}
 
     @staticmethod
     def slots(ids: list[int], grammar: ParseGrammar) -> tuple[list[int], list[bool], list[int]]:
         """The template with <eos>; which places close a slot; tokens needed from each place on, slots after it filled."""
         ids = [*ids, EOS]
-        slot = [i > 1 and ids[i] == grammar.close and ids[i - 2] == grammar.open and bool(grammar.is_phrase[ids[i - 1]])
+        slot = [i > 1 and ids[i] == grammar.close and ids[i - 2] == grammar.open and ids[i - 1] in grammar.phrases
                 for i in range(len(ids))]
         rest = [0] * len(ids)
         for i in reversed(range(len(ids))):
@@ -74,38 +139,27 @@ class ParseConstraint:
         _, slot, rest = ParseConstraint.slots(ids, grammar)
         return rest[0] + 3 * slot[0]
 
-    def _at(self, table: Tensor) -> Tensor:
-        return table.gather(1, self.place[:, None])[:, 0]  # (B,)
+    def _next(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each row's place in the template: token, whether it closes a slot (0 or 1), tokens needed; (B,) each."""
+        return self.template.gather(1, self.place[:, None, None].expand(-1, 1, 3))[:, 0].unbind(1)
 
     def adjust(self, scores: Tensor) -> Tensor:
         return scores.masked_fill(~self.allowed(), -math.inf)
 
     def allowed(self) -> Tensor:
         """Mask (B, V): True where the token may come next; at least one per row."""
-        rest, inside = self._at(self.rest), self.depth > 0
-        free = inside | (self._at(self.slot) & ((self.last == PHRASE) | (self.last == CLOSED)))
-        closing = self.depth + rest  # tokens needed if nothing more is opened
-        may_open = closing + 3 <= self.left  # bracket, tag, bracket
-        may_phrase = closing + 4 <= self.left  # label, then the same
-        choice = torch.where(self.last == OPENED, torch.where(may_phrase, ANY_LABEL, ANY_TAG),
-                 torch.where(self.last == PHRASE, OPEN,
-                 torch.where((self.last == CLOSED) & may_open, EITHER, CLOSE)))
-        forced = F.one_hot(self._at(self.template), self.grammar.table.shape[1]).bool()  # (B, V)
-        return torch.where(free[:, None], self.grammar.table[choice], forced)
+        token, slot, rest = self._next()
+        room = (self.left - self.depth - rest).clamp(0, 4)
+        rule = self.grammar.rules[self.depth.clamp(0, 1), slot, self.last, room]
+        return self.grammar.masks.index_select(0, rule + token * (rule == FORCED))
 
     def advance(self, tokens: Tensor) -> None:
-        inside = self.depth > 0
-        opened, closed = tokens == self.grammar.open, tokens == self.grammar.close
-        follows = ~inside & ~(self._at(self.slot) & opened)  # the token was the template's own
-        self.place = (self.place + follows).clamp_max(self.template.shape[1] - 1)
-        self.depth = self.depth + torch.where(follows, 0, opened.long() - closed.long())
-        self.last = torch.where(opened, OPENED, torch.where(closed, CLOSED,
-                    torch.where(self.grammar.is_phrase[tokens], PHRASE, TAG)))
-        self.left -= 1
-
-    def keep(self, rows: Tensor) -> None:
-        for name in ("template", "slot", "rest", "place", "depth", "last"):
-            setattr(self, name, getattr(self, name).index_select(0, rows))
+        kind = self.grammar.kinds[tokens]
+        stays = (self.depth > 0) | (self._next()[1] * (kind == OPENED))  # 0 where the token was the template's own
+        self.place.add_(1 - stays).clamp_(max=self.template.shape[1] - 1)
+        self.depth.add_(self.grammar.turns[tokens] * stays)
+        self.last.copy_(kind)
+        self.left.sub_(1)
 
 
 class TextGrammar:
@@ -114,7 +168,8 @@ class TextGrammar:
     def __init__(self, vocabulary: Vocabulary, vocab_size: int, device: torch.device):
         first = len(SPECIALS) + len(vocabulary.syntax_ids)
         self.continued = [token.endswith(SEPARATOR) for token in vocabulary.tokens[:vocab_size]]
-        self.words = torch.tensor([i >= first and not more for i, more in enumerate(self.continued)], device=device)  # (V,)
+        self.is_word = [i >= first and not more for i, more in enumerate(self.continued)]
+        self.words = torch.tensor(self.is_word, device=device)  # (V,)
 
     def split_words(self, pieces: list[int]) -> list[tuple[int, ...]]:
         """The words of a sentence that have several pieces, each as its ids; none with a piece the vocabulary lacks."""
@@ -127,13 +182,22 @@ class TextGrammar:
                 word = []
         return found
 
+    def endings(self, pieces: list[int]) -> list[int]:
+        """Last pieces of a sentence's split words, but for those that are words of it as well.
 
-class TextConstraint:
+        Nothing in the vocabulary tells the ending `tions` of `secre@@ tions` from a word, and the network knows that it
+        was in the sentence: without a rule it is written alone.
+        """
+        whole = {b for a, b in zip([UNK, *pieces], pieces) if not self.continued[a] and not self.continued[b]}
+        return sorted({b for a, b in zip(pieces, pieces[1:]) if self.continued[a] and not self.continued[b]} - whole)
+
+
+class TextConstraint(Tensors):
     """Every text is made of real words: those of the vocabulary, and of the sentence where a word has several pieces.
 
     The network reads the sentence as a bag of pieces, so it knows which pieces there were but not which belonged
-    together; left alone it joins them to words that do not exist. No syntax token, no <unk>, no empty text, and a word
-    is only begun if it can be finished within the steps left.
+    together; left alone it joins them to words that do not exist. An ending of the sentence's split words comes in its
+    word only. No syntax token, no <unk>, no empty text, and a word is only begun if it can be finished within the steps left.
 
     Of the pieces that may come, those of the sentence that are not yet written are made likelier, and those written as
     often as the sentence has them (or once, if it does not) less likely: small networks otherwise say one word again and
@@ -142,48 +206,63 @@ class TextConstraint:
     The split words of a row are a trie: node 0 stands between words, each of at most C edges is a piece.
     """
 
+    ROWS, SHARED = ("tries", "node", "bias", "unused", "barred"), ("left", "begun")
+
     def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
                  repetition_penalty: float = 0.0):
         """sentences: the rows' piece ids. source_bonus, repetition_penalty: added to and taken off logits, in nats."""
+        device = grammar.words.device
         tries = [trie_of(grammar.split_words(pieces)) for pieces in sentences]
         nodes, edges = max(map(len, tries)), max(1, *(len(node) for trie in tries for node in trie))
-        # A padding edge needs more steps than there are, so that it is never taken.
-        table = [[(node + [(EOS, 0, max_steps + 1)] * edges)[:edges] for node in trie + [[]] * (nodes - len(trie))] for trie in tries]
-        packed = torch.tensor(table, device=grammar.words.device).view(len(tries), nodes, edges, 3)
-        self.piece, self.next, self.need = packed.unbind(-1)  # (B, N, C) each
-        self.grammar, self.left, self.first = grammar, max_steps, True
-        self.bonus, self.penalty = source_bonus, repetition_penalty
-        self.node = torch.zeros(len(tries), dtype=torch.long, device=packed.device)  # (B,)
-        counts = torch.zeros(len(tries), len(grammar.words), device=packed.device)  # (B, V): of pieces in the sentence
-        for row, pieces in zip(counts, sentences):
-            row.index_add_(0, torch.tensor(pieces, device=row.device), torch.ones(len(pieces), device=row.device))
-        self.source, self.unused = counts > 0, counts.clamp_min(1)  # (B, V): unused: times left without penalty
+        none = EOS, 0, 1 << 30  # needs more steps than there are, so that it is never taken
+        table = [[(node + [none] * edges)[:edges] for node in trie + [[]] * (nodes - len(trie))] for trie in tries]
+        self.grammar, self.penalty = grammar, repetition_penalty
+        self.fixed = grammar, repetition_penalty
+        self.beyond = torch.tensor(none, device=device)
+        self.tries = torch.tensor(table, device=device).view(len(tries), nodes, edges, 3)  # (B, N, C, 3)
+        self.node = torch.zeros(len(tries), dtype=torch.long, device=device)  # (B,)
+        width = max(1, *map(len, sentences))
+        pieces = torch.tensor([row + [0] * (width - len(row)) for row in sentences], device=device)  # (B, A)
+        ones = torch.tensor([[1.0] * len(row) + [0.0] * (width - len(row)) for row in sentences], device=device)
+        counts = torch.zeros(len(tries), len(grammar.words), device=device).scatter_add_(1, pieces, ones)  # in the sentence
+        self.bias = source_bonus * (counts > 0)  # (B, V): what is added to the scores
+        self.unused = counts.clamp_min(1)  # (B, V): times left without penalty
+        self.barred = torch.zeros(counts.shape, dtype=torch.bool, device=device)  # (B, V): not as a word
+        for row, sentence in zip(self.barred, sentences):
+            row[grammar.endings(sentence)] = True
+        self.left = torch.tensor(max_steps, device=device)  # steps
+        self.begun = torch.tensor(False, device=device)
 
-    def _edges(self, table: Tensor) -> Tensor:
-        return table[torch.arange(len(self.node), device=self.node.device), self.node]  # (B, C)
+    def sizes(self, config: ModelConfig) -> dict[str, tuple[int, ...]]:
+        # No more nodes than pieces, and a split word, of which each edge of a node is a part, has two of them at least.
+        return {"tries": (config.bag_width, max(1, config.bag_width // 2), 3)}
+
+    def _edges(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each row's node: pieces, where they lead, steps they need; (B, C) each."""
+        place = self.node[:, None, None, None].expand(-1, 1, *self.tries.shape[2:])
+        return self.tries.gather(1, place)[:, 0].unbind(-1)
 
     def adjust(self, scores: Tensor) -> Tensor:
-        unused = self.unused > 0
-        scores = scores + self.bonus * (self.source & unused) - self.penalty * ~unused
-        return scores.masked_fill(~self.allowed(), -math.inf)
+        return (scores + self.bias).masked_fill(~self.allowed(), -math.inf)
 
     def allowed(self) -> Tensor:
         """Mask (B, V): True where the token may come next; at least one per row."""
-        between = self.node == 0  # (B,)
-        mask = between[:, None] & self.grammar.words  # (B, V)
-        mask[:, EOS] = between & (not self.first)
-        takeable = self._edges(self.need) <= self.left
-        return mask.scatter(1, self._edges(self.piece), takeable | mask.gather(1, self._edges(self.piece)))
+        between = self.node[:, None] == 0  # (B, 1)
+        mask = between & self.grammar.words & ~self.barred  # (B, V)
+        mask[:, EOS : EOS + 1] = between & self.begun
+        piece, _, need = self._edges()
+        return mask.scatter(1, piece, (need <= self.left) | mask.gather(1, piece))
 
     def advance(self, tokens: Tensor) -> None:
-        taken = (self._edges(self.piece) == tokens[:, None]) & (self._edges(self.need) <= self.left)  # at most one a row
-        self.node = (self._edges(self.next) * taken).sum(1)
-        self.unused.scatter_add_(1, tokens[:, None], -torch.ones_like(tokens[:, None], dtype=self.unused.dtype))
-        self.left, self.first = self.left - 1, False
-
-    def keep(self, rows: Tensor) -> None:
-        for name in ("piece", "next", "need", "node", "source", "unused"):
-            setattr(self, name, getattr(self, name).index_select(0, rows))
+        tokens = tokens[:, None]
+        piece, to, need = self._edges()
+        taken = (piece == tokens) & (need <= self.left)  # at most one a row
+        self.node.copy_((to * taken).sum(1))
+        unused = self.unused.gather(1, tokens) - 1
+        self.unused.scatter_(1, tokens, unused)
+        self.bias.scatter_(1, tokens, self.bias.gather(1, tokens).masked_fill(unused <= 0, -self.penalty))
+        self.left.sub_(1)
+        self.begun.fill_(True)
 
 
 def trie_of(words: list[tuple[int, ...]]) -> list[list[tuple[int, int, int]]]:

@@ -61,9 +61,12 @@ def choose(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> Tensor:
     logits (B, V), minus infinity where forbidden; temperatures (B,); uniforms (B,) in [0, 1). Sampling inverts the
     cumulative distribution, so one number decides a row's token and no row depends on another's draw.
     """
+    return draw(logits, temperatures, uniforms) if temperatures.any() else logits.argmax(-1)
+
+
+def draw(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> Tensor:
+    """`choose` without asking first whether any row is sampled, for which a GPU would have to be waited for."""
     greedy = logits.argmax(-1)
-    if not temperatures.any():
-        return greedy
     heated = logits / temperatures.clamp_min(1e-3)[:, None]
     cumulative = torch.softmax(heated, -1).double().cumsum(-1)  # (B, V)
     drawn = torch.searchsorted(cumulative, (uniforms * cumulative[:, -1])[:, None], right=True)[:, 0]

@@ -16,6 +16,7 @@ import torch  # noqa: E402
 
 from handler import artifacts, request, response  # noqa: E402
 from handler.errors import RequestError  # noqa: E402
+from handler.pipeline import CHUNK_ROWS  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,9 @@ def model_fn(model_dir, context=None):
     """The paraphraser, on the GPU the worker was given or else on the CPU. Raises ArtifactError."""
     torch.set_num_threads(1)  # the toolkit starts a worker a core
     gpu = context.system_properties.get("gpu_id") if context else None
-    return artifacts.load(Path(model_dir) / "artifact", "cpu" if gpu is None else f"cuda:{gpu}")
+    paraphraser = artifacts.load(Path(model_dir) / "artifact", "cpu" if gpu is None else f"cuda:{gpu}")
+    paraphraser.warm(CHUNK_ROWS)
+    return paraphraser
 
 
 def input_fn(body, content_type, context=None):

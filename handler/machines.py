@@ -100,8 +100,9 @@ class TextMachines:
     def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
                  repetition_penalty: float = 0.0):
         self.left, self.first, self.penalty = max_steps, True, repetition_penalty
-        self.base = torch.zeros(len(grammar.words)).masked_fill_(~grammar.words, -math.inf)  # (V,)
-        self.bias = self.base.repeat(len(sentences), 1)  # (B, V): what is added between words
+        base = torch.zeros(len(grammar.words)).masked_fill_(~grammar.words, -math.inf)  # (V,)
+        self.bias = base.repeat(len(sentences), 1)  # (B, V): what is added between words
+        self.grammar, self.barred = grammar, [frozenset(grammar.endings(pieces)) for pieces in sentences]
         self.bias[:, EOS] = -math.inf  # no empty text
         self.tries = [trie_of(grammar.split_words(pieces)) for pieces in sentences]
         self.nodes = [0] * len(sentences)
@@ -116,7 +117,7 @@ class TextMachines:
             self.uses.append(uses)
             self.bonus.append(dict.fromkeys(uses, source_bonus))
             self.edges.append({piece: need for piece, _, need in trie[0] if need <= max_steps})
-            for piece in {*uses, *self.edges[row]}:
+            for piece in {*uses, *self.edges[row], *self.barred[row]}:
                 self._set(row, piece)
 
     def _change(self, row: int, token: int) -> float:
@@ -126,7 +127,8 @@ class TextMachines:
         return self.bonus[row].get(token, 0.0)
 
     def _set(self, row: int, token: int) -> None:
-        self.bias[row, token] = self._change(row, token) + (0.0 if token in self.edges[row] else float(self.base[token]))
+        may_come = token in self.edges[row] or (self.grammar.is_word[token] and token not in self.barred[row])
+        self.bias[row, token] = self._change(row, token) if may_come else -math.inf
 
     def adjust(self, scores: Tensor) -> Tensor:
         adjusted = scores + self.bias
@@ -158,6 +160,6 @@ class TextMachines:
 
     def keep(self, rows: Tensor) -> None:
         self.bias = self.bias.index_select(0, rows)
-        for name in ("tries", "nodes", "uses", "edges", "bonus"):
+        for name in ("tries", "nodes", "uses", "edges", "bonus", "barred"):
             values = getattr(self, name)
             setattr(self, name, [values[i] for i in rows.tolist()])

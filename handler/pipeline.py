@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from handler.constraints import ParseConstraint, ParseGrammar, TextConstraint, TextGrammar
-from handler.decoding import Decoded, DecodingOptions, generate, generate_drafted
+from handler.decoding import Constraint, Decoded, DecodingOptions, generate, generate_drafted
 from handler.drafts import Drafts
 from handler.engine import Engine
 from handler.errors import RequestError
+from handler.graphs import Graphed
 from handler.machines import ParseMachines, ParseTables, TextMachines
 from handler.model import EOS, PAD, SOS, UNK, SynPG
 from handler.request import Request, Target
@@ -26,6 +27,7 @@ from handler.tagger import Tagger
 from handler.text import Vocabulary, WordPieces, tokenize
 
 TOKENIZATIONS = "ptb", "raw"
+Net = SynPG | Engine | Graphed
 CHUNK_ROWS = 32  # rows decoded together; bounds memory whatever a body asks for
 
 
@@ -63,6 +65,7 @@ class Row:
     target: Target
     options: DecodingOptions
     seed: int  # of the request
+    scored: bool = True  # the text's log-probability is asked for
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ class Stage:
 class Paraphraser:
     """Both networks and the vocabulary. Stateless between calls: the same rows give the same paraphrases."""
 
-    def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, pieces: WordPieces, parse_generator: SynPG | Engine,
-                 paraphraser: SynPG | Engine, tagger: Tagger | None = None, drafts: Drafts | None = None):
+    def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, pieces: WordPieces, parse_generator: Net, paraphraser: Net,
+                 tagger: Tagger | None = None, drafts: Drafts | None = None):
         self.config, self.vocabulary, self.pieces, self.tagger = config, vocabulary, pieces, tagger
         self.parse_generator, self.paraphraser, self.drafts = parse_generator, paraphraser, drafts
         self.device = paraphraser.device
@@ -88,6 +91,12 @@ class Paraphraser:
         on_cpu = isinstance(parse_generator, Engine)  # rules as machines rather than tensors
         self.parse_tables = ParseTables(self.parse_grammar) if on_cpu and config.constrained else None
         self.text_constraint = TextMachines if on_cpu else TextConstraint
+
+    def warm(self, rows: int) -> None:
+        """On a GPU, get ready for every chunk of up to `rows` rows, so that no request has to wait for it."""
+        if isinstance(self.parse_generator, Graphed):
+            self.parse_generator.warm(rows, self._parse_constraint([[]]), scored=False)
+            self.paraphraser.warm(rows, self._text_constraint([[]]))
 
     def plan(self, request: Request) -> list[Row]:
         """The rows of a request, targets x samples. Raises RequestError for what does not fit; costs no network."""
@@ -103,7 +112,7 @@ class Paraphraser:
                 # The seed names the sample, not the target: a target's answer is the same alone and in a list.
                 options = DecodingOptions(request.temperature, request.seed * 1_000_003 + sample)
                 rows.append(Row(pieces, [] if target.whole else source_tags, request.source is None and not target.whole,
-                                syntax, target, options, request.seed))
+                                syntax, target, options, request.seed, request.details))
         return rows
 
     def encode_tags(self, request: Request) -> list[int]:
@@ -167,27 +176,36 @@ class Paraphraser:
         bag = self._pad([row.tags for row in rows], net.config.bag_width, net)
         syntax = self._pad([[SOS, *row.syntax, EOS] for row in rows], net.config.syntax_width, net)
         options, templates = [row.options for row in rows], [row.syntax for row in rows]
-        constraint = None
-        if self.config.constrained and self.parse_tables:
-            constraint = ParseMachines(self.parse_tables, templates, net.config.max_steps)
-            if self.drafts:
-                return generate_drafted(net, bag, syntax, options, "parse", constraint, self.drafts)
-        elif self.config.constrained:
-            constraint = ParseConstraint(self.parse_grammar, templates, net.config.max_steps)
-        return generate(net, bag, syntax, options, "parse", constraint, scored=False)
+        constraint = self._parse_constraint(templates)
+        if self.drafts and isinstance(constraint, ParseMachines):
+            return generate_drafted(net, bag, syntax, options, "parse", constraint, self.drafts)
+        return self._generate(net, bag, syntax, options, "parse", constraint, scored=False)
 
     def generate_texts(self, rows: list[Row], parses: list[Decoded]) -> list[Decoded]:
         """The paraphraser's answer to each row's words and parse."""
         net = self.paraphraser
-        constraint = None
-        if self.config.constrained:
-            constraint = self.text_constraint(self.text_grammar, [row.pieces for row in rows], net.config.max_steps,
-                                              self.config.source_bonus, self.config.repetition_penalty)
-        return generate(net, self._pad([row.pieces for row in rows], net.config.bag_width, net),
-                        self._pad([[SOS, *parse.ids] for parse in parses], net.config.syntax_width, net),
-                        [row.options for row in rows], "text", constraint)
+        return self._generate(net, self._pad([row.pieces for row in rows], net.config.bag_width, net),
+                              self._pad([[SOS, *parse.ids] for parse in parses], net.config.syntax_width, net),
+                              [row.options for row in rows], "text", self._text_constraint([row.pieces for row in rows]),
+                              scored=not isinstance(net, Engine) or any(row.scored for row in rows))
 
-    def _pad(self, sequences: list[list[int]], width: int, net: SynPG | Engine) -> Tensor:
+    def _generate(self, net: Net, *inputs, **options) -> list[Decoded]:
+        return net.generate(*inputs, **options) if isinstance(net, Graphed) else generate(net, *inputs, **options)
+
+    def _parse_constraint(self, templates: list[list[int]]) -> Constraint | None:
+        steps = self.parse_generator.config.max_steps
+        if not self.config.constrained:
+            return None
+        return (ParseMachines(self.parse_tables, templates, steps) if self.parse_tables else
+                ParseConstraint(self.parse_grammar, templates, steps))
+
+    def _text_constraint(self, sentences: list[list[int]]) -> Constraint | None:
+        if not self.config.constrained:
+            return None
+        return self.text_constraint(self.text_grammar, sentences, self.paraphraser.config.max_steps,
+                                    self.config.source_bonus, self.config.repetition_penalty)
+
+    def _pad(self, sequences: list[list[int]], width: int, net: Net) -> Tensor:
         """(B, width) ids, <pad> after each row's end; the width follows the batch where pads are masked."""
         if not net.config.attend_pads:
             width = max(map(len, sequences))
@@ -198,5 +216,5 @@ class Paraphraser:
         return Paraphrase(
             text=self.vocabulary.decode_text(text.ids[: len(text.ids) - text.ended]),
             template=str(template_of(row.target.tree)), parse=from_syntax_tokens(parse_tokens),
-            log_probability=text.log_probability, truncated=not (parse.ended and text.ended), seed=row.seed,
+            log_probability=text.log_probability if row.scored else None, truncated=not (parse.ended and text.ended), seed=row.seed,
             unknown_words=row.pieces.count(UNK), tags_predicted=row.tags_predicted)

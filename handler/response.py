@@ -20,7 +20,7 @@ class Paraphrase:
     text: str
     template: str  # as it was followed, bracketed
     parse: str  # as it was followed, bracketed: generated from the template, or the request's own
-    log_probability: float  # natural log of the text's probability given the parse, at temperature 1
+    log_probability: float | None  # natural log of the text's probability given the parse, at temperature 1; None if not asked for
     truncated: bool  # the step limit cut the parse or the text short
     seed: int  # of the request; the same request with it gives the same text
     unknown_words: int  # pieces of the sentence that the vocabulary does not have

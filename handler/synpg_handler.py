@@ -35,7 +35,8 @@ class SynPGHandler(BaseHandler):
         self.device = torch.device("cpu" if gpu is None else f"cuda:{gpu}")
         torch.set_num_threads(int(options.get("threads", 1)) or len(os.sched_getaffinity(0)))
         torch.set_float32_matmul_precision("highest")  # importing BaseHandler may have lowered it
-        self.paraphraser = artifacts.load(Path(properties["model_dir"]) / "artifact", self.device)
+        self.paraphraser = artifacts.load(Path(properties["model_dir"]) / "artifact", self.device, options.get("precision", "auto"))
+        self.paraphraser.warm(self.chunk_rows)
         self.inference([request.read_body(request.EXAMPLE, None, None)])  # the first caller should not pay for warm-up
         self.initialized = True
 

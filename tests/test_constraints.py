@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from handler.constraints import ParseConstraint, ParseGrammar, TextConstraint, TextGrammar
+from handler.machines import TextMachines
 from handler.model import EOS, UNK
 from handler.request import CATALOGUE
 from handler.syntax import PHRASES, TAGS, from_syntax_tokens, read_tree, syntax_tokens, template_of
@@ -173,3 +174,19 @@ def test_pieces_of_the_sentence_gain_until_written_and_pieces_used_up_lose():
     assert scores(0, "it", "is") == [-3, 2] and scores(1, "the") == [-3]
     constraint.keep(torch.tensor([0]))
     assert constraint.adjust(torch.zeros(1, V))[0, ids["is"]] == 2
+
+
+def test_an_ending_of_a_split_word_comes_in_its_word_only():
+    v = vocabulary()
+    grammar = TextGrammar(v, len(v.tokens), torch.device("cpu"))
+    rain, ing, it = (v.ids[piece] for piece in ("rain@@", "ing", "it"))
+    assert grammar.endings([it, rain, ing]) == [ing] and grammar.endings([ing, rain, ing]) == [] and grammar.endings([it]) == []
+    for kind in (TextConstraint, TextMachines):
+        constraint = kind(grammar, [[it, rain, ing], [it, it, it]], 10, 1.0, 1.0)
+        scores = torch.zeros(2, len(v.tokens))
+        allowed = constraint.adjust(scores).isfinite()
+        assert not allowed[0, ing] and allowed[1, ing] and allowed[0, rain] and not allowed[1, rain]
+        constraint.advance(torch.tensor([rain, it]))
+        assert constraint.adjust(scores)[0].isfinite().nonzero()[:, 0].tolist() == [ing]
+        constraint.advance(torch.tensor([ing, it]))
+        assert not constraint.adjust(scores).isfinite()[0, ing]

@@ -19,14 +19,16 @@ ALLOWED = {  # module of handler/ -> modules of handler/ and packages outside th
     "machines": {"constraints", "model", "torch"},
     "decoding": {"drafts", "engine", "machines", "model", "torch"},
     "constraints": {"model", "syntax", "text", "torch"},
-    "pipeline": {"constraints", "decoding", "drafts", "engine", "errors", "machines", "model", "request", "response", "syntax", "tagger", "text",
-                 "torch"},
-    "artifacts": {"drafts", "engine", "errors", "model", "numpy", "pipeline", "syntax", "tagger", "text", "torch", "safetensors"},
+    "packed": {"model", "torch"},
+    "graphs": {"constraints", "decoding", "model", "packed", "torch"},
+    "pipeline": {"constraints", "decoding", "drafts", "engine", "errors", "graphs", "machines", "model", "request", "response", "syntax",
+                 "tagger", "text", "torch"},
+    "artifacts": {"drafts", "engine", "errors", "graphs", "model", "numpy", "pipeline", "syntax", "tagger", "text", "torch", "safetensors"},
     "synpg_handler": {"artifacts", "errors", "request", "response", "torch", "ts"},
-    "inference": {"artifacts", "errors", "request", "response", "sys", "torch"},
+    "inference": {"artifacts", "errors", "pipeline", "request", "response", "sys", "torch"},
 }
 STANDARD = {"codecs", "json", "re", "math", "random", "dataclasses", "typing", "pathlib", "hashlib", "logging", "os", "traceback",
-            "unicodedata", "functools", "itertools", "time", "collections", "warnings"}
+            "unicodedata", "functools", "itertools", "time", "collections", "warnings", "contextlib", "copy"}
 
 
 def imports(file: Path) -> set[str]:

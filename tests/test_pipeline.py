@@ -112,11 +112,12 @@ def test_without_a_parse_the_tagger_stands_in(tmp_path):
     p.tagger = Tagger(["PRP", "VBZ", "VBG", "."], [], [], b"", [], {},
                       {"It": "PRP", "is": "VBZ", "raining": "VBG", ".": "."})
     given = {**RAIN, "seed": 4, "temperature": 1.0}
-    bare = {name: given[name] for name in ("sent", "tmpl", "seed", "temperature")}
+    bare = {name: given[name] for name in ("sent", "tmpl", "seed", "temperature")} | {"details": True}
     [with_parse], [without] = p.run(p.plan(read_request(given))), p.run(p.plan(read_request(bare)))
     assert (with_parse.text, with_parse.parse) == (without.text, without.parse)
     assert (with_parse.tags_predicted, without.tags_predicted) == (False, True)
     assert without.value(details=True)["tags_predicted"] is True
+    assert with_parse.log_probability is None and without.log_probability < 0  # worked out where it is asked for
     [whole] = p.plan(read_request({"sent": RAIN["sent"], "parse": RAIN["synt"]}))
     assert not whole.tags_predicted
     assert p.plan(read_request({"sent": "It is raining. " * 2, "tmpl": "command"}))[0].tags == [

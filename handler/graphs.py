@@ -1,0 +1,291 @@
+"""The network as it is served on a GPU: a decoding step is one CUDA graph, and nothing in it waits for the host.
+
+A step is many operations on little data: launched one by one they take longer to launch than to compute. Counted on a CPU, a
+sampled step of the published shape is 103 operations, greedy 93 (of the shipped parse generator 87 and 77, of the shipped
+paraphraser 92 and 82, constraints included), each at least one launch on a GPU; as a graph they are one. So is the encoder.
+
+A graph is recorded once and repeats the same operations on the same addresses. Hence:
+
+* Shapes are fixed. Rows are filled up to a power of two with idle ones, the syntax to one of a few widths, the cache to the
+  step limit; where in it a step is says a tensor. `Lane` has the tensors of one such shape, and they are never replaced.
+* The constraints' rules, the choice of a token and its log-probability are operations of the step, and so are writing the
+  token down and noting which rows have ended. The random numbers are drawn beforehand, the same ones as in
+  `decoding.generate`.
+* The host asks every few steps whether all rows have ended. What a row writes after its <eos> is thrown away, so asking
+  late costs time and changes nothing.
+* A row does not leave when it has ended: fewer rows would be another graph, with a cache of its own to copy into.
+
+Attended pads are read like any token here; folding them into one key, as `engine.py` does, would not narrow a fixed shape.
+
+Where a graph cannot be recorded, and on a CPU, the same functions run operation by operation. Shapes as in `model.py`.
+"""
+
+import contextlib
+import math
+import warnings
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from handler.constraints import Tensors
+from handler.decoding import Decoded, DecodingOptions, draw
+from handler.model import EOS, PAD, SOS, SynPG
+from handler.packed import Packed
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+CHECK_EVERY = 4  # steps between two looks at whether all rows have ended; at each of them the GPU waits for the host
+FIRST_WIDTH = 64  # of the syntax, where pads are masked; it doubles up to the network's own
+
+
+def best_precision(device: torch.device) -> str:
+    """The fastest arithmetic that the device does in hardware and that is safe: bf16, else fp16, else fp32."""
+    if device.type != "cuda":
+        return "fp32"
+    with torch.cuda.device(device):
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16"
+    return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
+
+
+def round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+class Lane:
+    """All tensors of one batch size and input width, at addresses that stay: B rows, of which the last may be idle."""
+
+    def __init__(self, net: "Graphed", rows: int, width: int, constraint: Tensors | None):
+        c, device = net.config, net.device
+        layers, H, D = c.n_decoder_layers, net.net.heads, net.net.width
+        M, T = round_up(c.bag_width + width, 16), round_up(c.max_steps, 16)  # fused attention copies biases of other widths
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.long) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)
+
+        self.bag, self.syntax = zeros(rows, c.bag_width), zeros(rows, width)
+        self.temperatures, self.uniforms = zeros(rows, dtype=torch.float), zeros(rows, c.max_steps, dtype=torch.double)
+        self.memory, self.memory_bias = zeros(layers, rows, 2, H, M, D, dtype=net.dtype), zeros(rows, 1, 1, M, dtype=net.dtype)
+        self.cache, self.bias = zeros(layers, rows, 2, H, T, D, dtype=net.dtype), zeros(1, 1, 1, T, dtype=net.dtype)
+        self.position, self.tokens = zeros(1), zeros(rows)
+        self.ids, self.gains = zeros(rows, c.max_steps), zeros(rows, c.max_steps, dtype=torch.float)
+        self.ended = zeros(rows, dtype=torch.bool)
+        self.constraint = constraint and constraint.roomy(rows, c)
+        self.syntax[:, 0] = SOS  # an idle row is some row too
+        self.memory_bias[..., c.bag_width + width :] = -math.inf
+        self.recorded: dict[str | tuple[bool, bool], Callable[[], None]] = {}  # "start", and steps: (sampled, scored)
+
+    def take(self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, constraint: Tensors | None) -> None:
+        """Copy a batch's inputs here."""
+        B, steps = len(options), self.ids.shape[1]
+        for mine, theirs in ((self.bag, bag), (self.syntax, syntax)):
+            mine[:B].zero_()
+            mine[:B, : theirs.shape[1]].copy_(theirs)
+        self.temperatures[:B].copy_(torch.tensor([o.temperature for o in options]))
+        if any(o.temperature for o in options):
+            uniforms = [o.uniforms(steps, stream) if o.temperature else [0.0] * steps for o in options]
+            self.uniforms[:B].copy_(torch.tensor(uniforms, dtype=torch.double))
+        if constraint is not None:
+            self.constraint.take(constraint)
+        self.ended.fill_(True)
+        self.ended[:B] = False
+
+    def decoded(self, rows: int, steps: int, scored: bool) -> list[Decoded]:
+        """The first rows' tokens, without what follows <eos>."""
+        found = []
+        for ids, gains in zip(self.ids[:rows, :steps].tolist(), self.gains[:rows, :steps].tolist()):
+            ended = EOS in ids
+            ids = ids[: ids.index(EOS) + 1] if ended else ids
+            found.append(Decoded(ids, sum(gains[: len(ids)]) if scored else 0.0, ended))
+        return found
+
+
+class Graphed:
+    """One network, ready to serve on the GPU it is on; on a CPU, for tests, the same steps without graphs.
+
+    net:        its weights are taken over, in `precision`.
+    precision:  "bf16", "fp16", "fp32" or "auto".
+    vocabulary: how many logits are computed, from the first on; None: all.
+    reads:      how many tokens its input is made of, from the first on; None: all.
+    graphs:     False: every operation of a step is launched by itself.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, net: SynPG, precision: str = "auto", vocabulary: int | None = None, reads: int | None = None,
+                 graphs: bool = True):
+        self.config, self.device = net.config, net.device
+        self.precision = best_precision(self.device) if precision == "auto" else precision
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be auto or one of {', '.join(PRECISIONS)}, not {precision!r}")
+        self.dtype, self.graphs = PRECISIONS[self.precision], graphs and self.device.type == "cuda"
+        self.vocabulary = min(vocabulary or net.config.vocab_size, net.config.vocab_size)
+        self.lanes: dict[tuple, Lane] = {}
+        self.pool = None  # memory that all graphs use in turn for what does not outlast a run
+        self.steps = self.overshoot = 0  # of the last batch: all steps; those after its last row had ended
+        self.net = Packed(net, self.dtype, vocabulary, reads)
+
+    @torch.inference_mode()
+    def generate(self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str,
+                 constraint: Tensors | None = None, scored: bool = True) -> list[Decoded]:
+        """What `decoding.generate` does, with the same random numbers."""
+        c = self.config
+        if c.attend_pads and (bag.shape[1], syntax.shape[1]) != (c.bag_width, c.syntax_width):
+            raise ValueError(f"widths {bag.shape[1]} and {syntax.shape[1]}, expected {c.bag_width} and {c.syntax_width}")
+        with self._on_device():
+            lane, start, step = self._ready(len(options), syntax.shape[1], constraint, any(o.temperature for o in options), scored)
+            lane.take(bag, syntax, options, stream, constraint)
+            start()
+            self.steps = self._run(lane, step)
+            decoded = lane.decoded(len(options), self.steps, scored)
+        self.overshoot = self.steps - max(len(row.ids) for row in decoded)
+        return decoded
+
+    @torch.inference_mode()
+    def warm(self, rows: int, constraint: Tensors | None = None, scored: bool = True) -> None:
+        """Get ready for every batch of up to `rows` rows with constraints like this one, so that no request waits for it."""
+        size = 1
+        while size < 2 * rows:
+            for width in self.widths():
+                for sampled in (False, True):
+                    with self._on_device():
+                        self._ready(size, width, constraint, sampled, scored)
+            size *= 2
+
+    def widths(self) -> list[int]:
+        """The widths that the syntax input may have."""
+        most, width = self.config.syntax_width, FIRST_WIDTH
+        found = []
+        while not self.config.attend_pads and width < most:
+            found.append(width)
+            width *= 2
+        return [*found, most]
+
+    @contextlib.contextmanager
+    def _on_device(self):
+        if self.device.type != "cuda":
+            yield
+            return
+        # All kinds of attention but cuDNN's, which makes plans while it runs.
+        with torch.cuda.device(self.device), sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+            yield
+
+    @staticmethod
+    def _run(lane: Lane, step: Callable[[], None], check_every: int = CHECK_EVERY) -> int:
+        """Steps until all rows have ended, as far as is known; how many there were."""
+        steps = lane.ids.shape[1]
+        for done in range(1, steps):
+            step()
+            if done % check_every == 0 and lane.ended.all():
+                return done
+        step()
+        return steps
+
+    def _ready(self, rows: int, width: int, constraint: Tensors | None, sampled: bool,
+               scored: bool) -> tuple[Lane, Callable[[], None], Callable[[], None]]:
+        """The lane for a batch, and what starts it and what makes a step; recorded now if that has not been done."""
+        size = 1 << (rows - 1).bit_length()
+        width = next(w for w in self.widths() if w >= width)
+        key = size, width, constraint and (type(constraint), *constraint.fixed)
+        lane = self.lanes.get(key)
+        if lane is None:
+            lane = self.lanes[key] = Lane(self, size, width, constraint)
+
+        def start() -> None:
+            self._start(lane)
+
+        def step() -> None:
+            self._step(lane, sampled, scored)
+
+        for name, function in (("start", start), ((sampled, scored), step)):
+            if name not in lane.recorded:
+                lane.recorded[name] = self._record(function, start, step)
+        return lane, lane.recorded["start"], lane.recorded[sampled, scored]
+
+    def _record(self, function: Callable[[], None], *rehearsal: Callable[[], None]) -> Callable[[], None]:
+        """A function as a CUDA graph, or as it is where there are none. The rehearsal runs on whatever the lane holds."""
+        if not self.graphs:
+            return function
+        try:
+            self.pool = self.pool or torch.cuda.graph_pool_handle()
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):  # libraries set themselves up at a first call, which cannot be recorded
+                for each in rehearsal * 2:
+                    each()
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+                function()
+            return graph.replay
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            warnings.warn(f"decoding goes on without CUDA graphs: {error}", RuntimeWarning, stacklevel=2)
+            self.graphs = False
+            return function
+
+    def _start(self, lane: Lane) -> None:
+        """Read the lane's inputs and set it back to its first step."""
+        lane.position.zero_()
+        lane.tokens.fill_(SOS)
+        lane.bias.fill_(-math.inf)
+        net, (B, A), S = self.net, lane.bag.shape, lane.syntax.shape[1]
+        a, s = slice(None, A), slice(A, None)
+        bag_bias = syntax_bias = None
+        if not self.config.attend_pads:
+            lane.memory_bias[..., : A + S].zero_().masked_fill_((torch.cat([lane.bag, lane.syntax], 1) == PAD)[:, None, None], -math.inf)
+            lane.memory_bias[..., 0].zero_()  # as in `SynPG`
+            # Copies: where in a tensor a slice begins need not suit fused attention.
+            bag_bias, syntax_bias = lane.memory_bias[..., :A].clone(), lane.memory_bias[..., A : A + S].clone()
+
+        def attend(qkv: Tensor) -> Tensor:
+            q, k, v = qkv.view(B, A + S, 3, net.heads, net.width).permute(2, 0, 3, 1, 4)  # (B, H, A + S, D) each
+            parts = [F.scaled_dot_product_attention(q[:, :, i], k[:, :, i], v[:, :, i], attn_mask=bias, scale=net.scale)
+                     for i, bias in ((a, bag_bias), (s, syntax_bias))]
+            return torch.cat(parts, 2).transpose(1, 2).reshape(B * (A + S), -1)
+
+        x = F.embedding(torch.cat([lane.bag, lane.syntax], 1), net.read)  # (B, A + S, E)
+        x[:, A:] += net.positions[:S]
+        x = x.flatten(0, 1)
+        for own, forward in net.encoder:
+            x = forward(own(x, attend), torch.relu_)
+        x = net.encoder_norm(x)
+        for memory, (weight, bias) in zip(lane.memory, net.memory):
+            packed = F.linear(x, weight, bias).view(B, A + S, 2, net.heads, net.width)
+            memory[..., : A + S, :].copy_(packed.permute(0, 2, 3, 1, 4))
+
+    def _step(self, lane: Lane, sampled: bool, scored: bool) -> None:
+        """Feed each row's last token, choose the next one, note it, and move on."""
+        net, B = self.net, len(lane.tokens)
+
+        def attend(q: Tensor, kv: Tensor, bias: Tensor) -> Tensor:
+            return F.scaled_dot_product_attention(q, kv[:, 0], kv[:, 1], attn_mask=bias, scale=net.scale).reshape(B, -1)
+
+        lane.bias.index_fill_(3, lane.position, 0.0)
+        x = F.embedding(lane.tokens, net.written) + net.positions.index_select(0, lane.position)  # (B, E)
+        for (own, cross, forward), cache, memory in zip(net.decoder, lane.cache, lane.memory):
+            def attend_self(qkv: Tensor) -> Tensor:
+                qkv = qkv.view(B, 3, net.heads, 1, net.width)
+                cache.index_copy_(3, lane.position, qkv[:, 1:])
+                return attend(qkv[:, 0], cache, lane.bias)
+
+            x = own(x, attend_self)
+            x = cross(x, lambda q: attend(q.view(B, net.heads, 1, net.width), memory, lane.memory_bias))
+            x = forward(x, torch.relu_)
+        logits = F.linear(net.decoder_norm(x.float()), *net.logits)  # (B, V)
+        scores = logits if lane.constraint is None else lane.constraint.adjust(logits)
+        if sampled:
+            tokens = draw(scores, lane.temperatures, lane.uniforms.index_select(1, lane.position)[:, 0])
+        else:
+            tokens = scores.argmax(-1)
+        if lane.constraint is not None:
+            lane.constraint.advance(tokens)
+        if scored:
+            gains = torch.log_softmax(logits, -1).gather(1, tokens[:, None])
+            lane.gains.index_copy_(1, lane.position, gains)
+        lane.ids.index_copy_(1, lane.position, tokens[:, None])
+        lane.tokens.copy_(tokens)
+        lane.ended.logical_or_(tokens == EOS)
+        lane.position.add_(1)

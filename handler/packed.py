@@ -1,0 +1,100 @@
+"""A network's weights as a GPU's steps want them: in half precision, with few and well-shaped operations.
+
+Torch only: no loop over time, no files, no device choice. Shapes as in `model.py`; R rows of a matrix.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from handler.model import Attention, FeedForwardLayer, SynPG
+
+
+class Norm:
+    """LayerNorm in `dtype`; whatever that is, the GPU's own sums are in fp32."""
+
+    def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype, plus: Tensor | float = 0.0):
+        self.shape, self.weight, self.bias, self.eps = norm.normalized_shape, norm.weight.to(dtype), (norm.bias + plus).to(dtype), norm.eps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+
+
+class Sublayer:
+    """norm(x + out(f(into(x)))), the form of every part of a post-norm layer.
+
+    `out` has no bias: the norm before this sublayer has added it to x, and the bias of `into` makes up for that (`chained`).
+    So the residual sum is no launch of its own: the product is added to x in place.
+    """
+
+    def __init__(self, into: Tensor, bias: Tensor, out: Tensor, norm: Norm):
+        self.into, self.bias, self.out, self.norm = into, bias, out.T, norm  # (N, E), (N,), (N', E)
+
+    def __call__(self, x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+        """x (R, E), which is overwritten."""
+        return self.norm(x.addmm_(f(F.linear(x, self.into, self.bias)), self.out))
+
+
+Part = tuple[Tensor, Tensor, Tensor, Tensor, nn.LayerNorm]  # into, its bias, out, its bias, norm
+
+
+def chained(layers: list[tuple[Part, ...]], dtype: torch.dtype) -> tuple[list[list[Sublayer]], Tensor]:
+    """The sublayers of each layer in `dtype`, and what has to be added to the first one's x."""
+    moved = [part[3] for layer in layers for part in layer]
+    after = iter([*moved[1:], 0.0])
+    return [[Sublayer(into.to(dtype), (bias - into.to(dtype).float() @ before).to(dtype), out.to(dtype), Norm(norm, dtype, next(after)))
+             for into, bias, out, before, norm in layer] for layer in layers], moved[0]
+
+
+def feed_forward(layer: FeedForwardLayer, norm: nn.LayerNorm) -> Part:
+    return layer.linear1.weight, layer.linear1.bias, layer.linear2.weight, layer.linear2.bias, norm
+
+
+class Heads:
+    """An attention's projections with every head's width D rounded up to a multiple of 8 by zeros.
+
+    A GPU's fused attention takes no other width; the published networks' is 50. The zeros change no product and no sum.
+    """
+
+    def __init__(self, attention: Attention):
+        self.n, self.width = attention.n_heads, attention.out_proj.in_features // attention.n_heads
+        self.extra = -self.width % 8
+        self.weight, self.bias = self._pad(attention.in_proj_weight), self._pad(attention.in_proj_bias)  # (3HD, E), (3HD,)
+        out = attention.out_proj.weight.unflatten(1, (self.n, self.width))
+        self.out, self.out_bias = F.pad(out, (0, self.extra)).flatten(1), attention.out_proj.bias  # (E, HD), (E,)
+
+    def _pad(self, packed: Tensor) -> Tensor:
+        """Along the first dimension, (3HD, …)."""
+        return F.pad(packed.view(3 * self.n, self.width, -1), (0, 0, 0, self.extra)).view(-1, *packed.shape[1:])
+
+
+class Packed:
+    """All of a network. Computed in `dtype`, but for the logits: their differences are what decides.
+
+    vocabulary: how many logits are computed, from the first on; reads: how many tokens its input is made of; None: all.
+    """
+
+    def __init__(self, net: SynPG, dtype: torch.dtype, vocabulary: int | None = None, reads: int | None = None):
+        encoder, decoder, scale = net.transformer.encoder, net.transformer.decoder, math.sqrt(net.config.d_model)
+        own = [Heads(layer.self_attn) for layer in encoder.layers]
+        layers = [((heads.weight, heads.bias, heads.out, heads.out_bias, layer.norm1), feed_forward(layer, layer.norm2))
+                  for layer, heads in zip(encoder.layers, own)]
+        self.encoder, first = chained(layers, dtype)
+        self.read = (net.embedding_encoder.weight[:reads] * scale + first).to(dtype)
+        self.encoder_norm = Norm(encoder.norm, dtype)
+
+        own, cross = ([Heads(getattr(layer, name)) for layer in decoder.layers] for name in ("self_attn", "multihead_attn"))
+        n = own[0].n * (own[0].width + own[0].extra)
+        layers = [((mine.weight, mine.bias, mine.out, mine.out_bias, layer.norm1),
+                   (other.weight[:n], other.bias[:n], other.out, other.out_bias, layer.norm2), feed_forward(layer, layer.norm3))
+                  for layer, mine, other in zip(decoder.layers, own, cross)]
+        self.decoder, first = chained(layers, dtype)
+        self.memory = [(heads.weight[n:].to(dtype), heads.bias[n:].to(dtype)) for heads in cross]
+        self.written = (net.embedding_decoder.weight[:vocabulary] * scale + first).to(dtype)
+        self.decoder_norm = Norm(decoder.norm, torch.float)
+        self.logits = net.linear.weight[:vocabulary].float(), net.linear.bias[:vocabulary].float()
+        self.positions = net.pos_encoder.table.to(dtype)
+        self.heads, self.width, self.scale = own[0].n, n // own[0].n, own[0].width ** -0.5  # H, D, what products are scaled by
