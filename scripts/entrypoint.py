@@ -30,7 +30,7 @@ from scripts import _model_folder as model_folder
 from scripts._environment import LEVELS, MB, Settings, SettingsError
 from scripts._front import Front, FrontSettings, Workers
 from scripts._http import Backend
-from scripts.serve import FAILED, UNWANTED_ENV, ServerError, cause, find_java, free_ports
+from scripts.serve import FAILED, SILENT, UNWANTED_ENV, ServerError, cause, find_java, free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 BAKED = ROOT / "model"  # the model of the image, served when none is mounted
@@ -70,6 +70,15 @@ class Log:
 
     def cause(self) -> str:
         return cause("\n".join(self.recent))
+
+    async def last_words(self) -> str:
+        """The cause, once it is there: what a worker says as it ends comes by another way, on a busy machine seconds later."""
+        await asyncio.sleep(1)
+        for _ in range(25):
+            if self.cause() != SILENT:
+                break
+            await asyncio.sleep(0.2)
+        return self.cause()
 
 
 def check_gpu(device: str, needs: str | None) -> int:
@@ -205,10 +214,9 @@ class Container:
                              30 if left else 20)
                 return 0
             self.front.ending = True
-            await asyncio.sleep(1)  # the last words come by another way
+            words = await self.log.last_words()
             if tasks[1].done():
-                memory = self._memory()
-                raise ServerError(f"TorchServe ended by itself, with status {tasks[1].result()}: {memory or self.log.cause()}.")
+                raise ServerError(f"TorchServe ended by itself, with status {tasks[1].result()}: {self._memory() or words}.")
             raise ServerError(tasks[2].result())
         finally:
             for task in tasks:
@@ -241,8 +249,7 @@ class Container:
             was_ready, loaded = ready, loaded or ready
             without = now if self.workers.any else without
             if not loaded and FAILED.search("\n".join(self.log.recent)):
-                await asyncio.sleep(1)
-                return f"The model could not be loaded: {self._memory() or self.log.cause()}."
+                return f"The model could not be loaded: {self._memory() or await self.log.last_words()}."
             if not self.settings.multi_model and now - without > self.give_up:
                 return f"There was no worker for {now - without:.0f} s: {self._memory() or self.log.cause()}."
             await asyncio.sleep(WATCH[self.gpus > 0] if loaded else 0.1)

@@ -54,6 +54,9 @@ FAILED = re.compile(r"Load model failed|Backend worker error|Failed to load mode
 MASKS = re.compile(r"ts\.torch_handler\.|\b50[07] - ")
 
 
+SILENT = "the worker process ended without a message"
+
+
 class ServerError(Exception):
     """The server could not be started, or is not the one asked for; one sentence."""
 
@@ -144,7 +147,11 @@ class Server:
             if not running(self.state):
                 raise ServerError(f"TorchServe ended while starting: {self._cause()}; its log is {shown(self.log)}.")
             if FAILED.search(self.log.read_text(errors="replace")):
-                time.sleep(1)  # the worker's last words come by another thread
+                time.sleep(1)  # the worker's last words come by another thread, on a busy machine later still
+                for _ in range(25):
+                    if self._cause() != SILENT:
+                        break
+                    time.sleep(0.2)
                 raise ServerError(f"The model could not be loaded: {self._cause()}; the log is {shown(self.log)}.")
             if self.ready():
                 return
@@ -180,7 +187,7 @@ def cause(log: str) -> str:
     if not found:
         found = re.findall(r"^(?:Caused by: )?(?:[\w$]+\.)+[\w$]*(?:Exception|Error): (.+)$", log, re.M)
     if not found and FAILED.search(log):
-        return "the worker process ended without a message"
+        return SILENT
     lines = found or [line for line in log.splitlines() if line.strip()] or ["no message"]
     return lines[-1].strip().rstrip(".")
 

@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-import torch
 
 from handler import artifacts
 from handler.errors import RequestError
