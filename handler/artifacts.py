@@ -9,6 +9,7 @@ An artifact is a directory that describes itself:
     bpe.codes, bpe.vocab.txt      subword-nmt's merges and piece counts
     tagger.safetensors            optional: part-of-speech tags for requests without a parse (`tagger.py`)
     drafts.safetensors            optional: guesses that make parses faster to generate (`drafts.py`)
+    endings.json                  optional: tokens that end words and never are one (`constraints.TextGrammar`)
     ranges.json                   optional: least and greatest input of every linear layer, for int8 (`engine.py`)
     manifest.json                 size and sha256 of each of these; other files are not read
 """
@@ -41,7 +42,7 @@ from handler.text import Vocabulary, WordPieces
 FORMAT = 1
 NETS = "parse_generator", "paraphraser"
 FILES = "config.json", *(f"{net}.safetensors" for net in NETS), "vocab.json", "bpe.codes", "bpe.vocab.txt"
-TAGGER, DRAFTS, RANGES = OPTIONAL = "tagger.safetensors", "drafts.safetensors", "ranges.json"
+TAGGER, DRAFTS, RANGES, ENDINGS = OPTIONAL = "tagger.safetensors", "drafts.safetensors", "ranges.json", "endings.json"
 STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
 
 
@@ -241,7 +242,8 @@ def load(folder: Path, device: torch.device | str = "cpu", precision: str = "aut
         nets[name] = net
     tagger = Tagger.load(folder / TAGGER) if TAGGER in present else None
     table = load_drafts(folder / DRAFTS) if drafts and compiled and DRAFTS in present else None
-    return Paraphraser(config.pipeline, vocabulary, pieces, **nets, tagger=tagger, drafts=table)
+    endings = read_endings(folder / ENDINGS, vocabulary) if ENDINGS in present else ()
+    return Paraphraser(config.pipeline, vocabulary, pieces, **nets, tagger=tagger, drafts=table, endings=endings)
 
 
 def _vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary, int]:
@@ -284,6 +286,17 @@ def load_drafts(file: Path) -> Drafts:
         raise ArtifactError(file.name, f"contexts (N, {DRAFT_WIDTH}) and tokens (N), uint8",
                             ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in tensors.items()) or "nothing")
     return Drafts(contexts, tokens)
+
+
+def read_endings(file: Path, vocabulary: Vocabulary) -> list[int]:
+    """Ids of the tokens that are never a word."""
+    tokens = _read_object(file).get("tokens")
+    if not isinstance(tokens, list):
+        raise ArtifactError(file.name, "a list, tokens", type(tokens).__name__)
+    unknown = [token for token in tokens if not isinstance(token, str) or token not in vocabulary.ids]
+    if unknown:
+        raise ArtifactError(file.name, "tokens of the vocabulary", repr(unknown[0])[:80])
+    return [vocabulary.ids[token] for token in tokens]
 
 
 def read_ranges(file: Path, config: ArtifactConfig) -> dict[str, Ranges]:

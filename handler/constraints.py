@@ -8,6 +8,7 @@ Shapes: B rows, V vocabulary, P template tokens, N nodes, C edges.
 
 import copy
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -165,10 +166,11 @@ class ParseConstraint(Tensors):
 class TextGrammar:
     """Which ids of one network's vocabulary are whole words, and which are pieces that need another after them."""
 
-    def __init__(self, vocabulary: Vocabulary, vocab_size: int, device: torch.device):
-        first = len(SPECIALS) + len(vocabulary.syntax_ids)
+    def __init__(self, vocabulary: Vocabulary, vocab_size: int, device: torch.device, endings: Iterable[int] = ()):
+        """endings: ids that are the last piece of words and never a word; nothing in their spelling tells."""
+        first, endings = len(SPECIALS) + len(vocabulary.syntax_ids), frozenset(endings)
         self.continued = [token.endswith(SEPARATOR) for token in vocabulary.tokens[:vocab_size]]
-        self.is_word = [i >= first and not more for i, more in enumerate(self.continued)]
+        self.is_word = [i >= first and not more and i not in endings for i, more in enumerate(self.continued)]
         self.words = torch.tensor(self.is_word, device=device)  # (V,)
 
     def split_words(self, pieces: list[int]) -> list[tuple[int, ...]]:
@@ -182,14 +184,16 @@ class TextGrammar:
                 word = []
         return found
 
+    def said(self, pieces: list[int]) -> set[int]:
+        """The words of a sentence that are one piece. They may come again, whatever the vocabulary takes them for."""
+        return {b for a, b in zip([UNK, *pieces], pieces) if b != UNK and not self.continued[a] and not self.continued[b]}
+
     def endings(self, pieces: list[int]) -> list[int]:
         """Last pieces of a sentence's split words, but for those that are words of it as well.
 
-        Nothing in the vocabulary tells the ending `tions` of `secre@@ tions` from a word, and the network knows that it
-        was in the sentence: without a rule it is written alone.
+        The network knows that `tions` of `secre@@ tions` was in the sentence: without a rule it is written alone.
         """
-        whole = {b for a, b in zip([UNK, *pieces], pieces) if not self.continued[a] and not self.continued[b]}
-        return sorted({b for a, b in zip(pieces, pieces[1:]) if self.continued[a] and not self.continued[b]} - whole)
+        return sorted({b for a, b in zip(pieces, pieces[1:]) if self.continued[a] and not self.continued[b]} - self.said(pieces))
 
 
 class TextConstraint(Tensors):
@@ -206,7 +210,7 @@ class TextConstraint(Tensors):
     The split words of a row are a trie: node 0 stands between words, each of at most C edges is a piece.
     """
 
-    ROWS, SHARED = ("tries", "node", "bias", "unused", "barred"), ("left", "begun")
+    ROWS, SHARED = ("tries", "node", "bias", "unused", "words"), ("left", "begun")
 
     def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
                  repetition_penalty: float = 0.0):
@@ -227,9 +231,9 @@ class TextConstraint(Tensors):
         counts = torch.zeros(len(tries), len(grammar.words), device=device).scatter_add_(1, pieces, ones)  # in the sentence
         self.bias = source_bonus * (counts > 0)  # (B, V): what is added to the scores
         self.unused = counts.clamp_min(1)  # (B, V): times left without penalty
-        self.barred = torch.zeros(counts.shape, dtype=torch.bool, device=device)  # (B, V): not as a word
-        for row, sentence in zip(self.barred, sentences):
-            row[grammar.endings(sentence)] = True
+        self.words = grammar.words.repeat(len(tries), 1)  # (B, V)
+        for row, sentence in zip(self.words, sentences):
+            row[list(grammar.said(sentence))], row[grammar.endings(sentence)] = True, False
         self.left = torch.tensor(max_steps, device=device)  # steps
         self.begun = torch.tensor(False, device=device)
 
@@ -248,7 +252,7 @@ class TextConstraint(Tensors):
     def allowed(self) -> Tensor:
         """Mask (B, V): True where the token may come next; at least one per row."""
         between = self.node[:, None] == 0  # (B, 1)
-        mask = between & self.grammar.words & ~self.barred  # (B, V)
+        mask = between & self.words  # (B, V)
         mask[:, EOS : EOS + 1] = between & self.begun
         piece, _, need = self._edges()
         return mask.scatter(1, piece, (need <= self.left) | mask.gather(1, piece))

@@ -102,7 +102,8 @@ class TextMachines:
         self.left, self.first, self.penalty = max_steps, True, repetition_penalty
         base = torch.zeros(len(grammar.words)).masked_fill_(~grammar.words, -math.inf)  # (V,)
         self.bias = base.repeat(len(sentences), 1)  # (B, V): what is added between words
-        self.grammar, self.barred = grammar, [frozenset(grammar.endings(pieces)) for pieces in sentences]
+        self.grammar = grammar
+        self.said, self.barred = ([frozenset(find(pieces)) for pieces in sentences] for find in (grammar.said, grammar.endings))
         self.bias[:, EOS] = -math.inf  # no empty text
         self.tries = [trie_of(grammar.split_words(pieces)) for pieces in sentences]
         self.nodes = [0] * len(sentences)
@@ -127,7 +128,8 @@ class TextMachines:
         return self.bonus[row].get(token, 0.0)
 
     def _set(self, row: int, token: int) -> None:
-        may_come = token in self.edges[row] or (self.grammar.is_word[token] and token not in self.barred[row])
+        may_come = (token in self.edges[row] or token in self.said[row]
+                    or self.grammar.is_word[token] and token not in self.barred[row])
         self.bias[row, token] = self._change(row, token) if may_come else -math.inf
 
     def adjust(self, scores: Tensor) -> Tensor:
@@ -160,6 +162,6 @@ class TextMachines:
 
     def keep(self, rows: Tensor) -> None:
         self.bias = self.bias.index_select(0, rows)
-        for name in ("tries", "nodes", "uses", "edges", "bonus", "barred"):
+        for name in ("tries", "nodes", "uses", "edges", "bonus", "said", "barred"):
             values = getattr(self, name)
             setattr(self, name, [values[i] for i in rows.tolist()])

@@ -6,7 +6,7 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -82,12 +82,12 @@ class Paraphraser:
     """Both networks and the vocabulary. Stateless between calls: the same rows give the same paraphrases."""
 
     def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, pieces: WordPieces, parse_generator: Net, paraphraser: Net,
-                 tagger: Tagger | None = None, drafts: Drafts | None = None):
+                 tagger: Tagger | None = None, drafts: Drafts | None = None, endings: Iterable[int] = ()):
         self.config, self.vocabulary, self.pieces, self.tagger = config, vocabulary, pieces, tagger
         self.parse_generator, self.paraphraser, self.drafts = parse_generator, paraphraser, drafts
         self.device = paraphraser.device
         self.parse_grammar = ParseGrammar(vocabulary, parse_generator.vocabulary, self.device)
-        self.text_grammar = TextGrammar(vocabulary, paraphraser.vocabulary, self.device)
+        self.text_grammar = TextGrammar(vocabulary, paraphraser.vocabulary, self.device, endings)
         on_cpu = isinstance(parse_generator, Engine)  # rules as machines rather than tensors
         self.parse_tables = ParseTables(self.parse_grammar) if on_cpu and config.constrained else None
         self.text_constraint = TextMachines if on_cpu else TextConstraint

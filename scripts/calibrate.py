@@ -1,11 +1,12 @@
-"""Give an artifact what makes it fast on a CPU: ranges for int8, and drafts for the parse generator.
+"""Give an artifact what is learned by looking on: ranges for int8, drafts for the parse generator, and which pieces are no words.
 
     python -m scripts.calibrate model_store/mine --data train.tsv.gz                       sentence<TAB>parse, some thousands
     python -m scripts.calibrate model_store/mine --data train.tsv.gz --held-out dev.tsv.gz   and say what int8 costs
 
 `ranges.json`: the least and greatest input of every linear layer on a few hundred sentences, teacher-forced, in fp32.
-`drafts.safetensors`: which token follows the last few in the parses of the data. Neither changes a weight, and drafts change
-no answer. `scripts.train --export` does this by itself.
+`drafts.safetensors`: which token follows the last few in the parses of the data; it changes no answer. `endings.json`: pieces
+that the sentences have at the end of words and nowhere as a word, which are not to be written alone. No weight is changed.
+`scripts.train --export` does this by itself.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from handler import artifacts, drafts
 from handler.engine import Engine, Ranges, RecordingEngine
 from handler.errors import ArtifactError
 from handler.model import PAD
-from handler.text import Vocabulary
+from handler.text import SEPARATOR, Vocabulary
 from scripts import _corpus, train
 
 SENTENCES = 512  # for the ranges; more moved no bound by more than a few percent
@@ -38,9 +39,21 @@ def calibrate(folder: Path, split: _corpus.Split) -> dict[str, int]:
         ranges[name] = ranges_of(RecordingEngine(net), split, train.RECIPES[name], chosen[:SENTENCES])
     contexts, tokens = drafts.learn([row.astype(np.uint8).tobytes() for row in split.rows("parse", np.sort(chosen[:PARSES]))])
     artifacts.write_json(folder / artifacts.RANGES, ranges)
+    artifacts.write_json(folder / artifacts.ENDINGS, {"tokens": endings_of(folder, split)})
     artifacts.save_drafts(folder / artifacts.DRAFTS, contexts, tokens)
     artifacts.write_manifest(folder)
     return {"sentences": min(SENTENCES, len(split)), "parses": min(PARSES, len(split)), "contexts": len(tokens)}
+
+
+def endings_of(folder: Path, split: _corpus.Split) -> list[str]:
+    """Tokens that the sentences have at the end of split words and nowhere as a word."""
+    tokens = Vocabulary.load(folder / "vocab.json").tokens
+    continued = np.array([token.endswith(SEPARATOR) for token in tokens])
+    ids, starts = split.flat["words"], split.offsets["words"][:-1]
+    inside = np.concatenate([[False], continued[ids[:-1]]])  # whether a piece goes on with a word
+    inside[starts[starts < len(ids)]] = False
+    ends = ~continued[ids]
+    return [tokens[i] for i in np.setdiff1d(ids[ends & inside], ids[ends & ~inside])]
 
 
 def borrow_drafts(source: Path, folder: Path) -> None:

@@ -181,7 +181,10 @@ def test_an_ending_of_a_split_word_comes_in_its_word_only():
     grammar = TextGrammar(v, len(v.tokens), torch.device("cpu"))
     rain, ing, it = (v.ids[piece] for piece in ("rain@@", "ing", "it"))
     assert grammar.endings([it, rain, ing]) == [ing] and grammar.endings([ing, rain, ing]) == [] and grammar.endings([it]) == []
+    never = TextGrammar(v, len(v.tokens), torch.device("cpu"), [ing])
     for kind in (TextConstraint, TextMachines):
+        anywhere = kind(never, [[it], [it, ing]], 10, 1.0, 1.0).adjust(torch.zeros(2, len(v.tokens))).isfinite()
+        assert anywhere[:, ing].tolist() == [False, True]  # the sentence has it as a word
         constraint = kind(grammar, [[it, rain, ing], [it, it, it]], 10, 1.0, 1.0)
         scores = torch.zeros(2, len(v.tokens))
         allowed = constraint.adjust(scores).isfinite()
