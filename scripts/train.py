@@ -280,6 +280,8 @@ def export(work: Path, out: Path) -> None:
 
     calibrate.calibrate(out, _corpus.Split.load(corpus / "train.npz"))
     record = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
+    if (base / "training.json").is_file():
+        record["begun_from"] = json.loads((base / "training.json").read_text(encoding="utf-8"))
     artifacts.write_json(out / "training.json", record)
     draw(record, out / "training.png")
 

@@ -145,6 +145,7 @@ def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(
     assert (small / "second" / "tagger.safetensors").read_bytes() == b"kept as it is"
     curve = [point["loss"] for point in record["paraphraser"]["curve"]]
     assert min(curve) < 0.9 * curve[0]  # the first is the artifact's own, before any step
+    assert record["begun_from"]["paraphraser"]["curve"]
     assert record["paraphraser"]["epoch"] < 400 and min(curve[-2:]) > min(curve)  # stopped early
     best = torch.load(small / "tuned" / "paraphraser.pt", weights_only=True)["best"]["linear.bias"]
     stored = artifacts.load_net(small / "second" / "paraphraser.safetensors", after.paraphraser, torch.device("cpu")).linear.bias
