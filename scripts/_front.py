@@ -2,7 +2,7 @@
 
 Why not TorchServe itself on the port: it says 200 to /ping while the model is still loading or dies over and over; leaves
 callers without an answer for ever when a worker is gone; resets the connections of running requests on SIGTERM; and any caller
-could scale workers or reach every other path of its. Endpoint plugins mend the first alone. The front costs under a
+could scale workers or reach every other path of its. Endpoint plugins mend the first alone. The front costs about a
 millisecond a request (`scripts/container.md`), and makes these promises:
 
 * /ping is 200 while every worker has its model loaded and the container is not ending, else 503;
