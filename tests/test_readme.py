@@ -16,6 +16,7 @@ from handler.request import CATALOGUE, FIELDS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+GUIDES = README, *sorted(ROOT.glob("*/*.md")), *sorted(ROOT.glob("*/*/README.md"))
 CONSOLE = re.compile(r"```console\n\$ (.*?)\n```", re.S)
 
 
@@ -58,7 +59,7 @@ def test_the_table_names_every_field_and_template():
 
 
 def test_commands_and_links_exist():
-    for file in (README, *ROOT.glob("*/*.md"), *ROOT.glob("*/*/README.md")):
+    for file in GUIDES:
         text = file.read_text(encoding="utf-8")
         for name in re.findall(r"python -m scripts\.([a-z_]+)", text):
             assert any((ROOT / "scripts" / place).is_file() for place in (f"{name}.py", f"{name}/__main__.py")), f"{file.name}: {name}"
@@ -69,7 +70,7 @@ def test_commands_and_links_exist():
 
 
 def test_commands_know_the_options_they_are_shown_with():
-    shown = [(name, set(re.findall(r"(?<=\s)--[a-z-]+", options.split(" #")[0]))) for file in (README, *ROOT.glob("*/*.md"), *ROOT.glob("*/*/README.md"))
+    shown = [(name, set(re.findall(r"(?<=\s)--[a-z-]+", options.split(" #")[0]))) for file in GUIDES
              for block in re.findall(r"```sh\n(.*?)```", file.read_text(encoding="utf-8"), re.S)
              for name, options in re.findall(r"^python -m scripts\.([a-z_]+)(.*)$", block.replace("\\\n", " "), re.M)]
     assert len(shown) >= 4
