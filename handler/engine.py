@@ -6,7 +6,7 @@ What is different from `SynPG`, and why:
   what they do.
 * `precision="int8"`: weights are stored in eight bits with one scale per output, and the input of each linear layer is
   rounded with one fixed scale, measured once (`scripts/calibrate.py`). The sums are whole numbers, so a row's result does not
-  depend on its neighbours; a scale drawn from the batch would make it. Attention and norms stay in fp32.
+  depend on its neighbours; a scale drawn from the batch would make it. Norms stay in fp32, attention goes to fp64 (`widened`).
 * `extend` takes several tokens a row and rows of different lengths, which is what drafts need (`drafts.py`).
 * Only the first `vocabulary` logits are computed, where no other can be chosen.
 * Attended pads of the bag are identical rows: all but one per batch column collapse into one key whose score has
@@ -80,11 +80,18 @@ class Norm(nn.Module):
         return torch.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
 
 
+def widened(x: Tensor, wide: bool) -> Tensor:
+    """x in fp64, or as it is. Attention sums in an order that depends on how wide the batch is; in fp32 the last bit differs, a
+    later layer rounds it to another eighth bit, and a sampled word of a hundred texts becomes another one."""
+    return x.double() if wide else x
+
+
 class Parts:
     """What the layers are made of: linear layers of one precision, norms, rows of embeddings."""
 
     def __init__(self, precision: str, ranges: Ranges | None):
         self.precision, self.ranges = precision, ranges
+        self.wide = precision == "int8"
 
     def linear(self, name: str, weight: Tensor, bias: Tensor) -> nn.Module:
         return Int8(weight, bias, self.ranges[name]) if self.precision == "int8" else Float(weight, bias)
@@ -106,6 +113,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, layer, n_heads: int, parts: Parts, name: str):
         super().__init__()
         self.heads = n_heads
+        self.wide = parts.wide
         self.qkv = parts.linear(f"{name}.qkv", layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias)
         self.out = parts.linear(f"{name}.out", layer.self_attn.out_proj.weight, layer.self_attn.out_proj.bias)
         self.up = parts.linear(f"{name}.up", layer.linear1.weight, layer.linear1.bias)
@@ -114,12 +122,12 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, bag_width: int, bag_bias: Optional[Tensor], syntax_bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
         B, M, E = x.shape
-        qkv = self.qkv(x).view(B, M, 3, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, H, M, D)
+        qkv = widened(self.qkv(x), self.wide).view(B, M, 3, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, H, M, D)
         q, k, v = qkv[0], qkv[1], qkv[2]
         w = bag_width
         bag = F.scaled_dot_product_attention(q[:, :, :w], k[:, :, :w], v[:, :, :w], attn_mask=bag_bias)
         syntax = F.scaled_dot_product_attention(q[:, :, w:], k[:, :, w:], v[:, :, w:], attn_mask=syntax_bias)
-        attended = torch.cat([bag, syntax], dim=2).transpose(1, 2).reshape(B, M, E)
+        attended = torch.cat([bag, syntax], dim=2).transpose(1, 2).reshape(B, M, E).float()
         x = self.norm1(x + self.out(attended))
         return self.norm2(x + self.down(self.up.relu(x)))
 
@@ -131,6 +139,7 @@ class Encoder(nn.Module):
         super().__init__()
         heads = net.config.n_heads
         self.heads = heads
+        self.wide = parts.wide
         self.layers = nn.ModuleList([EncoderLayer(layer, heads, parts, f"encoder.{i}")
                                      for i, layer in enumerate(net.transformer.encoder.layers)])
         self.norm = parts.norm(net.transformer.encoder.norm)
@@ -147,7 +156,8 @@ class Encoder(nn.Module):
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for kv in self.kv:
-            packed = kv(x).view(B, M, 2, self.heads, E // self.heads).permute(2, 0, 3, 1, 4).contiguous()  # (2, B, H, M, D)
+            packed = widened(kv(x), self.wide).view(B, M, 2, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (2, B, H, M, D)
+            packed = packed.contiguous()
             keys.append(packed[0])
             values.append(packed[1])
         return keys, values
@@ -158,6 +168,7 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.heads = n_heads
         cross, d = layer.multihead_attn, layer.norm1.normalized_shape[0]
+        self.wide = parts.wide
         self.qkv = parts.linear(f"{name}.qkv", layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias)
         self.out = parts.linear(f"{name}.out", layer.self_attn.out_proj.weight, layer.self_attn.out_proj.bias)
         self.cross_q = parts.linear(f"{name}.cross_q", cross.in_proj_weight[:d], cross.in_proj_bias[:d])
@@ -171,7 +182,7 @@ class DecoderLayer(nn.Module):
                 memory_bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
         B, T, E = x.shape
         D = E // self.heads
-        qkv = self.qkv(x).view(B, T, 3, self.heads, D).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
+        qkv = widened(self.qkv(x), self.wide).view(B, T, 3, self.heads, D).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
         end = start + T
         if positions is None:
             keys[:, :, start:end] = qkv[1]
@@ -181,10 +192,10 @@ class DecoderLayer(nn.Module):
             keys.scatter_(2, place, qkv[1])
             values.scatter_(2, place, qkv[2])
         attended = F.scaled_dot_product_attention(qkv[0], keys[:, :, :end], values[:, :, :end], attn_mask=bias)
-        x = self.norm1(x + self.out(attended.transpose(1, 2).reshape(B, T, E)))
-        q = self.cross_q(x).view(B, T, self.heads, D).transpose(1, 2)
+        x = self.norm1(x + self.out(attended.transpose(1, 2).reshape(B, T, E).float()))
+        q = widened(self.cross_q(x), self.wide).view(B, T, self.heads, D).transpose(1, 2)
         crossed = F.scaled_dot_product_attention(q, memory_keys, memory_values, attn_mask=memory_bias)
-        x = self.norm2(x + self.cross_out(crossed.transpose(1, 2).reshape(B, T, E)))
+        x = self.norm2(x + self.cross_out(crossed.transpose(1, 2).reshape(B, T, E).float()))
         return self.norm3(x + self.down(self.up.relu(x)))
 
 
@@ -231,6 +242,7 @@ class Engine:
         self.written = parts.rows(net.embedding_decoder.weight, vocabulary)
         self.positions = net.pos_encoder.table
         self.scale = math.sqrt(net.config.d_model)
+        self.dtype = torch.float64 if parts.wide else torch.float32  # of attention
 
     @property
     def device(self) -> torch.device:
@@ -246,11 +258,11 @@ class Engine:
             width = int((bag != PAD).sum(1).max()) + 1  # the last column is a pad in every row
             if width < c.bag_width:
                 bag = bag[:, :width]
-                bag_bias = torch.zeros(1, 1, 1, width)
+                bag_bias = torch.zeros(1, 1, 1, width, dtype=self.dtype)
                 bag_bias[..., -1] = math.log(c.bag_width - width + 1)
                 memory_bias = F.pad(bag_bias, (0, c.syntax_width)).expand(len(bag), -1, -1, -1)  # a row each: rows leave
         else:
-            bag_bias, syntax_bias = (torch.zeros(ids.shape).masked_fill_(ids == PAD, -math.inf)[:, None, None]
+            bag_bias, syntax_bias = (torch.zeros(ids.shape, dtype=self.dtype).masked_fill_(ids == PAD, -math.inf)[:, None, None]
                                      for ids in (bag, syntax))  # (B, 1, 1, A), (B, 1, 1, S)
             memory_bias = torch.cat([bag_bias, syntax_bias], -1)
             if not torch.isinf(memory_bias).any():
@@ -260,7 +272,7 @@ class Engine:
         memory_keys, memory_values = self.encoder(x, bag.shape[1], bag_bias, syntax_bias)
         shape = (len(bag), c.n_heads, min(FIRST_CAPACITY, c.max_steps), c.d_model // c.n_heads)
         layers = range(c.n_decoder_layers)
-        return KVCache([x.new_zeros(shape) for _ in layers], [x.new_zeros(shape) for _ in layers],
+        return KVCache([torch.zeros(shape, dtype=self.dtype) for _ in layers], [torch.zeros(shape, dtype=self.dtype) for _ in layers],
                        memory_keys, memory_values, memory_bias)
 
     def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
@@ -281,11 +293,11 @@ class Engine:
         if min(lengths) == start:
             x = x + self.positions[start : start + T]
             if T > 1:
-                bias = torch.full((1, 1, T, start + T), -math.inf).triu_(start + 1)
+                bias = torch.full((1, 1, T, start + T), -math.inf, dtype=self.dtype).triu_(start + 1)
         else:
             positions = torch.tensor(lengths)[:, None] + torch.arange(T)  # (B, T)
             x = x + self.positions[positions.clamp_max(len(self.positions) - 1)]
-            bias = torch.zeros(len(tokens), 1, T, start + T)
+            bias = torch.zeros(len(tokens), 1, T, start + T, dtype=self.dtype)
             bias.masked_fill_(torch.arange(start + T) > positions[:, None, :, None], -math.inf)
         return self.decoder(x, cache.keys, cache.values, start, positions, bias,
                             cache.memory_keys, cache.memory_values, cache.memory_bias)
@@ -354,4 +366,4 @@ class RecordingEngine(Engine):
         self.ranges = parts.ranges
         self.encoder, self.decoder = Encoder(net, parts).eval(), Decoder(net, parts, self.vocabulary).eval()
         self.read, self.written = parts.rows(net.embedding_encoder.weight), parts.rows(net.embedding_decoder.weight)
-        self.positions, self.scale = net.pos_encoder.table, math.sqrt(net.config.d_model)
+        self.positions, self.scale, self.dtype = net.pos_encoder.table, math.sqrt(net.config.d_model), torch.float32

@@ -107,6 +107,19 @@ def test_int8_is_near_fp32(folder):
     assert 0 < (found - expected).abs().mean() < 0.2 * expected.std()
 
 
+def test_int8_attention_sums_alike_however_wide_the_batch_is(folder):
+    """A width of its own for every neighbour: in fp32 the sums' last bits would differ, and be rounded apart."""
+    net = artifacts.load(folder, precision="int8").paraphraser
+    tokens = torch.randint(5, net.config.vocab_size, (1, 8), generator=torch.Generator().manual_seed(5))
+    bag, syntax = inputs(net.config, 1)
+    with torch.inference_mode():
+        alone = logits_of(net, bag, syntax, tokens)
+        assert net.encode(bag, syntax).memory_keys[0].dtype == torch.float64
+        for more in range(1, 40, 3):
+            wide_bag, wide_syntax = (torch.nn.functional.pad(ids, (0, more)) for ids in (bag, syntax))
+            assert torch.equal(logits_of(net, wide_bag, wide_syntax, tokens), alone)
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
 def test_drafts_change_no_token(folder, temperature):
     paraphraser = artifacts.load(folder, precision="fp32")
