@@ -15,7 +15,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the model's f
 import torch  # noqa: E402
 
 from handler import artifacts, request, response  # noqa: E402
-from handler.errors import RequestError  # noqa: E402
 from handler.pipeline import CHUNK_ROWS  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -41,13 +40,8 @@ def input_fn(body, content_type, context=None):
 
 def predict_fn(envelope, paraphraser, context=None):
     """The envelope and an answer for each of its items, errors in their places."""
-    if isinstance(envelope, RequestError):
-        return envelope, []
     try:
-        plans = [request.guarded(lambda: item if isinstance(item, RequestError) else paraphraser.plan(item))
-                 for item in envelope.items]
-        done = iter(paraphraser.run([row for plan in plans if not isinstance(plan, RequestError) for row in plan]))
-        return envelope, [plan if isinstance(plan, RequestError) else [next(done) for _ in plan] for plan in plans]
+        return paraphraser.answer([envelope])[0]
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # its message may quote what a user wrote: log where, not what

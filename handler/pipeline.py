@@ -20,7 +20,7 @@ from handler.errors import RequestError
 from handler.graphs import Graphed
 from handler.machines import ParseMachines, ParseTables, TextMachines
 from handler.model import EOS, PAD, SOS, UNK, SynPG
-from handler.request import Request, Target
+from handler.request import Envelope, Request, Target, guarded
 from handler.response import Paraphrase
 from handler.syntax import from_syntax_tokens, syntax_tokens, tags, template_of, words
 from handler.tagger import Tagger
@@ -148,6 +148,18 @@ class Paraphraser:
                 raise RequestError(f"has no parse of fewer than {shortest} tokens, at most "
                                    f"{self.parse_generator.config.max_steps} are generated", target.field)
         return ids
+
+    def answer(self, envelopes: list[Envelope | RequestError], chunk_rows: int = CHUNK_ROWS,
+               observe: Callable[[Stage], None] = lambda stage: None) -> list[tuple]:
+        """All rows of all envelopes as one batch: each envelope with its answers as `response.build` takes them, errors in
+        their places."""
+        plans = [[] if isinstance(envelope, RequestError) else
+                 [guarded(lambda: item if isinstance(item, RequestError) else self.plan(item)) for item in envelope.items]
+                 for envelope in envelopes]
+        rows = [row for plan in plans for item in plan if not isinstance(item, RequestError) for row in item]
+        done = iter(self.run(rows, chunk_rows, observe))
+        return [(envelope, [item if isinstance(item, RequestError) else [next(done) for _ in item] for item in plan])
+                for envelope, plan in zip(envelopes, plans)]
 
     def run(self, rows: list[Row], chunk_rows: int = CHUNK_ROWS,
             observe: Callable[[Stage], None] = lambda stage: None) -> list[Paraphrase]:

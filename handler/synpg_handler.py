@@ -15,7 +15,6 @@ from ts.metrics.metric_type_enum import MetricTypes
 from ts.torch_handler.base_handler import BaseHandler
 
 from handler import artifacts, request, response
-from handler.errors import RequestError
 
 logger = logging.getLogger(__name__)
 
@@ -101,13 +100,7 @@ class SynPGHandler(BaseHandler):
 
         `observe` is told of every stage that ran.
         """
-        plans = [[] if isinstance(envelope, RequestError) else
-                 [request.guarded(lambda: item if isinstance(item, RequestError) else self.paraphraser.plan(item))
-                  for item in envelope.items] for envelope in envelopes]
-        rows = [row for plan in plans for item in plan if not isinstance(item, RequestError) for row in item]
-        done = iter(self.paraphraser.run(rows, self.chunk_rows, observe))
-        return [(envelope, [item if isinstance(item, RequestError) else [next(done) for _ in item] for item in plan])
-                for envelope, plan in zip(envelopes, plans)]
+        return self.paraphraser.answer(envelopes, self.chunk_rows, observe)
 
     def postprocess(self, results):
         """One Response an envelope."""

@@ -143,7 +143,7 @@ def java_command(java: Path, scratch: Path, log_level: int, text: str, store: Pa
         vmargs.append(f"-XX:SharedArchiveFile={java / CLASSES}")
     return [str(java / "bin" / "java"), f"-Dmodel_server_home={home}", f"-Dlog4j.configurationFile=file://{LOG_CONFIG}",
             f"-Djava.io.tmpdir={scratch}", "-Dsynpg.access=off", f"-Dsynpg.level={'debug' if log_level < 20 else 'info'}",
-            f"-Djava.library.path={NATIVE}", *vmargs, "-cp", f"{home}/ts/frontend/*", "org.pytorch.serve.ModelServer",
+            f"-Djava.library.path={NATIVE}", *vmargs, "-cp", str(home / "ts" / "frontend" / "*"), "org.pytorch.serve.ModelServer",
             "--python", sys.executable, "-f", str(scratch / "config.properties"), "-s", str(store), "-ncs"]
 
 

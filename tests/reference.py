@@ -73,3 +73,15 @@ def random_net(config: ModelConfig, seed: int = 0) -> SynPG:
             else:
                 p.copy_(noise * (0.1 if p.dim() == 1 else 0.9 / math.sqrt(p.shape[-1])))
     return net.eval()
+
+
+def inputs(config, rows, seed=3):
+    """Bags and syntax sequences of `rows` random rows of different lengths, ids (B, A) and (B, S)."""
+    g = torch.Generator().manual_seed(seed)
+    a, s = (config.bag_width, config.syntax_width) if config.attend_pads else (6, 9)
+    bag, syntax = torch.zeros(rows, a, dtype=torch.long), torch.zeros(rows, s, dtype=torch.long)
+    for i in range(rows):
+        n, m = (2 + i) % 5 + 1, 3 + (i * 2) % 6
+        bag[i, :n] = torch.randint(5, config.vocab_size, (n,), generator=g)
+        syntax[i, :m] = torch.randint(5, config.vocab_size, (m,), generator=g)
+    return bag, syntax

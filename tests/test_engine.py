@@ -15,6 +15,7 @@ from handler.machines import ParseMachines, TextMachines
 from handler.request import CATALOGUE, read_request
 from handler.syntax import read_tree, syntax_tokens
 from tests.factories import PICNIC, RAIN, random_net, tiny_artifact
+from tests.reference import inputs
 
 TEMPLATES = [*CATALOGUE.values(), "(ROOT (S ))", "(ROOT (FRAG (NP ) (. )))"]
 
@@ -40,17 +41,6 @@ def calibrated(folder):
     parses = [bytes([1, *(plain.vocabulary.syntax_ids[t] for t in syntax_tokens(read_tree(PICNIC["synt"]))), 2])]
     artifacts.save_drafts(folder / artifacts.DRAFTS, *drafts.learn(parses, least=1))
     artifacts.write_manifest(folder)
-
-
-def inputs(config, rows, seed=3):
-    g = torch.Generator().manual_seed(seed)
-    a, s = (config.bag_width, config.syntax_width) if config.attend_pads else (6, 9)
-    bag, syntax = torch.zeros(rows, a, dtype=torch.long), torch.zeros(rows, s, dtype=torch.long)
-    for i in range(rows):
-        n, m = (2 + i) % 5 + 1, 3 + (i * 2) % 6
-        bag[i, :n] = torch.randint(5, config.vocab_size, (n,), generator=g)
-        syntax[i, :m] = torch.randint(5, config.vocab_size, (m,), generator=g)
-    return bag, syntax
 
 
 def logits_of(net, bag, syntax, tokens):

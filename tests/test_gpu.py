@@ -8,8 +8,8 @@ from handler.decoding import DecodingOptions, generate
 from handler.graphs import Graphed
 from handler.request import CATALOGUE, read_request
 from tests.factories import PICNIC, RAIN, tiny_artifact
-from tests.reference import random_net, tiny_config
-from tests.test_graphs import inputs, same, talkative_net
+from tests.reference import inputs, random_net, tiny_config
+from tests.test_graphs import same, talkative_net
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")
 

@@ -16,7 +16,7 @@ from handler.model import EOS
 from handler.pipeline import Paraphraser
 from handler.request import CATALOGUE, read_request
 from tests.factories import PICNIC, RAIN, tiny_artifact
-from tests.reference import random_net, tiny_config
+from tests.reference import inputs, random_net, tiny_config
 
 TEMPLATES = [*CATALOGUE.values()][:5] + ["(ROOT (S ))", "(ROOT (FRAG (NP ) (. )))"]
 
@@ -27,17 +27,6 @@ def talkative_net(attend_pads: bool, **changes):
     with torch.no_grad():
         net.linear.bias[EOS] += 2.2
     return net.requires_grad_(False)
-
-
-def inputs(config, rows: int, seed: int = 3):
-    g = torch.Generator().manual_seed(seed)
-    a, s = (config.bag_width, config.syntax_width) if config.attend_pads else (6, 9)
-    bag, syntax = torch.zeros(rows, a, dtype=torch.long), torch.zeros(rows, s, dtype=torch.long)
-    for i in range(rows):
-        n, m = (2 + i) % 5 + 1, 3 + (i * 2) % 6
-        bag[i, :n] = torch.randint(5, config.vocab_size, (n,), generator=g)
-        syntax[i, :m] = torch.randint(5, config.vocab_size, (m,), generator=g)
-    return bag, syntax
 
 
 def same(found, expected):

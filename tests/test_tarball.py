@@ -195,10 +195,10 @@ def test_a_cut_answer_says_so_and_a_fault_quotes_nobody(model, caplog):
     inference.output_fn(inference.predict_fn(inference.input_fn(body(cut), JSON, context), model, context), JSON, context)
     assert re.fullmatch(r"truncated=\d+", context.returned[ATTRIBUTES])
 
-    def run(rows):
-        raise ValueError(rows[0].sentence)
+    def answer(envelopes):
+        raise ValueError(envelopes[0].items[0].sentence)
 
-    broken = SimpleNamespace(plan=lambda item: [item], run=run)
+    broken = SimpleNamespace(answer=answer)
     with pytest.raises(RuntimeError, match="^internal error$") as caught:
         inference.predict_fn(inference.input_fn(body(RAIN), JSON), broken)
     assert caught.value.__suppress_context__ and "ValueError" in caplog.text and "raining" not in caplog.text
