@@ -236,7 +236,7 @@ def load(folder: Path, device: torch.device | str = "cpu", precision: str = "aut
         reads = syntax_end if name == "parse_generator" else None
         writes = reads if config.pipeline.constrained else None
         if compiled:
-            net = Engine(net, precision, ranges and ranges[name], writes, reads)
+            net = Engine(net, precision, ranges and ranges[name], writes, reads, remembers=name == "parse_generator")
         elif graphed:
             net = Graphed(net, precision, writes, reads)
         nets[name] = net

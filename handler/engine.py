@@ -11,6 +11,8 @@ What is different from `SynPG`, and why:
 * Only the first `vocabulary` logits are computed, where no other can be chosen.
 * Attended pads of the bag are identical rows: all but one per batch column collapse into one key whose score has
   log(count) added, which is exactly the same sum.
+* Nothing crosses between bag and syntax in the encoder, so each is encoded by itself and once: rows that share a sentence or a
+  target share its encoding, and a parse generator remembers its templates, of which people ask for a few.
 
 Torch only: no loop over time, no files. Shapes as in `model.py`; T tokens a row.
 """
@@ -27,7 +29,9 @@ from handler.model import PAD, KVCache, ModelConfig, SynPG
 
 PRECISIONS = "fp32", "int8"
 FIRST_CAPACITY = 32  # positions a cache has room for at first; it doubles
+REMEMBERED_BYTES = 64 << 20  # of encoded templates; the published parse generator's take 3 MB each in int8, the demo's under 0.2
 Ranges = dict[str, tuple[float, float]]  # name of a linear layer -> least and greatest input seen
+Memory = tuple[list[Tensor], list[Tensor]]  # keys and values of one input, L of (B, H, S, D)
 
 
 class Float(nn.Module):
@@ -120,20 +124,16 @@ class EncoderLayer(nn.Module):
         self.down = parts.linear(f"{name}.down", layer.linear2.weight, layer.linear2.bias)
         self.norm1, self.norm2 = parts.norm(layer.norm1), parts.norm(layer.norm2)
 
-    def forward(self, x: Tensor, bag_width: int, bag_bias: Optional[Tensor], syntax_bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
-        B, M, E = x.shape
-        qkv = widened(self.qkv(x), self.wide).view(B, M, 3, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, H, M, D)
-        q, k, v = qkv[0], qkv[1], qkv[2]
-        w = bag_width
-        bag = F.scaled_dot_product_attention(q[:, :, :w], k[:, :, :w], v[:, :, :w], attn_mask=bag_bias)
-        syntax = F.scaled_dot_product_attention(q[:, :, w:], k[:, :, w:], v[:, :, w:], attn_mask=syntax_bias)
-        attended = torch.cat([bag, syntax], dim=2).transpose(1, 2).reshape(B, M, E).float()
-        x = self.norm1(x + self.out(attended))
+    def forward(self, x: Tensor, bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
+        B, S, E = x.shape
+        qkv = widened(self.qkv(x), self.wide).view(B, S, 3, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, H, S, D)
+        attended = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=bias)
+        x = self.norm1(x + self.out(attended.transpose(1, 2).reshape(B, S, E).float()))
         return self.norm2(x + self.down(self.up.relu(x)))
 
 
 class Encoder(nn.Module):
-    """Embedded input to the keys and values of every decoder layer's cross-attention."""
+    """One embedded input, bag or syntax, to its part of the keys and values of every decoder layer's cross-attention."""
 
     def __init__(self, net: SynPG, parts: Parts):
         super().__init__()
@@ -147,17 +147,15 @@ class Encoder(nn.Module):
         attentions = [layer.multihead_attn for layer in net.transformer.decoder.layers]
         self.kv = nn.ModuleList([parts.linear("memory", a.in_proj_weight[d:], a.in_proj_bias[d:]) for a in attentions])
 
-    def forward(self, x: Tensor, bag_width: int, bag_bias: Optional[Tensor],  # noqa: UP045
-                syntax_bias: Optional[Tensor]) -> tuple[list[Tensor], list[Tensor]]:  # noqa: UP045
+    def forward(self, x: Tensor, bias: Optional[Tensor]) -> tuple[list[Tensor], list[Tensor]]:  # noqa: UP045
         for layer in self.layers:
-            x = layer(x, bag_width, bag_bias, syntax_bias)
+            x = layer(x, bias)
         x = self.norm(x)
-        B, M, E = x.shape
+        B, S, E = x.shape
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for kv in self.kv:
-            packed = widened(kv(x), self.wide).view(B, M, 2, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (2, B, H, M, D)
-            packed = packed.contiguous()
+            packed = widened(kv(x), self.wide).view(B, S, 2, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (2, B, H, S, D)
             keys.append(packed[0])
             values.append(packed[1])
         return keys, values
@@ -217,6 +215,32 @@ class Decoder(nn.Module):
         return self.logits(self.norm(x))
 
 
+class Remembered:
+    """What was encoded last, by the input's ids; the longest unused are forgotten beyond `REMEMBERED_BYTES`."""
+
+    def __init__(self):
+        self.entries: dict[bytes, Memory] = {}  # in the order of their last use
+        self.bytes = 0
+
+    def get(self, key: bytes) -> Memory | None:
+        if key in self.entries:
+            self.entries[key] = self.entries.pop(key)
+        return self.entries.get(key)
+
+    def add(self, key: bytes, memory: Memory) -> Memory:
+        """Returns `memory`, in tensors of their own."""
+        memory = tuple([t.contiguous() for t in side] for side in memory)
+        self.entries[key] = memory
+        self.bytes += self.size(memory)
+        while self.bytes > REMEMBERED_BYTES and len(self.entries) > 1:
+            self.bytes -= self.size(self.entries.pop(next(iter(self.entries))))
+        return memory
+
+    @staticmethod
+    def size(memory: Memory) -> int:
+        return sum(t.nbytes for side in memory for t in side)
+
+
 class Engine:
     """One network, ready to serve. The interface that `decoding` uses: `config`, `encode`, `step`, `extend`.
 
@@ -224,15 +248,17 @@ class Engine:
     precision:  "fp32" or "int8"; int8 needs `ranges`.
     vocabulary: how many logits are computed, from the first on; None: all.
     reads:      how many tokens its input is made of, from the first on; None: all.
+    remembers:  whether inputs B are worth remembering: templates are, parses hardly come again.
     """
 
     def __init__(self, net: SynPG, precision: str = "fp32", ranges: Ranges | None = None, vocabulary: int | None = None,
-                 reads: int | None = None):
+                 reads: int | None = None, remembers: bool = False):
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         if precision == "int8" and ranges is None:
             raise ValueError("int8 needs the ranges of the layers' inputs")
         self.config, self.precision = net.config, precision
+        self.remembered = Remembered() if remembers else None
         self.vocabulary = min(vocabulary or net.config.vocab_size, net.config.vocab_size)
 
         parts = Parts(precision, ranges)
@@ -258,22 +284,49 @@ class Engine:
             width = int((bag != PAD).sum(1).max()) + 1  # the last column is a pad in every row
             if width < c.bag_width:
                 bag = bag[:, :width]
-                bag_bias = torch.zeros(1, 1, 1, width, dtype=self.dtype)
+                bag_bias = torch.zeros(len(bag), 1, 1, width, dtype=self.dtype)
                 bag_bias[..., -1] = math.log(c.bag_width - width + 1)
-                memory_bias = F.pad(bag_bias, (0, c.syntax_width)).expand(len(bag), -1, -1, -1)  # a row each: rows leave
+                memory_bias = F.pad(bag_bias, (0, c.syntax_width))
         else:
             bag_bias, syntax_bias = (torch.zeros(ids.shape, dtype=self.dtype).masked_fill_(ids == PAD, -math.inf)[:, None, None]
                                      for ids in (bag, syntax))  # (B, 1, 1, A), (B, 1, 1, S)
             memory_bias = torch.cat([bag_bias, syntax_bias], -1)
             if not torch.isinf(memory_bias).any():
                 bag_bias = syntax_bias = memory_bias = None
-        x = torch.cat([F.embedding(bag, self.read) * self.scale,
-                       F.embedding(syntax, self.read) * self.scale + self.positions[: syntax.shape[1]]], 1)  # (B, M, E)
-        memory_keys, memory_values = self.encoder(x, bag.shape[1], bag_bias, syntax_bias)
+        bag_side = self._read(F.embedding(bag, self.read) * self.scale, bag, bag_bias)
+        placed = F.embedding(syntax, self.read) * self.scale + self.positions[: syntax.shape[1]]
+        syntax_side = self._read(placed, syntax, syntax_bias) if self.remembered is None else self._recall(placed, syntax)
+        memory_keys, memory_values = ([torch.cat(parts, 2) for parts in zip(*sides)] for sides in zip(bag_side, syntax_side))
         shape = (len(bag), c.n_heads, min(FIRST_CAPACITY, c.max_steps), c.d_model // c.n_heads)
         layers = range(c.n_decoder_layers)
         return KVCache([torch.zeros(shape, dtype=self.dtype) for _ in layers], [torch.zeros(shape, dtype=self.dtype) for _ in layers],
                        memory_keys, memory_values, memory_bias)
+
+    def _read(self, x: Tensor, ids: Tensor, bias: Tensor | None) -> Memory:
+        """One input, x (B, S, E) embedded from ids (B, S), encoded. Rows that are equal are encoded once."""
+        places: dict[bytes, int] = {}
+        index = [places.setdefault(row.tobytes(), i) for i, row in enumerate(ids.numpy())]
+        if len(places) == len(index):
+            return self.encoder(x, bias)
+        distinct = list(places.values())
+        keys, values = self.encoder(x[distinct], None if bias is None else bias[distinct])
+        index = [distinct.index(i) for i in index]
+        return [t[index] for t in keys], [t[index] for t in values]
+
+    def _recall(self, x: Tensor, ids: Tensor) -> Memory:
+        """`_read` of syntax, from what was encoded before where it can be. Each row is encoded alone, without pads that do not
+        count, so that it makes no difference when and beside which others it came first."""
+        rows = []
+        for i, row in enumerate(ids):
+            length = len(row) if self.config.attend_pads else int((row != PAD).sum())
+            key = row[:length].numpy().tobytes()
+            found = self.remembered.get(key)
+            rows.append(found or self.remembered.add(key, self.encoder(x[i : i + 1, :length], None)))
+        width = ids.shape[1]
+        if len(rows) == 1 and rows[0][0][0].shape[2] == width:
+            return rows[0]
+        return tuple([torch.cat([F.pad(t, (0, 0, 0, width - t.shape[2])) for t in tensors]) for tensors in zip(*sides)]
+                     for sides in zip(*rows))
 
     def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
         """Feed one token a row, (B,); returns the logits of the next one, (B, V), and lengthens the cache."""
@@ -361,7 +414,7 @@ class RecordingEngine(Engine):
     """An fp32 engine that collects the `ranges` which int8 needs. Slow: its layers are called one by one."""
 
     def __init__(self, net: SynPG):
-        self.config, self.precision, self.vocabulary = net.config, "fp32", net.config.vocab_size
+        self.config, self.precision, self.vocabulary, self.remembered = net.config, "fp32", net.config.vocab_size, None
         parts = RecordingParts()
         self.ranges = parts.ranges
         self.encoder, self.decoder = Encoder(net, parts).eval(), Decoder(net, parts, self.vocabulary).eval()

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from handler import artifacts, drafts
+from handler import artifacts, drafts, engine
 from handler.constraints import ParseConstraint, TextConstraint
 from handler.decoding import choose, generate, generate_drafted
 from handler.engine import Engine, RecordingEngine, layer_names
@@ -108,6 +108,41 @@ def test_int8_attention_sums_alike_however_wide_the_batch_is(folder):
         for more in range(1, 40, 3):
             wide_bag, wide_syntax = (torch.nn.functional.pad(ids, (0, more)) for ids in (bag, syntax))
             assert torch.equal(logits_of(net, wide_bag, wide_syntax, tokens), alone)
+
+
+@pytest.mark.parametrize("attend_pads", [True, False])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_what_is_encoded_once_is_what_each_row_would_get_alone(tmp_path, attend_pads, precision, monkeypatch):
+    folder = tiny_artifact(tmp_path / "tiny", attend_pads=attend_pads)
+    calibrated(folder)
+    paraphraser = artifacts.load(folder, precision=precision)
+    tokens = torch.randint(5, paraphraser.parse_generator.vocabulary, (5, 6), generator=torch.Generator().manual_seed(2))
+    exact = precision == "int8"
+    for net, remembers in ((paraphraser.parse_generator, True), (paraphraser.paraphraser, False)):
+        assert (net.remembered is not None) == remembers
+        bag, syntax = inputs(net.config, 4)
+        bag, syntax = bag[[0, 1, 1, 2, 3]], syntax[[2, 1, 0, 2, 0]]  # sentences and targets come twice
+        calls, encoder = [], net.encoder
+        monkeypatch.setattr(net, "encoder", lambda x, bias: calls.append(len(x)) or encoder(x, bias))
+        first, again = logits_of(net, bag, syntax, tokens), logits_of(net, bag, syntax, tokens)
+        assert calls == ([4, 1, 1, 1, 4] if remembers else [4, 3, 4, 3])
+        assert torch.equal(first, again)
+        for i in range(5):
+            alone = logits_of(net, bag[i : i + 1], syntax[i : i + 1], tokens[i : i + 1])[0]
+            torch.testing.assert_close(alone, first[i], **(dict(atol=0, rtol=0) if exact else dict(atol=2e-5, rtol=1e-4)))
+        monkeypatch.undo()
+
+
+def test_the_longest_unused_templates_are_forgotten(monkeypatch):
+    monkeypatch.setattr(engine, "REMEMBERED_BYTES", 100)
+    remembered, memory = engine.Remembered(), ([torch.zeros(5)], [torch.zeros(5)])  # 40 bytes
+    for key in (b"a", b"b"):
+        remembered.add(key, memory)
+    assert remembered.get(b"a") is not None and remembered.get(b"c") is None
+    remembered.add(b"c", memory)
+    assert list(remembered.entries) == [b"a", b"c"] and remembered.bytes == 80
+    remembered.add(b"d", ([torch.zeros(99)], [torch.zeros(99)]))  # more than all room: it is kept, alone
+    assert list(remembered.entries) == [b"d"]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
