@@ -9,6 +9,7 @@ An artifact is a directory that describes itself:
     bpe.codes, bpe.vocab.txt      subword-nmt's merges and piece counts
     tagger.safetensors            optional: part-of-speech tags for requests without a parse (`tagger.py`)
     drafts.safetensors            optional: guesses that make parses faster to generate (`drafts.py`)
+    lexicon.safetensors           optional: how often which words had which tags (`lexicon.py`)
     endings.json                  optional: tokens that end words and never are one (`constraints.TextGrammar`)
     ranges.json                   optional: least and greatest input of every linear layer, for int8 (`engine.py`)
     manifest.json                 size and sha256 of each of these; other files are not read
@@ -33,6 +34,8 @@ from handler.engine import PRECISIONS, Engine, Ranges, layer_names
 from handler.errors import ArtifactError
 from handler.graphs import PRECISIONS as GPU_PRECISIONS
 from handler.graphs import Graphed
+from handler.lexicon import ROWS as TAG_ROWS
+from handler.lexicon import Lexicon
 from handler.model import ModelConfig, PositionTable, SynPG
 from handler.pipeline import Paraphraser, PipelineConfig
 from handler.syntax import LABELS
@@ -42,7 +45,8 @@ from handler.text import Vocabulary, WordPieces
 FORMAT = 1
 NETS = "parse_generator", "paraphraser"
 FILES = "config.json", *(f"{net}.safetensors" for net in NETS), "vocab.json", "bpe.codes", "bpe.vocab.txt"
-TAGGER, DRAFTS, RANGES, ENDINGS = OPTIONAL = "tagger.safetensors", "drafts.safetensors", "ranges.json", "endings.json"
+TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON = OPTIONAL = (
+    "tagger.safetensors", "drafts.safetensors", "ranges.json", "endings.json", "lexicon.safetensors")
 STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
 
 
@@ -243,7 +247,11 @@ def load(folder: Path, device: torch.device | str = "cpu", precision: str = "aut
     tagger = Tagger.load(folder / TAGGER) if TAGGER in present else None
     table = load_drafts(folder / DRAFTS) if drafts and compiled and DRAFTS in present else None
     endings = read_endings(folder / ENDINGS, vocabulary) if ENDINGS in present else ()
-    return Paraphraser(config.pipeline, vocabulary, pieces, **nets, tagger=tagger, drafts=table, endings=endings)
+    counts, weight = load_lexicon(folder / LEXICON, len(vocabulary)) if LEXICON in present else None, config.pipeline.tag_weight
+    if weight and counts is None:
+        raise ArtifactError(LEXICON, f"a file, for tag_weight {weight}", "none")
+    lexicon = Lexicon(counts, weight, device) if weight else None
+    return Paraphraser(config.pipeline, vocabulary, pieces, **nets, tagger=tagger, drafts=table, endings=endings, lexicon=lexicon)
 
 
 def _vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary, int]:
@@ -276,16 +284,38 @@ def save_drafts(file: Path, contexts: np.ndarray, tokens: np.ndarray) -> None:
 
 
 def load_drafts(file: Path) -> Drafts:
-    try:
-        tensors = load_numpy(file)
-    except SafetensorError as error:
-        raise ArtifactError(file.name, "a safetensors file", str(error)) from None
+    tensors = _arrays(file)
     contexts, tokens = tensors.get("contexts"), tensors.get("tokens")
     if contexts is None or tokens is None or contexts.dtype != np.uint8 or tokens.dtype != np.uint8 or (
             contexts.shape != (len(tokens), DRAFT_WIDTH)):
-        raise ArtifactError(file.name, f"contexts (N, {DRAFT_WIDTH}) and tokens (N), uint8",
-                            ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in tensors.items()) or "nothing")
+        raise ArtifactError(file.name, f"contexts (N, {DRAFT_WIDTH}) and tokens (N), uint8", _described(tensors))
     return Drafts(contexts, tokens)
+
+
+def save_lexicon(file: Path, counts: np.ndarray) -> None:
+    """Write the counts that `lexicon.packed` made."""
+    save_numpy({"counts": counts}, file)
+    file.chmod(0o644)
+
+
+def load_lexicon(file: Path, size: int) -> np.ndarray:
+    """Counts (T, V) for a vocabulary of `size` tokens."""
+    tensors, shape = _arrays(file), (len(TAG_ROWS), size)
+    counts = tensors.get("counts")
+    if counts is None or counts.dtype != np.uint16 or counts.shape != shape:
+        raise ArtifactError(file.name, f"counts {shape}, uint16", _described(tensors))
+    return counts
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    try:
+        return load_numpy(file)
+    except SafetensorError as error:
+        raise ArtifactError(file.name, "a safetensors file", str(error)) from None
+
+
+def _described(tensors: dict[str, np.ndarray]) -> str:
+    return ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in tensors.items()) or "nothing"
 
 
 def read_endings(file: Path, vocabulary: Vocabulary) -> list[int]:

@@ -3,7 +3,7 @@
 `ParseConstraint` and `TextConstraint` are `decoding.Constraint`s. Their state is kept in tensors, so that a batch of rows is
 one set of operations on any device, and the tensors are changed in place and never read by the host, so that a CUDA graph can
 record these operations (`graphs.py`). Each is a launch on a GPU: what can be looked up in a table is.
-Shapes: B rows, V vocabulary, P template tokens, N nodes, C edges.
+Shapes: B rows, V vocabulary, P template tokens, N nodes, C edges, A words or pieces of a sentence, L leaves, T tags.
 """
 
 import copy
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from handler.lexicon import FILL, NO_TAG, Alignment
 from handler.model import EOS, UNK, ModelConfig
 from handler.syntax import PHRASES, TAGS
 from handler.text import SEPARATOR, SPECIALS, Vocabulary
@@ -27,8 +28,9 @@ FORCED = 5  # not in a slot: the template's own token
 class Tensors:
     """What the constraints have in common: state in tensors that can lose rows, or move into others of a fixed size."""
 
-    ROWS: tuple[str, ...]  # names of the tensors with an entry per row; those of more than two dimensions hold the inputs
+    ROWS: tuple[str, ...]  # names of the tensors with an entry per row
     SHARED: tuple[str, ...]  # names of those without
+    beyond: dict[str, Tensor]  # of those that hold inputs: what stands where a row's input has ended
 
     def keep(self, rows: Tensor) -> None:
         for name in self.ROWS:
@@ -49,8 +51,8 @@ class Tensors:
         """Copy another constraint's state into the first rows of these tensors, which stay where they are."""
         for name in self.ROWS:
             mine, theirs = getattr(self, name), getattr(other, name)
-            if mine.dim() > 2:
-                mine.copy_(self.beyond.expand_as(mine))
+            if name in self.beyond:
+                mine.copy_(self.beyond[name].expand_as(mine))
             mine[tuple(map(slice, theirs.shape))].copy_(theirs)
         for name in self.SHARED:
             getattr(self, name).copy_(getattr(other, name))
@@ -80,6 +82,10 @@ class ParseGrammar:
         self.turns[self.open], self.turns[self.close] = 1, -1
         self.rules = torch.tensor([[[[self.rule(inside, slot, last, room) for room in range(5)] for last in range(4)]
                                     for slot in (False, True)] for inside in (False, True)], device=device)  # (2, 2, 4, 5)
+
+    def leaves(self, ids: list[int]) -> list[int]:
+        """Labels of a parse's leaves, left to right: those right between two brackets."""
+        return [label for before, label, after in zip(ids, ids[1:], ids[2:]) if before == self.open and after == self.close]
 
     @staticmethod
     def rule(inside: bool, slot: bool, last: int, room: int) -> int:
@@ -112,7 +118,7 @@ class ParseConstraint(Tensors):
         rows = [list(zip(*self.slots(ids, grammar))) for ids in templates]
         width = max(map(len, rows))
         self.grammar, self.fixed = grammar, (grammar,)
-        self.beyond = torch.tensor([EOS, 0, 1], device=device)
+        self.beyond = {"template": torch.tensor([EOS, 0, 1], device=device)}
         # Per place of the template: its token, whether it closes a slot, how many tokens are needed from there on.
         self.template = torch.tensor([row + [(EOS, 0, 1)] * (width - len(row)) for row in rows], device=device)  # (B, P, 3)
         self.place = torch.zeros(len(rows), dtype=torch.long, device=device)  # next template token
@@ -195,6 +201,14 @@ class TextGrammar:
         """
         return sorted({b for a, b in zip(pieces, pieces[1:]) if self.continued[a] and not self.continued[b]} - self.said(pieces))
 
+    def begin(self, pieces: list[int]) -> list[int]:
+        """First pieces of a sentence's words. An unknown piece counts as a word, though it may be a part of one."""
+        return [b for a, b in zip([UNK, *pieces], pieces) if not self.continued[a]]
+
+    def follow(self, pieces: list[int]) -> list[tuple[int, int]]:
+        """The last piece of each word of a sentence but the last, and the first piece of the word after it."""
+        return [(a, b) for a, b in zip(pieces, pieces[1:]) if not self.continued[a]]
+
 
 class TextConstraint(Tensors):
     """Every text is made of real words: those of the vocabulary, and of the sentence where a word has several pieces.
@@ -208,21 +222,27 @@ class TextConstraint(Tensors):
     again and leave others out.
 
     The split words of a row are a trie: node 0 stands between words, each of at most C edges is a piece.
+
+    With an alignment, a row has exactly one word for each leaf of its parse, and the words that are likely to be of the
+    leaf's tag are made likelier. With an order bonus, so is the word that follows the last one in the sentence, which keeps
+    phrases together; a word is known by its last piece there, one number to compare.
     """
 
-    ROWS, SHARED = ("tries", "node", "bias", "unused", "words"), ("left", "begun")
+    ROWS, SHARED = ("tries", "node", "bias", "unused", "words", "due", "leaves", "seen", "own", "pairs", "last"), ("left", "begun")
 
     def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
-                 repetition_penalty: float = 0.0):
-        """sentences: the rows' piece ids. source_bonus, repetition_penalty: added to and taken off logits, in nats."""
+                 repetition_penalty: float = 0.0, order_bonus: float = 0.0, alignment: Alignment | None = None):
+        """sentences: the rows' piece ids. Bonuses and penalty: added to and taken off logits, in nats."""
         device = grammar.words.device
         tries = [trie_of(grammar.split_words(pieces)) for pieces in sentences]
         nodes, edges = max(map(len, tries)), max(1, *(len(node) for trie in tries for node in trie))
         none = EOS, 0, 1 << 30  # needs more steps than there are, so that it is never taken
         table = [[(node + [none] * edges)[:edges] for node in trie + [[]] * (nodes - len(trie))] for trie in tries]
         self.grammar, self.penalty = grammar, repetition_penalty
-        self.fixed = grammar, repetition_penalty
-        self.beyond = torch.tensor(none, device=device)
+        self.order_bonus, self.lexicon = order_bonus, alignment and alignment.lexicon
+        self.fixed = grammar, repetition_penalty, order_bonus, self.lexicon
+        fill = torch.tensor(FILL, device=device)
+        self.beyond = {"tries": torch.tensor(none, device=device), "seen": fill, "pairs": fill}
         self.tries = torch.tensor(table, device=device).view(len(tries), nodes, edges, 3)  # (B, N, C, 3)
         self.node = torch.zeros(len(tries), dtype=torch.long, device=device)  # (B,)
         width = max(1, *map(len, sentences))
@@ -236,10 +256,24 @@ class TextConstraint(Tensors):
             row[list(grammar.said(sentence))], row[grammar.endings(sentence)] = True, False
         self.left = torch.tensor(max_steps, device=device)  # steps
         self.begun = torch.tensor(False, device=device)
+        pairs = [grammar.follow(row) for row in sentences]
+        self.pairs = torch.tensor([row + [(FILL, FILL)] * (width - len(row)) for row in pairs], device=device)  # (B, A, 2)
+        self.last = torch.full((len(tries), 1), FILL, device=device)  # token
+        leaves = alignment.leaves if alignment else [[] for _ in tries]
+        deepest = max(map(len, leaves))
+        # The tag of the leaf with so many left, itself included; after the last one any. What lies beyond is never looked up.
+        self.leaves = torch.tensor([[NO_TAG, *row[::-1], *[NO_TAG] * (deepest - len(row))] for row in leaves], device=device)  # (B, L)
+        self.due = torch.tensor([[len(row) or -1] for row in leaves], device=device)  # (B, 1): leaves left; -1: no parse to follow
+        seen, own = alignment.lexicon.own(alignment.seen) if alignment else (self.due, self.due)
+        self.seen, self.own = seen.to(device), own.to(device)  # (B, A), (B, 1 + T, A): pieces that have a table of the row's own
 
     def sizes(self, config: ModelConfig) -> dict[str, tuple[int, ...]]:
         # No more nodes than pieces, and a split word, of which each edge of a node is a part, has two of them at least.
-        return {"tries": (config.bag_width, max(1, config.bag_width // 2), 3)}
+        sizes = {"tries": (config.bag_width, max(1, config.bag_width // 2), 3), "pairs": (config.bag_width, 2)}
+        if self.lexicon:  # a leaf is a bracket, a tag and a bracket
+            sizes |= {"leaves": (1 + config.syntax_width // 3,), "seen": (config.bag_width,),
+                      "own": (len(self.lexicon.table), config.bag_width)}
+        return sizes
 
     def _edges(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of each row's node: pieces, where they lead, steps they need; (B, C) each."""
@@ -247,15 +281,29 @@ class TextConstraint(Tensors):
         return self.tries.gather(1, place)[:, 0].unbind(-1)
 
     def adjust(self, scores: Tensor) -> Tensor:
-        return (scores + self.bias).masked_fill(~self.allowed(), -math.inf)
+        scores = scores + self.bias
+        if self.lexicon:
+            tag = self.leaves.gather(1, self.due.clamp_min(0)) * (self.node == 0)[:, None]  # (B, 1); inside a word NO_TAG
+            own = self.own.gather(1, tag[:, None].expand(-1, 1, self.own.shape[2]))[:, 0]  # (B, A)
+            scores = scores + self.lexicon.table.index_select(0, tag[:, 0]).scatter(1, self.seen, own)
+        if self.order_bonus:
+            last, after = self.pairs.unbind(-1)  # (B, A) each
+            after = after * (last == self.last)  # FILL where it does not apply; it never does inside a word
+            scores = scores + torch.zeros_like(scores).scatter_(1, after, self.order_bonus)
+        return scores.masked_fill(~self.allowed(), -math.inf)
 
     def allowed(self) -> Tensor:
         """Mask (B, V): True where the token may come next; at least one per row."""
         between = self.node[:, None] == 0  # (B, 1)
-        mask = between & self.words  # (B, V)
-        mask[:, EOS : EOS + 1] = between & self.begun
+        begin, end, room = between, between & self.begun, self.left
+        if self.lexicon:
+            more = self.due != 0  # words to write
+            begin, end = between & more, end & (self.due <= 0)
+            room = (self.left - self.due.clamp_min(0)) * more  # each later leaf takes a step, and so does <eos>
+        mask = begin & self.words  # (B, V)
+        mask[:, EOS : EOS + 1] = end
         piece, _, need = self._edges()
-        return mask.scatter(1, piece, (need <= self.left) | mask.gather(1, piece))
+        return mask.scatter(1, piece, (need <= room) | mask.gather(1, piece))
 
     def advance(self, tokens: Tensor) -> None:
         tokens = tokens[:, None]
@@ -267,6 +315,10 @@ class TextConstraint(Tensors):
         self.bias.scatter_(1, tokens, self.bias.gather(1, tokens).masked_fill(unused <= 0, -self.penalty))
         self.left.sub_(1)
         self.begun.fill_(True)
+        if self.lexicon:
+            self.due.sub_(((self.node == 0)[:, None] & (self.due > 0)).long())
+        if self.order_bonus:
+            self.last.copy_(tokens)
 
 
 def trie_of(words: list[tuple[int, ...]]) -> list[list[tuple[int, int, int]]]:

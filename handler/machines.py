@@ -2,7 +2,7 @@
 
 On a GPU a step's rules are a handful of tensor operations for all rows, and no number comes back to the host. On a CPU these
 operations cost more than the rules themselves, which here are a few integers a row and one table of masks. Both give the same
-scores (`tests/test_machines.py`). Shapes: B rows, V vocabulary.
+scores (`tests/test_constraints.py`). Shapes: B rows, V vocabulary, A words of a sentence, T tags.
 """
 
 import math
@@ -25,6 +25,7 @@ from handler.constraints import (
     TextGrammar,
     trie_of,
 )
+from handler.lexicon import FILL, NO_TAG, Alignment
 from handler.model import EOS
 
 State = tuple[int, int, int, int]  # place in the template, open brackets inside the slot, kind of the last token, steps left
@@ -98,7 +99,7 @@ class TextMachines:
     """`constraints.TextConstraint` for a batch: a `decoding.Constraint`. What a token changes is a few scores of its row."""
 
     def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
-                 repetition_penalty: float = 0.0):
+                 repetition_penalty: float = 0.0, order_bonus: float = 0.0, alignment: Alignment | None = None):
         self.left, self.first, self.penalty = max_steps, True, repetition_penalty
         base = torch.zeros(len(grammar.words)).masked_fill_(~grammar.words, -math.inf)  # (V,)
         self.bias = base.repeat(len(sentences), 1)  # (B, V): what is added between words
@@ -111,13 +112,26 @@ class TextMachines:
         self.edges: list[dict[int, int]] = []  # first piece of a split word -> steps it needs
         self.bonus: list[dict[int, float]] = []  # of the sentence's pieces not yet written
         self.deepest = max((need for trie in self.tries for _, _, need in trie[0]), default=0)
+        leaves = alignment.leaves if alignment else [[] for _ in sentences]
+        self.leaves = [[NO_TAG, *row[::-1]] for row in leaves]  # the tag of the leaf with so many left, itself included
+        self.due = list(map(len, leaves))  # leaves left
+        self.lexicon = alignment and alignment.lexicon
+        if alignment:
+            self.seen, self.own = alignment.lexicon.own(alignment.seen)  # (B, A), (B, 1 + T, A)
+            self.term = torch.empty_like(self.bias)  # (B, V): of `adjust`, which would spend more time on a new one each step
+        self.order = torch.tensor(order_bonus)
+        self.follow: list[dict[int, set[int]]] = [{} for _ in sentences]  # last piece of a word -> first pieces of those after it
+        for follow, pieces in zip(self.follow, sentences if order_bonus else ()):
+            for last, after in grammar.follow(pieces):
+                follow.setdefault(last, set()).add(after)
+        self.last = [FILL] * len(sentences)
         for row, (pieces, trie) in enumerate(zip(sentences, self.tries)):
             uses: dict[int, int] = {}
             for piece in pieces:
                 uses[piece] = uses.get(piece, 0) + 1
             self.uses.append(uses)
             self.bonus.append(dict.fromkeys(uses, source_bonus))
-            self.edges.append({piece: need for piece, _, need in trie[0] if need <= max_steps})
+            self.edges.append({piece: need for piece, _, need in trie[0] if need <= max_steps - self.due[row]})
             for piece in {*uses, *self.edges[row], *self.barred[row]}:
                 self._set(row, piece)
 
@@ -134,34 +148,50 @@ class TextMachines:
 
     def adjust(self, scores: Tensor) -> Tensor:
         adjusted = scores + self.bias
+        if self.lexicon:
+            tags = torch.tensor([leaves[due] for leaves, due in zip(self.leaves, self.due)])
+            own = self.own[torch.arange(len(tags)), tags]  # (B, A)
+            adjusted += torch.index_select(self.lexicon.table, 0, tags, out=self.term).scatter_(1, self.seen, own)
+        after = [row * scores.shape[1] + piece for row, (follow, last) in enumerate(zip(self.follow, self.last))
+                 for piece in follow.get(last, ())]  # none inside a word: no word ends with the piece before
+        if after:
+            adjusted.view(-1).index_add_(0, torch.tensor(after), self.order.expand(len(after)))
         for row, node in enumerate(self.nodes):
             if node:  # inside a word: only its pieces
-                edges = [piece for piece, _, need in self.tries[row][node] if need <= self.left]
+                edges = [piece for piece, _, need in self.tries[row][node] if need <= self.left - self.due[row]]
                 values = scores[row, edges] + torch.tensor([self._change(row, piece) for piece in edges])
                 adjusted[row] = -math.inf
                 adjusted[row, edges] = values
         return adjusted
 
     def advance(self, tokens: Tensor) -> None:
-        for row, token in enumerate(tokens.tolist()):
+        self.last = tokens.tolist()
+        for row, token in enumerate(self.last):
             taken = [to for piece, to, need in self.tries[row][self.nodes[row]] if piece == token and need <= self.left]
             self.nodes[row] = taken[0] if taken else 0
             if token == EOS:
                 continue
             self.uses[row][token] = self.uses[row].get(token, 1) - 1
             self._set(row, token)
+            if self.due[row] and not self.nodes[row]:
+                self.due[row] -= 1
+                if not self.due[row]:  # no word after the last leaf's
+                    self.bias[row] = -math.inf
+                    self.bias[row, EOS] = 0.0
         self.left -= 1
         if self.first:
             self.first = False
-            self.bias[:, EOS] = 0.0
-        if self.left < self.deepest:
+            self.bias[[row for row, due in enumerate(self.due) if not due], EOS] = 0.0
+        if self.left - max(self.due) < self.deepest:
             for row, edges in enumerate(self.edges):
-                for piece in [piece for piece, need in edges.items() if need > self.left]:
+                for piece in [piece for piece, need in edges.items() if need > self.left - self.due[row]]:
                     del edges[piece]
                     self._set(row, piece)
 
     def keep(self, rows: Tensor) -> None:
-        self.bias = self.bias.index_select(0, rows)
-        for name in ("tries", "nodes", "uses", "edges", "bonus", "said", "barred"):
+        for name in ("bias", "seen", "own", "term") if self.lexicon else ("bias",):
+            setattr(self, name, getattr(self, name).index_select(0, rows))
+        kept = rows.tolist()
+        for name in ("tries", "nodes", "uses", "edges", "bonus", "said", "barred", "leaves", "due", "follow", "last"):
             values = getattr(self, name)
-            setattr(self, name, [values[i] for i in rows.tolist()])
+            setattr(self, name, [values[i] for i in kept])

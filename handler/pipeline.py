@@ -18,6 +18,7 @@ from handler.drafts import Drafts
 from handler.engine import Engine
 from handler.errors import RequestError
 from handler.graphs import Graphed
+from handler.lexicon import NO_TAG, ROWS, Alignment, Lexicon
 from handler.machines import ParseMachines, ParseTables, TextMachines
 from handler.model import EOS, PAD, SOS, UNK, SynPG
 from handler.request import Envelope, Request, Target, guarded
@@ -40,6 +41,8 @@ class PipelineConfig:
     constrained: bool  # True: parses are trees with the asked top, texts are words. False: whatever the networks say
     source_bonus: float = 0.0  # nats on the logit of a piece of the sentence not yet written; with constraints only
     repetition_penalty: float = 0.0  # nats off the logit of a piece written often enough; with constraints only
+    tag_weight: float = 0.0  # times log p(tag | word), on a word at a leaf of that tag; above 0: exactly one word a leaf
+    order_bonus: float = 0.0  # nats on the word that follows the last one in the sentence; with constraints only
 
     def __post_init__(self):
         if self.tokenization not in TOKENIZATIONS:
@@ -48,10 +51,12 @@ class PipelineConfig:
             raise ValueError(f"bpe_threshold must be an integer of at least 0, not {self.bpe_threshold!r}")
         if type(self.constrained) is not bool:
             raise ValueError(f"constrained must be true or false, not {self.constrained!r}")
-        for name in ("source_bonus", "repetition_penalty"):
+        for name in ("source_bonus", "repetition_penalty", "tag_weight", "order_bonus"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 <= value <= 100:
                 raise ValueError(f"{name} must be a number from 0 to 100, not {value!r}")
+        if self.tag_weight and not (self.constrained and self.tokenization == "ptb"):
+            raise ValueError("tag_weight above 0 needs constrained true and tokenization ptb, where words and tags line up")
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ class Row:
 
     pieces: list[int]  # ids of the sentence's BPE pieces
     tags: list[int]  # ids of its part-of-speech tags; empty when a whole parse is followed
-    tags_predicted: bool  # by the tagger, for want of a parse
+    seen: list[tuple[int, int]]  # as `lexicon.Alignment` has it; empty where tags are not known, do not line up or are not used
+    tags_predicted: bool  # by the tagger, for want of a parse; used as `tags` or as `seen`
     syntax: list[int]  # ids of the target's syntax tokens, without <sos> and <eos>
     target: Target
     options: DecodingOptions
@@ -82,9 +88,12 @@ class Paraphraser:
     """Both networks and the vocabulary. Stateless between calls: the same rows give the same paraphrases."""
 
     def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, pieces: WordPieces, parse_generator: Net, paraphraser: Net,
-                 tagger: Tagger | None = None, drafts: Drafts | None = None, endings: Iterable[int] = ()):
+                 tagger: Tagger | None = None, drafts: Drafts | None = None, endings: Iterable[int] = (),
+                 lexicon: Lexicon | None = None):
+        """lexicon: with it texts follow their parses leaf by leaf; its weight is the configuration's `tag_weight`."""
         self.config, self.vocabulary, self.pieces, self.tagger = config, vocabulary, pieces, tagger
-        self.parse_generator, self.paraphraser, self.drafts = parse_generator, paraphraser, drafts
+        self.parse_generator, self.paraphraser, self.drafts, self.lexicon = parse_generator, paraphraser, drafts, lexicon
+        self.tag_rows = {vocabulary.syntax_ids[tag]: row for tag, row in ROWS.items()}  # of the lexicon, by ids
         self.device = paraphraser.device
         self.parse_grammar = ParseGrammar(vocabulary, parse_generator.vocabulary, self.device)
         self.text_grammar = TextGrammar(vocabulary, paraphraser.vocabulary, self.device, endings)
@@ -96,7 +105,7 @@ class Paraphraser:
         """On a GPU, get ready for every chunk of up to `rows` rows, so that no request has to wait for it."""
         if isinstance(self.parse_generator, Graphed):
             self.parse_generator.warm(rows, self._parse_constraint([[]]), scored=False)
-            self.paraphraser.warm(rows, self._text_constraint([[]]))
+            self.paraphraser.warm(rows, self._text_constraint([[]], [[]], [[]]))
 
     def plan(self, request: Request) -> list[Row]:
         """The rows of a request, targets x samples. Raises RequestError for what does not fit; costs no network."""
@@ -104,27 +113,35 @@ class Paraphraser:
         if len(pieces) > self.paraphraser.config.bag_width:
             raise RequestError(f"has {len(pieces)} word pieces, at most {self.paraphraser.config.bag_width} are read", "sent")
         from_template = not all(target.whole for target in request.targets)
-        source_tags = self.encode_tags(request) if from_template else []
+        labels = self.source_tags(request) if from_template or self.lexicon else None
+        source_tags = self.encode_tags(request, labels) if from_template else []
+        begin = self.text_grammar.begin(pieces)
+        seen = [(piece, ROWS[tag]) for piece, tag in zip(begin, labels)] if self.lexicon and labels and len(labels) == len(begin) else []
         rows = []
         for target in request.targets:
             syntax = self.encode_syntax(target)
             for sample in range(request.num_paraphrases):
                 # The seed names the sample, not the target: a target's answer is the same alone and in a list.
                 options = DecodingOptions(request.temperature, request.seed * 1_000_003 + sample)
-                rows.append(Row(pieces, [] if target.whole else source_tags, request.source is None and not target.whole,
-                                syntax, target, options, request.seed, request.details))
+                predicted = request.source is None and (not target.whole or bool(seen))
+                rows.append(Row(pieces, [] if target.whole else source_tags, seen, predicted, syntax, target, options, request.seed,
+                                request.details))
         return rows
 
-    def encode_tags(self, request: Request) -> list[int]:
-        """Ids of the sentence's part-of-speech tags: its parse's, or the tagger's where there is none."""
-        if request.source is None and self.tagger is None:
+    def source_tags(self, request: Request) -> list[str] | None:
+        """The sentence's part-of-speech tags: its parse's, or the tagger's where there is none; None without either."""
+        if request.source is not None:
+            return tags(request.source)
+        return self.tagger and self.tagger.tag(tokenize(request.sentence))  # case is kept: it tells names
+
+    def encode_tags(self, request: Request, labels: list[str] | None) -> list[int]:
+        """Ids of a sentence's part-of-speech tags, for the parse generator."""
+        if labels is None:
             raise RequestError("is required: this model has no tagger, and the parse generator reads tags", "synt")
-        # Case is kept for the tagger: it tells names.
-        found = tags(request.source) if request.source is not None else self.tagger.tag(tokenize(request.sentence))
-        if len(found) > self.parse_generator.config.bag_width:
-            raise RequestError(f"has {len(found)} words, at most {self.parse_generator.config.bag_width} are read",
+        if len(labels) > self.parse_generator.config.bag_width:
+            raise RequestError(f"has {len(labels)} words, at most {self.parse_generator.config.bag_width} are read",
                                "sent" if request.source is None else "synt")
-        return [self.vocabulary.syntax_ids[tag] for tag in found]
+        return [self.vocabulary.syntax_ids[tag] for tag in labels]
 
     def encode_words(self, request: Request) -> list[int]:
         """Ids of the sentence's BPE pieces. The leaves of its parse are its tokens where there is one."""
@@ -142,6 +159,10 @@ class Paraphraser:
         if len(ids) + 2 > net.config.syntax_width:
             raise RequestError(f"has {len(ids)} brackets and labels, at most {net.config.syntax_width - 2} are read",
                                target.field)
+        if target.whole and self.lexicon:
+            leaves, most = len(self.parse_grammar.leaves(ids)), self.paraphraser.config.max_steps - 1
+            if leaves > most:
+                raise RequestError(f"has {leaves} leaves, at most {most} words are written", target.field)
         if not target.whole and self.config.constrained:
             shortest = ParseConstraint.shortest(ids, self.parse_grammar)
             if shortest > self.parse_generator.config.max_steps:
@@ -198,7 +219,9 @@ class Paraphraser:
         net = self.paraphraser
         return self._generate(net, self._pad([row.pieces for row in rows], net.config.bag_width, net),
                               self._pad([[SOS, *parse.ids] for parse in parses], net.config.syntax_width, net),
-                              [row.options for row in rows], "text", self._text_constraint([row.pieces for row in rows]),
+                              [row.options for row in rows], "text",
+                              self._text_constraint([row.pieces for row in rows], [parse.ids for parse in parses],
+                                                    [row.seen for row in rows]),
                               scored=not isinstance(net, Engine) or any(row.scored for row in rows))
 
     def _generate(self, net: Net, *inputs, **options) -> list[Decoded]:
@@ -211,11 +234,16 @@ class Paraphraser:
         return (ParseMachines(self.parse_tables, templates, steps) if self.parse_tables else
                 ParseConstraint(self.parse_grammar, templates, steps))
 
-    def _text_constraint(self, sentences: list[list[int]]) -> Constraint | None:
+    def _text_constraint(self, sentences: list[list[int]], parses: list[list[int]],
+                         seen: list[list[tuple[int, int]]]) -> Constraint | None:
         if not self.config.constrained:
             return None
-        return self.text_constraint(self.text_grammar, sentences, self.paraphraser.config.max_steps,
-                                    self.config.source_bonus, self.config.repetition_penalty)
+        alignment = None
+        if self.lexicon:
+            leaves = [[self.tag_rows.get(leaf, NO_TAG) for leaf in self.parse_grammar.leaves(ids)] for ids in parses]
+            alignment = Alignment(self.lexicon, leaves, seen)
+        return self.text_constraint(self.text_grammar, sentences, self.paraphraser.config.max_steps, self.config.source_bonus,
+                                    self.config.repetition_penalty, self.config.order_bonus, alignment)
 
     def _pad(self, sequences: list[list[int]], width: int, net: Net) -> Tensor:
         """(B, width) ids, <pad> after each row's end; the width follows the batch where pads are masked."""

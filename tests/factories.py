@@ -5,7 +5,9 @@ import json
 import string
 from pathlib import Path
 
-from handler import artifacts
+import numpy as np
+
+from handler import artifacts, lexicon
 from handler.pipeline import PipelineConfig
 from handler.syntax import SYNTAX_TOKENS
 from handler.text import SPECIALS, Vocabulary
@@ -28,21 +30,30 @@ def vocabulary() -> Vocabulary:
 
 
 def tiny_artifact(folder: Path, constrained: bool = True, attend_pads: bool = False, tokenization: str = "ptb",
-                  tie: str = "none", seed: int = 0) -> Path:
-    """A complete artifact of two random networks of a few thousand weights."""
+                  tie: str = "none", seed: int = 0, tag_weight: float = 0.0, order_bonus: float = 0.0) -> Path:
+    """A complete artifact of two random networks of a few thousand weights; with a tag weight, and a random lexicon."""
     source = folder.with_name(folder.name + "-source")
     source.mkdir(parents=True)
     (source / "bpe.codes").write_text(CODES, encoding="utf-8")
     (source / "bpe.vocab.txt").write_text("".join(f"{piece} 100\n" for piece in PIECES), encoding="utf-8")
     shape = dict(attend_pads=attend_pads, tie=tie, bag_width=60)
     config = artifacts.ArtifactConfig(
-        PipelineConfig(tokenization=tokenization, bpe_threshold=50, constrained=constrained),
+        PipelineConfig(tokenization=tokenization, bpe_threshold=50, constrained=constrained, tag_weight=tag_weight,
+                       order_bonus=order_bonus),
         tiny_config(vocab_size=len(SPECIALS) + len(SYNTAX_TOKENS), syntax_width=41, max_steps=60, **shape),
         tiny_config(vocab_size=len(TOKENS), syntax_width=64, max_steps=12, **shape))
     nets = {"parse_generator": random_net(config.parse_generator, seed), "paraphraser": random_net(config.paraphraser, seed + 1)}
     artifacts.save(folder, config, {name: net.state_dict() for name, net in nets.items()}, TOKENS,
                    source / "bpe.codes", source / "bpe.vocab.txt")
+    if tag_weight:
+        artifacts.save_lexicon(folder / artifacts.LEXICON, random_counts(seed))
+        artifacts.write_manifest(folder)
     return folder
+
+
+def random_counts(seed: int = 0) -> np.ndarray:
+    """Of tags and words, for a lexicon: most words were never seen, most of the others had a tag or two."""
+    return np.random.default_rng(seed).poisson(0.1, (len(lexicon.ROWS), len(TOKENS))).astype(np.uint16) * 7
 
 
 def body(value) -> bytes:

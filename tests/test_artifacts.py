@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from handler import artifacts
 from handler.errors import ArtifactError
 from handler.request import read_request
-from tests.factories import RAIN, tiny_artifact
+from handler.syntax import TAGS
+from tests.factories import RAIN, TOKENS, random_counts, tiny_artifact
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,11 @@ def test_a_folder_that_is_no_artifact(tmp_path):
     (lambda c: c["pipeline"].update(constrained=1), "config.json", "constrained must be true or false"),
     (lambda c: c["pipeline"].update(source_bonus=-1), "config.json", "source_bonus must be a number from 0 to 100"),
     (lambda c: c["pipeline"].update(repetition_penalty=True), "config.json", "repetition_penalty must be a number"),
+    (lambda c: c["pipeline"].update(tag_weight=101), "config.json", "tag_weight must be a number from 0 to 100"),
+    (lambda c: c["pipeline"].update(order_bonus="2"), "config.json", "order_bonus must be a number from 0 to 100"),
+    (lambda c: c["pipeline"].update(tag_weight=1, constrained=False), "config.json", "tag_weight above 0 needs constrained true"),
+    (lambda c: c["pipeline"].update(tag_weight=1, tokenization="raw"), "config.json", "and tokenization ptb"),
+    (lambda c: c["pipeline"].update(tag_weight=1), "lexicon.safetensors", "expected a file, for tag_weight 1, found none"),
     (lambda c: c["paraphraser"].pop("n_heads"), "config.json", "expected paraphraser with the keys"),
     (lambda c: c["paraphraser"].update(n_heads=5), "config.json", "not a multiple of n_heads 5"),
     (lambda c: c["paraphraser"].update(d_model=24), "paraphraser.safetensors", r"of shape \(\d+, 24\), found \(\d+, 12\)"),
@@ -126,6 +132,26 @@ def test_files_of_the_wrong_kind_are_refused(copy, name, text, message):
     with pytest.raises(ArtifactError, match=message) as caught:
         artifacts.load(reseal(copy))
     assert caught.value.file == name
+
+
+@pytest.mark.parametrize("tensors", [
+    {"counts": torch.zeros(len(TAGS), len(TOKENS), dtype=torch.int16)}, {"counts": torch.zeros(len(TAGS), 7, dtype=torch.uint16)},
+    {"others": torch.zeros(len(TAGS), len(TOKENS), dtype=torch.uint16)}])
+def test_a_lexicon_of_another_kind_is_refused(copy, tensors):
+    file = copy / artifacts.LEXICON
+    save_file(tensors, file)
+    [(name, found)] = tensors.items()
+    with pytest.raises(ArtifactError) as caught:
+        artifacts.load(reseal(copy))
+    assert str(caught.value) == (f"lexicon.safetensors: expected counts ({len(TAGS)}, {len(TOKENS)}), uint16, found {name} "
+                                 f"{tuple(found.shape)} {str(found.dtype).removeprefix('torch.')}")
+    file.write_bytes(b"x")
+    with pytest.raises(ArtifactError, match="lexicon.safetensors: expected a safetensors file"):
+        artifacts.load(reseal(copy))
+    artifacts.save_lexicon(file, random_counts())
+    assert artifacts.load(reseal(copy)).lexicon is None  # not used at a tag_weight of 0
+    edit_json(copy / "config.json", lambda c: c["pipeline"].update(tag_weight=2.5))
+    assert artifacts.load(reseal(copy)).lexicon.weight == 2.5
 
 
 def test_an_artifact_holds_no_pickle(good):

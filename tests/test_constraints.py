@@ -1,14 +1,20 @@
-"""Constrained decoding: whatever the network wants, parses are trees with the asked top and texts are whole words."""
+"""Constrained decoding: whatever the network wants, parses are trees with the asked top, texts are whole words, one a leaf."""
 
+import math
+import random
+
+import numpy as np
 import pytest
 import torch
 
 from handler.constraints import ParseConstraint, ParseGrammar, TextConstraint, TextGrammar
+from handler.lexicon import ALPHA, FLOOR, NO_TAG, ROWS, SOURCE_COUNT, Alignment, Lexicon, learn, packed
 from handler.machines import TextMachines
 from handler.model import EOS, UNK
 from handler.request import CATALOGUE
 from handler.syntax import PHRASES, TAGS, from_syntax_tokens, read_tree, syntax_tokens, template_of
-from tests.factories import TOKENS, vocabulary
+from tests.factories import TOKENS, random_counts, vocabulary
+from tests.reference import tiny_config
 
 V = len(TOKENS)
 GRAMMAR = ParseGrammar(vocabulary(), V, torch.device("cpu"))
@@ -193,3 +199,143 @@ def test_an_ending_of_a_split_word_comes_in_its_word_only():
         assert constraint.adjust(scores)[0].isfinite().nonzero()[:, 0].tolist() == [ing]
         constraint.advance(torch.tensor([ing, it]))
         assert not constraint.adjust(scores).isfinite()[0, ing]
+
+
+TEXT = TextGrammar(vocabulary(), V, torch.device("cpu"))
+LEXICON = Lexicon(random_counts(), 1.5)
+WORDS = [i for i, word in enumerate(TEXT.is_word) if word]
+BEGUN = [i for i, more in enumerate(TEXT.continued) if more]
+
+
+def random_batch(r: random.Random, leaves: list[int]) -> tuple[list[list[int]], Alignment]:
+    """Sentences with many split words, and parses of so many leaves."""
+    sentences, seen = [], []
+    for _ in leaves:
+        words = [[*r.choices(BEGUN, k=r.choice((0, 0, 1, 2, 3))), r.choice([UNK, *WORDS[:8]])] for _ in range(r.randrange(8))]
+        sentences.append([piece for word in words for piece in word])
+        seen.append([(word[0], r.choice(list(ROWS.values()))) for word in words if r.random() < 0.7])
+    return sentences, Alignment(LEXICON, [[r.choice([NO_TAG, *ROWS.values()]) for _ in range(n)] for n in leaves], seen)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 24])
+def test_aligned_texts_have_a_word_for_each_leaf_whatever_computes_the_scores(steps, seed):
+    """Tensors, tensors that earlier rows have used, and machines, over whole random decodings in which rows are dropped."""
+    r, g = random.Random(seed), torch.Generator().manual_seed(seed)
+    leaves = [n for n in (0, 1, 2, steps - 1, steps, steps + 3, steps // 2, steps // 2) for _ in range(2)]
+    sentences, alignment = random_batch(r, leaves)
+    options = dict(max_steps=steps, source_bonus=2.0, repetition_penalty=1.5, order_bonus=3.0)
+    earlier, followed = random_batch(r, [30] * len(leaves))
+    used = TextConstraint(TEXT, earlier, **options, alignment=followed).roomy(len(leaves), tiny_config(bag_width=60, syntax_width=99))
+    for _ in range(3):
+        used.advance(torch.tensor([sentence[0] if sentence else EOS for sentence in earlier]))
+    tensors = TextConstraint(TEXT, sentences, **options, alignment=alignment)
+    machines = TextMachines(TEXT, sentences, **options, alignment=alignment)
+    used.take(tensors)
+    texts, rows, split = [[] for _ in leaves], list(range(len(leaves))), 0
+    for step in range(steps):
+        logits = torch.randn(len(rows), V, generator=g)
+        logits[:, BEGUN] += 1
+        scores = tensors.adjust(logits)
+        assert scores.isfinite().any(1).all()
+        assert torch.equal(scores, machines.adjust(logits)) and torch.equal(scores, used.adjust(logits))
+        tokens = scores.argmax(1)
+        for constraint in (tensors, machines, used):
+            constraint.advance(tokens)
+        for row, token in zip(rows, tokens.tolist()):
+            texts[row].append(token)
+        kept = [i for i, row in enumerate(rows) if EOS not in texts[row] and (step != 2 or i % 3)]
+        if not kept:
+            break
+        for constraint in (tensors, machines, used):
+            constraint.keep(torch.tensor(kept))
+        rows = [rows[i] for i in kept]
+    for count, text in zip(leaves, texts):
+        split += sum(TEXT.continued[i] for i in text)
+        words = sum(not TEXT.continued[i] for i in text if i != EOS)
+        if EOS in text and count:
+            assert words == count and text[-1] == EOS
+        elif count:  # dropped on the way, or more leaves than steps: never cut within a word at the limit
+            assert words <= count and (len(text) < steps or count >= steps and not TEXT.continued[text[-1]])
+    assert split or steps < 5
+
+
+def alone(kind, sentence, leaves, seen=(), order_bonus=0.0, steps=9, weight=1.5):
+    lexicon = LEXICON if weight == 1.5 else Lexicon(random_counts(), weight)
+    return kind(TEXT, [sentence], steps, order_bonus=order_bonus, alignment=Alignment(lexicon, [leaves], [list(seen)]))
+
+
+@pytest.mark.parametrize("kind", [TextConstraint, TextMachines])
+def test_a_split_word_is_only_begun_if_the_words_after_it_fit_too(kind):
+    th, e, n, it = (vocabulary().ids[piece] for piece in ("th@@", "e@@", "n", "it"))
+    for leaves, steps, offered in ((1, 4, True), (1, 3, False), (3, 6, True), (3, 5, False)):
+        constraint, zeros = alone(kind, [th, e, n], [NO_TAG] * leaves, steps=steps), torch.zeros(1, V)
+        assert bool(constraint.adjust(zeros)[0, th].isfinite()) == offered  # three pieces, a step for each later leaf, and <eos>
+        assert constraint.adjust(zeros)[0, it].isfinite() and not constraint.adjust(zeros)[0, EOS].isfinite()
+        for token in [th, e, n] if offered else [it]:
+            assert constraint.adjust(zeros)[0, token].isfinite()
+            constraint.advance(torch.tensor([token]))
+        expected = [EOS] if leaves == 1 else WORDS + [th] * (not offered and steps > 5)
+        assert constraint.adjust(zeros)[0].isfinite().nonzero()[:, 0].tolist() == sorted(set(expected) - {n})
+
+
+@pytest.mark.parametrize("kind", [TextConstraint, TextMachines])
+def test_words_gain_by_how_likely_they_are_of_the_leafs_tag(kind):
+    counts, (dt, nn) = random_counts().astype(float), (ROWS[tag] for tag in ("DT", "NN"))
+    th, e, n, it, the = (vocabulary().ids[piece] for piece in ("th@@", "e@@", "n", "it", "the"))
+    rare = counts[:, counts.sum(0) < 5].sum(1)
+    assert not rare.any()  # the factory's counts are multiples of 7: rare words are as likely of any tag
+
+    def expected(piece, tag, *seen):
+        column = counts[:, piece].copy()
+        for other in seen:
+            column[other - 1] += SOURCE_COUNT
+        return 1.5 * max(FLOOR, math.log((column[tag - 1] + ALPHA / len(ROWS)) / (column.sum() + ALPHA)))
+    constraint = alone(kind, [th, e, n, it, it], [dt, nn, NO_TAG], [(th, nn), (it, dt), (it, nn)])
+    zeros = torch.zeros(1, V)
+    scores = constraint.adjust(zeros)[0]
+    assert [scores[i].item() for i in (th, it, the)] == pytest.approx(
+        [expected(th, dt, nn), expected(it, dt, dt, nn), expected(the, dt)], abs=1e-5)
+    constraint.advance(torch.tensor([the]))
+    scores = constraint.adjust(zeros)[0]
+    assert [scores[i].item() for i in (th, it, the)] == pytest.approx(
+        [expected(th, nn, nn), expected(it, nn, dt, nn), expected(the, nn)], abs=1e-5)
+    constraint.advance(torch.tensor([th]))
+    assert constraint.adjust(zeros)[0, e] == 0  # inside a word nothing is added
+    for token in (e, n):
+        constraint.advance(torch.tensor([token]))
+    scores = constraint.adjust(zeros)[0]
+    assert scores[it] == scores[the] == scores[th] == 0  # a leaf without a tag
+
+
+@pytest.mark.parametrize("kind", [TextConstraint, TextMachines])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_the_word_after_the_last_one_gains_once(kind, aligned):
+    th, n, it, the, is_, a = (vocabulary().ids[piece] for piece in ("th@@", "n", "it", "the", "is", "a"))
+    sentence = [it, the, th, n, is_, it, the, a]  # `it the` twice
+    alignment = Alignment(LEXICON, [[NO_TAG] * 7], [[]]) if aligned else None
+    constraint = kind(TEXT, [sentence], 20, order_bonus=2.5, alignment=alignment)
+    gains = []
+    for token in (it, the, th, n, a, the):
+        scores = constraint.adjust(torch.zeros(1, V))[0]
+        gains.append({i for i in (it, the, th, n, is_, a) if scores[i] == 2.5})
+        constraint.advance(torch.tensor([token]))
+    assert gains == [set(), {the}, {th, a}, set(), {is_}, set()]  # first word; inside a word; after the sentence's last
+    assert constraint.adjust(torch.zeros(1, V))[0, a] == 2.5  # again, though it has been written
+
+
+def test_rare_words_are_known_by_those_like_them_and_counts_fit_their_type():
+    counts = np.zeros((len(ROWS), 4), dtype=int)
+    counts[ROWS["NN"] - 1, 0], counts[ROWS["JJ"] - 1, 1], counts[ROWS["DT"] - 1, 2] = 3, 1, 1000
+    table = Lexicon(counts, 1.0).table.exp()
+    assert table[ROWS["NN"], 3].item() == pytest.approx(3 / 4) and table[ROWS["JJ"], 3].item() == pytest.approx(1 / 4)
+    assert table[ROWS["NN"], 0].item() == pytest.approx((3 + 3 / 4) / 4) and table[ROWS["NN"], 2].item() == pytest.approx(math.exp(FLOOR))
+    assert Lexicon(counts[:, 2:3], 1.0).table[ROWS["NN"], 0].item() == pytest.approx(FLOOR)  # no rare word at all
+    assert (table[NO_TAG] == 1).all()
+    learned = learn(np.array([2, 2, 0, 1]), np.array([ROWS["NN"], ROWS["NN"], NO_TAG, ROWS["DT"]]), 4)
+    assert learned.shape == counts.shape and learned.sum() == 3 and learned[ROWS["NN"] - 1, 2] == 2
+    counts[:, 1] *= 70_000
+    counts[ROWS["NN"] - 1, 1] = 140_000
+    small = packed(counts)
+    assert small.dtype == np.uint16 and small[ROWS["NN"] - 1, 1] == 65535 and small[ROWS["JJ"] - 1, 1] in (32767, 32768)
+    assert np.array_equal(small[:, [0, 2, 3]], counts[:, [0, 2, 3]])

@@ -47,9 +47,9 @@ def test_graphs_of_several_sizes_share_memory_and_give_the_same_tokens(attend_pa
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("graphs", [True, False])
 def test_no_step_waits_for_the_host(tmp_path, graphs):
-    paraphraser = artifacts.load(tiny_artifact(tmp_path / "artifact"), "cuda")
+    paraphraser = artifacts.load(tiny_artifact(tmp_path / "artifact", tag_weight=1.0, order_bonus=2.0), "cuda")
     for net, constraint, scored in ((paraphraser.parse_generator, paraphraser._parse_constraint([[]]), False),
-                                    (paraphraser.paraphraser, paraphraser._text_constraint([[]]), True)):
+                                    (paraphraser.paraphraser, paraphraser._text_constraint([[]], [[]], [[]]), True)):
         net.graphs = graphs
         for sampled in (False, True):
             with torch.inference_mode(), net._on_device():

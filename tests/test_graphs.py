@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from handler import artifacts, graphs
-from handler.decoding import DecodingOptions, generate
+from handler.decoding import Decoded, DecodingOptions, generate
 from handler.graphs import Graphed
 from handler.model import EOS
 from handler.pipeline import Paraphraser
@@ -92,16 +92,18 @@ def test_one_step_and_one_word_are_enough():
     assert graphed.steps == 1
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["attended pads", "masked pads"])
+@pytest.fixture(scope="module", params=[(True, 1.0), (False, 1.0), (False, 0.0)], ids=["attended pads", "masked pads", "no word a leaf"])
 def pair(request, tmp_path_factory):
-    """A paraphraser with plain networks, and one with those of a GPU; both prefer the sentence's pieces."""
-    plain = artifacts.load(tiny_artifact(tmp_path_factory.mktemp("graphs") / "tiny", attend_pads=request.param), compiled=False)
+    """A paraphraser with plain networks, and one with those of a GPU; both prefer the sentence's pieces, in its order."""
+    attend_pads, tag_weight = request.param
+    folder = tiny_artifact(tmp_path_factory.mktemp("graphs") / "tiny", attend_pads=attend_pads, tag_weight=tag_weight, order_bonus=2.0)
+    plain = artifacts.load(folder, compiled=False)
     plain.paraphraser.linear.bias[EOS] += 2.5
     config = dataclasses.replace(plain.config, source_bonus=2.0, repetition_penalty=1.5)
     parts = config, plain.vocabulary, plain.pieces
-    return (Paraphraser(*parts, plain.parse_generator, plain.paraphraser),
+    return (Paraphraser(*parts, plain.parse_generator, plain.paraphraser, lexicon=plain.lexicon),
             Paraphraser(*parts, Graphed(plain.parse_generator, vocabulary=plain.parse_generator.vocabulary),
-                        Graphed(plain.paraphraser)))
+                        Graphed(plain.paraphraser), lexicon=plain.lexicon))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.2])
@@ -109,12 +111,16 @@ def test_constrained_parses_and_texts_are_those_of_generate(pair, temperature):
     plain, graphed = pair
     rows = plain.plan(read_request({**PICNIC, "tmpl": TEMPLATES, "temperature": temperature, "seed": 3}))
     rows += plain.plan(read_request({**RAIN, "num_paraphrases": 3, "temperature": temperature, "seed": 4}))
+    assert all(row.seen for row in rows) == bool(plain.lexicon)
     for some in (rows, rows[8:], rows[3:4], rows[1:7]):  # long templates, then short ones in their places
         parses = plain.generate_parses(some)
         same(graphed.generate_parses(some), parses)
         texts = plain.generate_texts(some, parses)
         same(graphed.generate_texts(some, parses), texts)
-    assert len({len(d.ids) for d in plain.generate_texts(rows, plain.generate_parses(rows))}) > 1
+    cut = [Decoded(parse.ids[: 9 + 4 * i]) for i, parse in enumerate(plain.generate_parses(rows))]  # of more leaves, row by row
+    texts = plain.generate_texts(rows, cut)
+    same(graphed.generate_texts(rows, cut), texts)
+    assert len({len(d.ids) for d in texts}) > 1
     assert [(p.text, p.parse, p.truncated) for p in graphed.run(rows)] == [(p.text, p.parse, p.truncated) for p in plain.run(rows)]
 
 
@@ -196,7 +202,8 @@ def test_recordings_repeat_what_was_recorded(pair, monkeypatch):
     for name, stand_in in {"CUDAGraph": Tape, "graph": lambda tape, **_: tape, "graph_pool_handle": lambda: (0, 1), "Stream": MagicMock,
                            "current_stream": MagicMock, "stream": lambda _: contextlib.nullcontext()}.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
-    recorded = Paraphraser(plain.config, plain.vocabulary, plain.pieces, Graphed(plain.parse_generator), Graphed(plain.paraphraser))
+    recorded = Paraphraser(plain.config, plain.vocabulary, plain.pieces, Graphed(plain.parse_generator), Graphed(plain.paraphraser),
+                           lexicon=plain.lexicon)
     recorded.parse_generator.graphs = recorded.paraphraser.graphs = True
     for seed, some in enumerate((slice(0, 4), slice(2, 5), slice(6, 7), slice(3, 7))):
         rows = plain.plan(read_request({**PICNIC, "tmpl": TEMPLATES, "temperature": 0.7 * (seed % 2), "seed": seed}))[some]

@@ -6,6 +6,7 @@ import pytest
 
 from handler import artifacts
 from handler.errors import RequestError
+from handler.lexicon import ROWS
 from handler.request import CATALOGUE, read_request
 from handler.syntax import read_tree, template_of
 from handler.tagger import Tagger
@@ -121,6 +122,62 @@ def test_without_a_parse_the_tagger_stands_in(tmp_path):
     assert not whole.tags_predicted
     assert p.plan(read_request({"sent": "It is raining. " * 2, "tmpl": "command"}))[0].tags == [
         p.vocabulary.syntax_ids[tag] for tag in ["PRP", "VBZ", "VBG", "."] * 2]
+
+
+@pytest.fixture(scope="module")
+def aligned(tmp_path_factory):
+    """As `paraphraser`, with a word for each leaf and the sentence's order, on a CPU's machines and on the plain network."""
+    folder = tiny_artifact(tmp_path_factory.mktemp("aligned") / "tiny", tag_weight=1.0, order_bonus=2.0)
+    return artifacts.load(folder, precision="fp32"), artifacts.load(folder, compiled=False)
+
+
+def test_texts_have_a_word_for_each_leaf_alone_and_in_any_batch(aligned):
+    machines, tensors = aligned
+    wholes = ["(ROOT (NN ))", "(ROOT (S (NP (DT ) (NN )) (VP (VBZ )) (. )))", f"(ROOT (X {'(NN )' * 11}))", "(ROOT (S (NP ) (X ) (NN )))"]
+    for request in ({**PICNIC, "tmpl": ["command", "(ROOT (FRAG (NP ) (. )))"]},
+                    {"sent": RAIN["sent"], "synt": RAIN["synt"], "parse": wholes}):
+        rows = machines.plan(read_request({**request, "seed": 1, "temperature": 1.0, "num_paraphrases": 4}))
+        together = machines.run(rows)
+        assert together == [done for row in rows for done in machines.run([row])]
+        assert [(p.text, p.parse) for p in together] == [(p.text, p.parse) for p in tensors.run(rows)]
+        fits = [p for p in together if len(read_tree(p.parse).leaves()) <= 11]
+        assert fits and all(len(p.text.split()) == len(read_tree(p.parse).leaves()) and not p.truncated for p in fits)
+        assert len({p.text for p in fits}) > 3
+    assert [len(p.text.split()) for p in together[::4]] == [1, 4, 11, 3]
+
+
+def test_a_parse_of_more_leaves_than_words_can_be_written_is_refused(aligned, paraphraser):
+    request = read_request({"sent": "it", "parse": ["(ROOT (NN ))", f"(ROOT (X {'(NN )' * 12}))"], "seed": 1})
+    with pytest.raises(RequestError, match="has 12 leaves, at most 11 words are written") as caught:
+        aligned[0].plan(request)
+    assert caught.value.field == "parse.1"
+    assert len(paraphraser.plan(request)) == 2
+
+
+def test_the_sentences_own_tags_are_used_where_they_are_known_and_line_up(aligned, paraphraser):
+    p, ids = aligned[0], aligned[0].vocabulary.ids
+
+    def planned(value, tagger=None):
+        p.tagger = tagger
+        try:
+            return p.plan(read_request({"seed": 1, **value}))[0]
+        finally:
+            p.tagger = None
+    everything = Tagger(["NN"], [], [], b"", [], {}, {})
+    whole = {"sent": RAIN["sent"], "parse": "(ROOT (NN ))"}
+    given = [(ids[piece], ROWS[tag]) for piece, tag in (("it", "PRP"), ("is", "VBZ"), ("rain@@", "VBG"), (".", "."))]
+    row = planned({**whole, "synt": RAIN["synt"]}, everything)
+    assert (row.seen, row.tags, row.tags_predicted) == (given, [], False)
+    row = planned(whole, everything)
+    assert (row.seen, row.tags, row.tags_predicted) == ([(piece, ROWS["NN"]) for piece, _ in given], [], True)
+    assert p.run([row])[0].tags_predicted
+    row = planned(whole)  # neither parse nor tagger: they are not needed
+    assert (row.seen, row.tags_predicted) == ([], False)
+    row = planned(RAIN)
+    assert row.seen == given and len(row.tags) == 4
+    row = planned({"sent": "it ää .", "parse": "(ROOT (NN ))"}, everything)  # `ä@@ ä`: where the word ends is not known
+    assert row.pieces.count(3) == 2 and (row.seen, row.tags_predicted) == ([], False)
+    assert paraphraser.plan(read_request({**RAIN, "seed": 1}))[0].seen == []  # not used, not looked up
 
 
 def test_every_stage_that_ran_is_told_with_its_rows_and_tokens(paraphraser):

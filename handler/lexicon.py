@@ -1,0 +1,75 @@
+"""Which parts of speech a word may be, so that the k-th word of a text fits the k-th leaf of the parse it follows.
+
+A small network loses count in a long parse; the rules of `constraints.py` and `machines.py` keep it, and this table says which
+words fit a leaf. It is made of counts over the training corpus; a word of several pieces is known by its first.
+Shapes: B rows, T tags (`syntax.TAGS`, sorted), V vocabulary, A words of a sentence.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from handler.syntax import TAGS
+
+NO_TAG = 0  # row of the table that asks for no tag: zeros
+ROWS = {tag: row for row, tag in enumerate(sorted(TAGS), 1)}  # tag -> its row of the table
+RARE = 5  # a word counted less often is rare, ...
+ALPHA = 1.0  # ... and what rare words are counts so often for each word
+FLOOR = -6.0  # nats; a corpus and its parser are never quite right
+SOURCE_COUNT = 20  # how often a word of the sentence counts as what it is there: a rare name is known by it
+FILL = 0  # <pad>, which is never a word
+
+
+class Lexicon:
+    """log p(tag | first piece of a word) times a weight: what a leaf adds to the scores of the words that may come there."""
+
+    def __init__(self, counts: np.ndarray, weight: float, device: torch.device | str = "cpu"):
+        """counts (T, V): how often words that begin with a piece had a tag; see `learn`."""
+        self.weight, self.counts = weight, torch.from_numpy(counts.astype(np.int32))
+        rare = self.counts[:, self.counts.sum(0) < RARE].sum(1).double()  # (T,)
+        self.rare = rare / rare.sum() if rare.any() else torch.full_like(rare, 1 / len(rare))
+        self.table = self._rows(self.counts).to(device)  # (1 + T, V) fp32, row NO_TAG first
+
+    def _rows(self, counts: Tensor) -> Tensor:
+        """Rows of the table for N words from their counts: (T, N) to (1 + T, N)."""
+        counts = counts.double()  # rounded at the end: the same in every batch
+        logs = ((counts + ALPHA * self.rare[:, None]) / (counts.sum(0) + ALPHA)).log().clamp_min(FLOOR)
+        return F.pad(self.weight * logs, (0, 0, 1, 0)).float()
+
+    def own(self, seen: list[list[tuple[int, int]]]) -> tuple[Tensor, Tensor]:
+        """Columns of the table for the words of each row's own sentence: pieces (B, A), FILL after a row's last; (B, 1 + T, A).
+
+        seen: as in `Alignment`.
+        """
+        places = [{piece: i for i, piece in enumerate(dict.fromkeys(piece for piece, _ in row))} for row in seen]
+        width = max(1, *map(len, places))
+        pieces = torch.tensor([[*row, *[FILL] * (width - len(row))] for row in places])
+        counts = self.counts.index_select(1, pieces.flatten())  # (T, B * A)
+        there = torch.tensor([(tag - 1, i * width + places[i][piece]) for i, row in enumerate(seen) for piece, tag in row],
+                             dtype=torch.long).view(-1, 2)
+        counts.index_put_((there[:, 0], there[:, 1]), torch.tensor(SOURCE_COUNT, dtype=counts.dtype), accumulate=True)
+        return pieces, self._rows(counts).view(-1, len(seen), width).transpose(0, 1).contiguous()
+
+
+class Alignment(NamedTuple):
+    """What a batch of texts is to follow: each row its parse, one word a leaf."""
+
+    lexicon: Lexicon
+    leaves: list[list[int]]  # rows of the table, NO_TAG where any word will do; a row without leaves follows none
+    seen: list[list[tuple[int, int]]]  # first piece and tag (row of the table) of the sentence's words; empty if not known
+
+
+def learn(pieces: np.ndarray, tags: np.ndarray, size: int) -> np.ndarray:
+    """Counts (T, V) of words by their first pieces (N,) and their tags (N,), rows of the table; `size` is V."""
+    known = tags != NO_TAG
+    places = (tags[known].astype(np.int64) - 1) * size + pieces[known]
+    return np.bincount(places, minlength=len(ROWS) * size).reshape(len(ROWS), size)
+
+
+def packed(counts: np.ndarray) -> np.ndarray:
+    """Counts (T, V) as uint16. Those of a word that has more than fit are scaled down together."""
+    most = np.iinfo(np.uint16).max
+    return np.rint(counts * np.minimum(1, most / np.maximum(1, counts.max(0)))).astype(np.uint16)
