@@ -1,12 +1,14 @@
-"""Give an artifact what is learned by looking on: ranges for int8, drafts for the parse generator, and which pieces are no words.
+"""Give an artifact what is learned by looking on: ranges for int8, drafts for the parse generator, which pieces are no words,
+and which tags words have.
 
     python -m scripts.calibrate model_store/mine --data train.tsv.gz                       sentence<TAB>parse, some thousands
     python -m scripts.calibrate model_store/mine --data train.tsv.gz --held-out dev.tsv.gz   and say what int8 costs
 
 `ranges.json`: the least and greatest input of every linear layer on a few hundred sentences, teacher-forced, in fp32.
 `drafts.safetensors`: which token follows the last few in the parses of the data; it changes no answer. `endings.json`: pieces
-that the sentences have at the end of words and nowhere as a word, which are not to be written alone. No weight is changed.
-`scripts.train --export` does this by itself.
+that the sentences have at the end of words and nowhere as a word, which are not to be written alone. `lexicon.safetensors`: how
+often each word had which tag, from all sentences; texts follow their parses by it where `config.json` has a `tag_weight`. No
+weight is changed, and what the artifact had of these files is replaced. `scripts.train --export` does this by itself.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from handler import artifacts, drafts
+from handler import artifacts, drafts, lexicon
 from handler.engine import Engine, Ranges, RecordingEngine
 from handler.errors import ArtifactError
 from handler.model import PAD
@@ -28,8 +30,11 @@ SENTENCES = 512  # for the ranges; more moved no bound by more than a few percen
 PARSES = 60_000  # for the drafts
 
 
-def calibrate(folder: Path, split: _corpus.Split) -> dict[str, int]:
-    """Write both files into an artifact, and its manifest; returns how many sentences and contexts went into them."""
+def calibrate(folder: Path, split: _corpus.Split, base: Path | None = None) -> dict[str, int]:
+    """Write these files into an artifact, and its manifest; returns how many sentences, contexts and words went into them.
+
+    base: an artifact of the same vocabulary; if it has a lexicon, its counts are added.
+    """
     config = artifacts.verify(folder)
     chosen = np.random.default_rng(1).permutation(len(split))
     ranges = {}
@@ -37,23 +42,45 @@ def calibrate(folder: Path, split: _corpus.Split) -> dict[str, int]:
         net_config = getattr(config, name)
         net = artifacts.load_net(folder / f"{name}.safetensors", net_config, torch.device("cpu"))
         ranges[name] = ranges_of(RecordingEngine(net), split, train.RECIPES[name], chosen[:SENTENCES])
+    vocabulary = Vocabulary.load(folder / "vocab.json")
+    counts = counts_of(vocabulary, split)
+    words = int(counts.sum())
+    if base and (base / artifacts.LEXICON).is_file():
+        counts += artifacts.load_lexicon(base / artifacts.LEXICON, len(vocabulary))
     contexts, tokens = drafts.learn([row.astype(np.uint8).tobytes() for row in split.rows("parse", np.sort(chosen[:PARSES]))])
     artifacts.write_json(folder / artifacts.RANGES, ranges)
-    artifacts.write_json(folder / artifacts.ENDINGS, {"tokens": endings_of(folder, split)})
+    artifacts.write_json(folder / artifacts.ENDINGS, {"tokens": endings_of(vocabulary, split)})
     artifacts.save_drafts(folder / artifacts.DRAFTS, contexts, tokens)
+    artifacts.save_lexicon(folder / artifacts.LEXICON, lexicon.packed(counts))
     artifacts.write_manifest(folder)
-    return {"sentences": min(SENTENCES, len(split)), "parses": min(PARSES, len(split)), "contexts": len(tokens)}
+    return {"sentences": min(SENTENCES, len(split)), "parses": min(PARSES, len(split)), "contexts": len(tokens), "words": words}
 
 
-def endings_of(folder: Path, split: _corpus.Split) -> list[str]:
-    """Tokens that the sentences have at the end of split words and nowhere as a word."""
-    tokens = Vocabulary.load(folder / "vocab.json").tokens
-    continued = np.array([token.endswith(SEPARATOR) for token in tokens])
+def places_of(vocabulary: Vocabulary, split: _corpus.Split) -> tuple[np.ndarray, np.ndarray]:
+    """For each piece of the sentences: whether it goes on with a word, whether it ends one."""
+    continued = np.array([token.endswith(SEPARATOR) for token in vocabulary.tokens])
     ids, starts = split.flat["words"], split.offsets["words"][:-1]
-    inside = np.concatenate([[False], continued[ids[:-1]]])  # whether a piece goes on with a word
+    inside = np.concatenate([[False], continued[ids[:-1]]])
     inside[starts[starts < len(ids)]] = False
-    ends = ~continued[ids]
-    return [tokens[i] for i in np.setdiff1d(ids[ends & inside], ids[ends & ~inside])]
+    return inside, ~continued[ids]
+
+
+def endings_of(vocabulary: Vocabulary, split: _corpus.Split) -> list[str]:
+    """Tokens that the sentences have at the end of split words and nowhere as a word."""
+    ids, (inside, ends) = split.flat["words"], places_of(vocabulary, split)
+    return [vocabulary.tokens[i] for i in np.setdiff1d(ids[ends & inside], ids[ends & ~inside])]
+
+
+def counts_of(vocabulary: Vocabulary, split: _corpus.Split) -> np.ndarray:
+    """Counts (T, V) as `lexicon.learn` makes them. A sentence whose words cannot be told apart, for unknown pieces, is left out."""
+    begins = ~places_of(vocabulary, split)[0]
+    words = np.diff(np.concatenate([[0], np.cumsum(begins)])[split.offsets["words"]])  # of each sentence
+    usable = words == split.lengths("tags")
+    rows = np.full(len(vocabulary), lexicon.NO_TAG)
+    for tag, row in lexicon.ROWS.items():
+        rows[vocabulary.syntax_ids[tag]] = row
+    pieces = split.flat["words"][begins & np.repeat(usable, split.lengths("words"))]
+    return lexicon.learn(pieces, rows[split.flat["tags"][np.repeat(usable, split.lengths("tags"))]], len(vocabulary))
 
 
 def borrow_drafts(source: Path, folder: Path) -> None:
@@ -122,7 +149,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         done = calibrate(options.artifact, read(options.artifact, options.data))
-        print(f"ranges from {done['sentences']} sentences, {done['contexts']} contexts of drafts from {done['parses']} parses")
+        print(f"ranges from {done['sentences']} sentences, {done['contexts']} contexts of drafts from {done['parses']} parses, "
+              f"tags of {done['words']} words")
         if options.held_out:
             for name, shares in agreement(options.artifact, read(options.artifact, options.held_out)).items():
                 print(f"{name}: int8 chooses as fp32 in {100 * shares['alike']:.2f} % of {shares['tokens']} tokens; "

@@ -8,7 +8,9 @@
 then its template alone, through the parse generator. Pairs without both parses are left out and counted.
 
 BLEU (authors): mean of nltk's sentence BLEU-4 without smoothing over blank-separated tokens, as the SynPG authors compute
-it. BLEU (corpus): sacrebleu over the same tokens. Both lower-cased. Needs nltk and sacrebleu (`tests/requirements.txt`).
+it. BLEU (corpus): sacrebleu over the same tokens; BLEU of the source: the same against the sentence itself, how much is copied.
+All lower-cased. Words per leaf right: of the followed parses' leaves, those at whose place the text has a word of that tag, as
+the artifact's own tagger sees it; missing and surplus words count as wrong. Needs nltk and sacrebleu (`tests/requirements.txt`).
 """
 
 import argparse
@@ -23,7 +25,8 @@ import torch
 from handler import artifacts
 from handler.errors import RequestError
 from handler.request import read_request
-from handler.syntax import TAGS, read_tree, template_of, words
+from handler.syntax import TAGS, read_tree, tags, template_of, words
+from handler.tagger import Tagger
 from scripts._corpus import read_columns
 
 # Closed-class words and punctuation, by tag: what is not a content word.
@@ -33,12 +36,32 @@ FUNCTION_TAGS = TAGS - {tag for tag in TAGS if tag[:2] in ("NN", "VB", "JJ", "RB
 def bleu(hypotheses: list[str], references: list[str]) -> dict:
     """Both BLEUs, 0 to 100, of lower-cased blank-separated tokens."""
     from nltk.translate.bleu_score import sentence_bleu
-    from sacrebleu.metrics import BLEU
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nltk remarks on each sentence without a common 4-gram
         authors = [sentence_bleu([r.split()], h.split()) for h, r in zip(hypotheses, references)]
-    corpus = BLEU(tokenize="none", force=True).corpus_score(hypotheses, [references])
-    return {"bleu_authors": 100 * sum(authors) / len(authors), "bleu_corpus": corpus.score}
+    return {"bleu_authors": 100 * sum(authors) / len(authors), "bleu_corpus": corpus_bleu(hypotheses, references)}
+
+
+def corpus_bleu(hypotheses: list[str], references: list[str]) -> float:
+    """sacrebleu's, 0 to 100, of blank-separated tokens."""
+    from sacrebleu.metrics import BLEU
+    return BLEU(tokenize="none", force=True).corpus_score(hypotheses, [references]).score
+
+
+def copied(texts: list[str], sources: list[list[tuple[str, str]]]) -> dict:
+    """BLEU of the texts against the sentences they were made of: (word, tag) each."""
+    return {"bleu_source": corpus_bleu(texts, [" ".join(word for word, _ in source) for source in sources])}
+
+
+def following(tagger: Tagger, texts: list[str], parses: list[list[str]]) -> dict:
+    """Share (%) of places at which the text's word is of the tag of the parse's leaf. A text that is longer or shorter than its
+    parse, tags each, is wrong beyond the end of either."""
+    right = places = 0
+    for text, parse in zip(texts, parses):
+        found = tagger.tag(text.split())
+        right += sum(one == two for one, two in zip(found, parse))
+        places += max(len(found), len(parse))
+    return {"tags_followed": 100 * right / max(1, places)}
 
 
 def wording(texts: list[str], sources: list[list[tuple[str, str]]]) -> dict:
@@ -81,17 +104,19 @@ def judge(name: str, paraphraser, requests: list[dict], references: list[str], s
     made, seconds = paraphrase(paraphraser, [{**request, **options} for request in requests])
     kept = [i for i, done in enumerate(made) if done is not None]
     texts, references = [made[i].text for i in kept], [references[i].lower() for i in kept]
-    well_formed = topped = 0
+    topped, parses = 0, {}  # of those that are well-formed: tags
     for i in kept:
         try:
-            topped += str(template_of(read_tree(made[i].parse))) == made[i].template
-            well_formed += 1
+            tree = read_tree(made[i].parse)
         except RequestError:
-            pass
+            continue
+        topped += str(template_of(tree)) == made[i].template
+        parses[i] = tags(tree)
+    followed = following(paraphraser.tagger, [made[i].text for i in parses], list(parses.values())) if paraphraser.tagger else {}
     return {"task": name, "sentences": len(kept), "refused": len(made) - len(kept), **bleu(texts, references),
-            **wording(texts, [sources[i] for i in kept]), "well_formed": 100 * well_formed / len(kept),
-            "asked_top": 100 * topped / len(kept), "truncated": sum(made[i].truncated for i in kept),
-            "ms_per_sentence": 1000 * seconds / len(kept)}
+            **copied(texts, [sources[i] for i in kept]), **wording(texts, [sources[i] for i in kept]), **followed,
+            "well_formed": 100 * len(parses) / len(kept), "asked_top": 100 * topped / len(kept),
+            "truncated": sum(made[i].truncated for i in kept), "ms_per_sentence": 1000 * seconds / len(kept)}
 
 
 def evaluate(paraphraser, rebuild: list[Path], pairs: list[Path], limit: int | None, options: dict) -> list[dict]:
@@ -110,6 +135,7 @@ def evaluate(paraphraser, rebuild: list[Path], pairs: list[Path], limit: int | N
         references = [" ".join(words(read_tree(line[3]))) for line in usable]
         table.append({"task": f"{file.name}: copy the input", "sentences": len(usable), "refused": len(lines) - len(usable),
                       **bleu([text.lower() for text in inputs], [text.lower() for text in references]),
+                      **copied([text.lower() for text in inputs], sources),
                       **wording([text.lower() for text in inputs], sources)})
         whole = [{"sent": text, "synt": line[2], "parse": line[3]} for text, line in zip(inputs, usable)]
         top = [{"sent": text, "synt": line[2], "tmpl": str(template_of(read_tree(line[3])))} for text, line in zip(inputs, usable)]
@@ -118,16 +144,17 @@ def evaluate(paraphraser, rebuild: list[Path], pairs: list[Path], limit: int | N
     return table
 
 
-COLUMNS = {"bleu_authors": "BLEU (authors)", "bleu_corpus": "BLEU (corpus)", "content_kept": "content words kept, %",
-           "repeated": "repeated, %", "well_formed": "well-formed, %", "asked_top": "asked top, %", "truncated": "cut short",
-           "ms_per_sentence": "ms"}
+COLUMNS = {"bleu_authors": "BLEU (authors)", "bleu_corpus": "BLEU (corpus)", "bleu_source": "BLEU of the source",
+           "content_kept": "content words kept, %", "repeated": "repeated, %", "tags_followed": "words per leaf right, %",
+           "well_formed": "well-formed, %", "asked_top": "asked top, %", "truncated": "cut short", "ms_per_sentence": "ms"}
 
 
 def markdown(table: list[dict]) -> str:
     """The rows as a Markdown table."""
-    lines = ["| task | sentences | refused | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "--:|" * (len(COLUMNS) + 2)]
+    columns = {name: title for name, title in COLUMNS.items() if any(name in row for row in table)}
+    lines = ["| task | sentences | refused | " + " | ".join(columns.values()) + " |", "|---|" + "--:|" * (len(columns) + 2)]
     for row in table:
-        values = [format(row[c], ".1f" if isinstance(row[c], float) else "d") if c in row else "" for c in COLUMNS]
+        values = [format(row[c], ".1f" if isinstance(row[c], float) else "d") if c in row else "" for c in columns]
         lines.append(f"| {row['task']} | {row['sentences']} | {row['refused']} | " + " | ".join(values) + " |")
     return "\n".join(lines)
 

@@ -4,6 +4,7 @@
     python -m scripts.train WORK --train … --dev … --net paraphraser --epochs 3        one of them (run two side by side)
     python -m scripts.train WORK --from model_store/demo --train … --dev …             fine-tune on text of your own
     python -m scripts.train WORK --from … --merges 20000 --train … --dev …             the same, with a larger vocabulary
+    python -m scripts.train WORK --from … --net paraphraser --train … --dev …          one network; the other stays as it is
     python -m scripts.train WORK --export model_store/mine                             write what is trained as an artifact
 
 Interrupted, the same command goes on from the last checkpoint in WORK. No pairs are needed: the paraphraser learns
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
 from handler import artifacts
 from handler.errors import ArtifactError
@@ -61,7 +63,8 @@ RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds"
 FINE_TUNE = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when going on from an artifact
 LIMITS = _corpus.Limits(words=64, template=64, parse=302)
 MERGES = 20000  # of BPE
-DECODING = {"source_bonus": 2.0, "repetition_penalty": 2.0}  # of an exported artifact; best of those tried on held-out text
+# Of an exported artifact; best of those tried on held-out text.
+DECODING = {"source_bonus": 2.0, "repetition_penalty": 2.0, "tag_weight": 1.0, "order_bonus": 2.0}
 SHAPES = {
     "parse_generator": dict(d_model=192, n_heads=4, d_feedforward=768, n_encoder_layers=2, n_decoder_layers=3,
                             bag_width=64, syntax_width=64, max_steps=301, attend_pads=False, tie="all"),
@@ -259,29 +262,52 @@ def limits_of(config: artifacts.ArtifactConfig) -> _corpus.Limits:
                           parse=min(writer.syntax_width, parser.max_steps + 1))
 
 
+def pipeline_of(base: Path, threshold: int) -> PipelineConfig:
+    """Of an exported artifact: those of the one it was begun from, or `DECODING`.
+
+    One without a lexicon cannot have chosen how to use it: with constraints and ptb it is used as in a new artifact.
+    """
+    if not base.exists():
+        return PipelineConfig(tokenization="ptb", bpe_threshold=threshold, constrained=True, **DECODING)
+    pipeline = replace(artifacts.verify(base).pipeline, bpe_threshold=threshold)
+    if pipeline.constrained and pipeline.tokenization == "ptb" and not (base / artifacts.LEXICON).is_file():
+        pipeline = replace(pipeline, **{name: DECODING[name] for name in ("tag_weight", "order_bonus")})
+    return pipeline
+
+
 def export(work: Path, out: Path) -> None:
-    """Write both networks as an artifact, in fp16, with the record of how they came to be beside it."""
-    corpus, states = work / "corpus", {}
+    """Write both networks as an artifact, in fp16, with the record of how they came to be beside it.
+
+    One that has not been trained is that of the artifact it was to be begun from, as it is, if the vocabulary is still the same.
+    """
+    corpus, base = work / "corpus", work / "base"
+    trained = [name for name in NETS if (work / f"{name}.pt").exists()]
+    known = base.exists() and (base / "vocab.json").read_bytes() == (corpus / "vocab.json").read_bytes()
     for name in NETS:
-        if not (work / f"{name}.pt").exists():
+        if name not in trained and not (trained and known):
             raise SystemExit(f"{work / f'{name}.pt'} is missing: train the {name.replace('_', ' ')} first")
-        states[name] = torch.load(work / f"{name}.pt", map_location="cpu", weights_only=True)
-    base, settings = work / "base", json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
-    pipeline = replace(artifacts.verify(base).pipeline, bpe_threshold=settings["bpe_threshold"]) if base.exists() else (
-        PipelineConfig(tokenization="ptb", bpe_threshold=settings["bpe_threshold"], constrained=True, **DECODING))
-    config = artifacts.ArtifactConfig(pipeline, **{name: ModelConfig(**state["config"]) for name, state in states.items()})
+    states = {name: torch.load(work / f"{name}.pt", map_location="cpu", weights_only=True) for name in trained}
+    unchanged = [name for name in NETS if name not in trained]
+    settings = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
+    configs = {name: getattr(artifacts.verify(base), name) for name in unchanged} | {
+        name: ModelConfig(**state["config"]) for name, state in states.items()}
+    tensors = {name: load_file(base / f"{name}.safetensors") for name in unchanged} | {
+        name: {key: tensor.half() for key, tensor in state["best"].items()} for name, state in states.items()}
+    config = artifacts.ArtifactConfig(pipeline_of(base, settings["bpe_threshold"]), **configs)
     vocabulary = json.loads((corpus / "vocab.json").read_text(encoding="utf-8"))
     out.mkdir(parents=True, exist_ok=True)
     if (base / artifacts.TAGGER).is_file() and not (out / artifacts.TAGGER).exists():
         shutil.copyfile(base / artifacts.TAGGER, out / artifacts.TAGGER)
-    artifacts.save(out, config, {name: state["best"] for name, state in states.items()}, vocabulary,
-                   corpus / "bpe.codes", corpus / "bpe.vocab.txt", dtype=torch.float16)
+    artifacts.save(out, config, tensors, vocabulary, corpus / "bpe.codes", corpus / "bpe.vocab.txt")
     from scripts import calibrate  # which builds on this module
 
-    calibrate.calibrate(out, _corpus.Split.load(corpus / "train.npz"))
+    calibrate.calibrate(out, _corpus.Split.load(corpus / "train.npz"), base if known else None)
     record = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
     if (base / "training.json").is_file():
         record["begun_from"] = json.loads((base / "training.json").read_text(encoding="utf-8"))
+        record |= {name: record["begun_from"][name] for name in unchanged if name in record["begun_from"]}
+    if unchanged:
+        record["unchanged"] = unchanged
     artifacts.write_json(out / "training.json", record)
     draw(record, out / "training.png")
 
@@ -296,7 +322,7 @@ def draw(record: dict, file: Path) -> None:
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots(1, 2)
     for panel, name in zip(axes, NETS):
-        curve = record[name]["curve"]
+        curve = record[name]["curve"] if name in record else []  # an imported network's is not known
         panel.plot([p["epoch"] for p in curve], [p["loss"] for p in curve], marker=".")
         panel.set(title=name.replace("_", " "), xlabel="epoch", ylabel="held-out loss, nats a token", ylim=(0, None))
     figure.savefig(file, dpi=120)

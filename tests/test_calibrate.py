@@ -1,4 +1,4 @@
-"""What makes an artifact fast on a CPU: ranges and drafts, from parses and from another artifact."""
+"""What an artifact learns by looking on: ranges, drafts, endings, lexicon; from parses and from another artifact."""
 
 import json
 
@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 from handler import artifacts
 from handler.engine import layer_names
 from handler.errors import ArtifactError
+from handler.lexicon import ROWS
 from handler.request import read_request
 from handler.text import Vocabulary
 from scripts import calibrate
@@ -30,7 +31,7 @@ def test_an_artifact_is_calibrated_and_measured(tmp_path, data, capsys, attend_p
     before = artifacts.load(folder)
     assert calibrate.main([str(folder), "--data", str(data), "--held-out", str(data)]) == 0
     said = capsys.readouterr().out
-    assert "ranges from 24 sentences" in said and "paraphraser: int8 chooses as fp32 in" in said
+    assert "ranges from 24 sentences" in said and "tags of 120 words" in said and "paraphraser: int8 chooses as fp32 in" in said
     ranges = json.loads((folder / artifacts.RANGES).read_text())
     for name in artifacts.NETS:
         assert set(ranges[name]) == layer_names(getattr(artifacts.verify(folder), name))
@@ -80,3 +81,22 @@ def test_pieces_that_only_end_words_are_no_words(tmp_path):
     artifacts.write_manifest(folder)
     with pytest.raises(ArtifactError, match="endings.json: expected tokens of the vocabulary"):
         artifacts.load(folder)
+
+
+def test_the_lexicon_counts_the_tags_of_words(tmp_path):
+    """By their first pieces; without a sentence whose words cannot be told apart, and without the labels of phrases."""
+    folder, base = tiny_artifact(tmp_path / "tiny"), tiny_artifact(tmp_path / "base", tag_weight=1.0)
+    lines = ["(ROOT (NP (DT the) (NN raining) (NN it) (X is)))", "(ROOT (NP (DT the) (NN raini) (VBG raining)))",
+             "(ROOT (NP (NN ää) (JJ it)))"]
+    (tmp_path / "data.tsv").write_text("".join(f"x\t{line}\n" for line in lines), encoding="utf-8")
+    split = calibrate.read(folder, tmp_path / "data.tsv")
+    assert len(split) == 3 and calibrate.calibrate(folder, split)["words"] == 6
+    counts = artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS))
+    found = {(TOKENS[piece], tag): int(counts[row - 1, piece]) for tag, row in ROWS.items() for piece in counts[row - 1].nonzero()[0]}
+    assert found == {("the", "DT"): 2, ("rain@@", "NN"): 2, ("it", "NN"): 1, ("rain@@", "VBG"): 1}
+    calibrate.calibrate(folder, split)
+    assert np.array_equal(artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS)), counts)  # replaced, not added to
+    calibrate.calibrate(folder, split, base)
+    both = artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS))
+    assert np.array_equal(both, counts + load_file(base / artifacts.LEXICON)["counts"]) and not np.array_equal(both, counts)
+    artifacts.verify(folder)

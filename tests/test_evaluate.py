@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from handler import artifacts
+from handler.tagger import Tagger
 from scripts import evaluate
 from tests.factories import RAIN, tiny_artifact
 
@@ -30,10 +32,27 @@ def test_wording():
     assert evaluate.wording(["the the"], [[("the", "DT"), ("the", "DT")]])["repeated"] == 0
 
 
-def test_from_files_to_a_table(tmp_path, capsys):
+def test_copying_and_following():
+    pytest.importorskip("sacrebleu")
+    source = [("a", "DT"), ("b", "NN"), ("c", "VBZ"), ("d", "NN")]
+    assert evaluate.copied(["a b c d"], [source])["bleu_source"] == pytest.approx(100)
+    assert evaluate.copied(["w x y z"], [source])["bleu_source"] < 1
+    tagger = Tagger(["NN"], [], [], b"", [], {}, {"the": "DT", "a": "DT"})
+    asked = ["DT", "NN"]
+    assert evaluate.following(tagger, ["the dog", "the a"], [asked, asked]) == {"tags_followed": 75}
+    for text in ("the dog barks on", "the"):
+        assert evaluate.following(tagger, [text], [asked]) == {"tags_followed": 50}
+
+
+@pytest.mark.parametrize("tagged", [False, True])
+def test_from_files_to_a_table(tmp_path, capsys, monkeypatch, tagged):
     pytest.importorskip("nltk")
     pytest.importorskip("sacrebleu")
     tiny_artifact(tmp_path / "artifact")
+    if tagged:
+        (tmp_path / "artifact" / artifacts.TAGGER).touch()
+        artifacts.write_manifest(tmp_path / "artifact")
+        monkeypatch.setattr(Tagger, "load", lambda file: Tagger(["NN"], [], [], b"", [], {}, {}))
     (tmp_path / "rebuild.tsv").write_text(f"{RAIN['sent']}\t{RAIN['synt']}\tsource\n" * 3, encoding="utf-8")
     (tmp_path / "pairs.tsv").write_text("\t".join(PASSIVE) + "\n" + "\t".join((*PASSIVE[:3], "")) + "\n", encoding="utf-8")
     assert evaluate.main([str(tmp_path / "artifact"), "--rebuild", str(tmp_path / "rebuild.tsv"), "--pairs",
@@ -42,7 +61,10 @@ def test_from_files_to_a_table(tmp_path, capsys):
     assert [(row["sentences"], row["refused"]) for row in rows] == [(3, 0), (1, 1), (1, 0), (1, 0)]
     assert rows[1]["content_kept"] == 100 and rows[1]["bleu_authors"] < 1
     assert all(row["well_formed"] == row["asked_top"] == 100 for row in rows[2:])
-    assert capsys.readouterr().out.count("\n") == 6
+    assert all(("tags_followed" in row) == (tagged and i != 1) for i, row in enumerate(rows))  # the second is the input itself
+    assert rows[1]["bleu_source"] == pytest.approx(100) and rows[0]["bleu_source"] == pytest.approx(rows[0]["bleu_corpus"])
+    said = capsys.readouterr().out
+    assert said.count("\n") == 6 and ("words per leaf right, %" in said) == tagged
 
 
 def test_a_short_line_is_named(tmp_path):

@@ -6,10 +6,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from handler import artifacts
 from handler.request import read_request
-from scripts import _corpus, train
+from handler.text import Vocabulary
+from scripts import _corpus, calibrate, train
 from tests.factories import PICNIC, tiny_artifact
 
 SENTENCES = [
@@ -39,6 +41,14 @@ def run(folder, *more):
                        "--merges", "40", "--threads", "1", *more])
 
 
+def lexicon_of(folder):
+    """Counts of an artifact's lexicon, or of the sentences of a prepared corpus."""
+    vocabulary = Vocabulary.load(folder / "vocab.json")
+    if (folder / artifacts.LEXICON).is_file():
+        return artifacts.load_lexicon(folder / artifacts.LEXICON, len(vocabulary))
+    return calibrate.counts_of(vocabulary, _corpus.Split.load(folder / "train.npz"))
+
+
 def test_loss_falls_and_the_artifact_answers(small, capsys):
     assert run(small) == 0
     assert "min left" in capsys.readouterr().out
@@ -48,7 +58,7 @@ def test_loss_falls_and_the_artifact_answers(small, capsys):
         curve = record[name]["curve"]
         assert curve[-1]["loss"] < 0.7 * curve[0]["loss"] and curve[-1]["epoch"] == 4
     paraphraser = artifacts.load(small / "artifact")
-    assert paraphraser.config.constrained
+    assert paraphraser.config.constrained and paraphraser.config.tag_weight == paraphraser.lexicon.weight == 1
     [row] = paraphraser.plan(read_request({**PICNIC, "seed": 1}))
     assert paraphraser.run([row])[0].text
 
@@ -134,7 +144,7 @@ def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(
     monkeypatch.setitem(train.FINE_TUNE, "peak_rate", 3e-3)
     monkeypatch.setitem(train.RECIPES, "paraphraser", dataclasses.replace(train.RECIPES["paraphraser"], patience=2, epochs=400))
     other = [sentence.replace("the)", "this)").replace(" a)", " that)") for sentence in SENTENCES]
-    for name, lines in (("train", other[::2]), ("dev", other[1::4])):
+    for name, lines in (("train", other[::2] + SENTENCES[:2]), ("dev", other[1::4])):
         (small / f"{name}.tsv").write_text("".join(f"x\t{parse}\n" for parse in lines))
     tune = [str(small / "tuned"), "--train", str(small / "train.tsv"), "--dev", str(small / "dev.tsv"), "--threads", "1"]
     assert train.main([*tune, "--from", str(small / "first")]) == 0
@@ -143,6 +153,8 @@ def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(
     assert after == before
     assert (small / "second" / "vocab.json").read_bytes() == (small / "first" / "vocab.json").read_bytes()
     assert (small / "second" / "tagger.safetensors").read_bytes() == b"kept as it is"
+    was, now, new = (lexicon_of(small / folder) for folder in ("first", "second", "tuned/corpus"))
+    assert was.any() and new.any() and np.array_equal(now, was + new)  # what was learned before is not forgotten
     curve = [point["loss"] for point in record["paraphraser"]["curve"]]
     assert min(curve) < 0.9 * curve[0]  # the first is the artifact's own, before any step
     assert record["begun_from"]["paraphraser"]["curve"]
@@ -175,6 +187,7 @@ def test_fine_tuning_with_a_larger_vocabulary_keeps_what_the_artifact_knows(smal
     assert begun.config.vocab_size == len(new) and begun.linear.weight is begun.embedding_encoder.weight
     assert train.main([str(small / "tuned"), "--export", str(small / "second")]) == 0
     assert artifacts.load(small / "second").run(artifacts.load(small / "second").plan(read_request({**PICNIC, "seed": 1})))
+    assert np.array_equal(lexicon_of(small / "second"), lexicon_of(small / "tuned/corpus"))  # the base's has other pieces
 
 
 def test_fine_tuning_keeps_attended_pads(small, tmp_path):
@@ -185,6 +198,41 @@ def test_fine_tuning_keeps_attended_pads(small, tmp_path):
     config = artifacts.verify(base).paraphraser
     bag, syntax, *_ = train.make_batch(split, np.array([0]), train.RECIPES["paraphraser"], config, "cpu", None)
     assert (bag.shape[1], syntax.shape[1]) == (config.bag_width, config.syntax_width)
+
+
+def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small, tmp_path):
+    base = tiny_artifact(tmp_path / "base")
+    artifacts.write_json(base / "training.json", {"parse_generator": {"curve": [{"epoch": 1, "loss": 3.0}]}, "paraphraser": {"curve": []}})
+    tune = ["--from", str(base), "--train", str(small / "train.tsv"), "--dev", str(small / "dev.tsv"), "--epochs", "1"]
+    out = small / "out"
+    assert train.main([str(small / "one"), *tune, "--net", "paraphraser"]) == 0
+    assert train.main([str(small / "one"), "--export", str(out)]) == 0
+    before, after, record = artifacts.verify(base), artifacts.verify(out), json.loads((out / "training.json").read_text())
+    assert after.parse_generator == before.parse_generator
+    kept, stored = (load_file(folder / "parse_generator.safetensors") for folder in (base, out))
+    assert kept.keys() == stored.keys() and all(torch.equal(kept[name], stored[name]) for name in kept)
+    assert record["unchanged"] == ["parse_generator"] and record["paraphraser"]["step"] > 0
+    assert record["parse_generator"] == {"curve": [{"epoch": 1, "loss": 3.0}]}
+    assert artifacts.load(out).run(artifacts.load(out).plan(read_request({**PICNIC, "seed": 1})))
+    (small / "one" / "base" / "training.json").unlink()
+    assert train.main([str(small / "one"), "--export", str(out)]) == 0
+    assert "parse_generator" not in json.loads((out / "training.json").read_text())
+    (small / "one" / "paraphraser.pt").unlink()
+    with pytest.raises(SystemExit, match="train the parse generator first"):
+        train.main([str(small / "one"), "--export", str(out)])  # nothing is new
+    assert train.main([str(small / "two"), *tune, "--net", "paraphraser", "--merges", "40"]) == 0
+    with pytest.raises(SystemExit, match="train the parse generator first"):
+        train.main([str(small / "two"), "--export", str(out)])  # its ids are others
+
+
+@pytest.mark.parametrize("options, expected", [
+    (dict(), (1.0, 2.0)), (dict(constrained=False), (0.0, 0.0)), (dict(tokenization="raw"), (0.0, 0.0)),
+    (dict(tag_weight=0.5), (0.5, 0.0))])  # has a lexicon, and so its own opinion
+def test_an_artifact_that_could_not_choose_gets_the_settings_of_a_new_one(tmp_path, options, expected):
+    base = tiny_artifact(tmp_path / "base", **options)
+    pipeline = train.pipeline_of(base, 7)
+    assert (pipeline.tag_weight, pipeline.order_bonus, pipeline.source_bonus, pipeline.bpe_threshold) == (*expected, 0, 7)
+    assert train.pipeline_of(tmp_path / "none", 7).source_bonus == 2
 
 
 def test_files_that_cannot_be_learned_from_are_named(small, tmp_path):
