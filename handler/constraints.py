@@ -224,15 +224,16 @@ class TextConstraint(Tensors):
     The split words of a row are a trie: node 0 stands between words, each of at most C edges is a piece.
 
     With an alignment, a row has exactly one word for each leaf of its parse, and the words that are likely to be of the
-    leaf's tag are made likelier. With an order bonus, so is the word that follows the last one in the sentence, which keeps
-    phrases together; a word is known by its last piece there, one number to compare.
+    leaf's tag are made likelier. With an order bonus, so is the word that comes after the last one in the sentence, which keeps
+    phrases together; the last one is known by its last piece alone, a number to compare.
     """
 
     ROWS, SHARED = ("tries", "node", "bias", "unused", "words", "due", "leaves", "seen", "own", "pairs", "last"), ("left", "begun")
 
     def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
                  repetition_penalty: float = 0.0, order_bonus: float = 0.0, alignment: Alignment | None = None):
-        """sentences: the rows' piece ids. Bonuses and penalty: added to and taken off logits, in nats."""
+        """sentences: the rows' piece ids. Bonuses and penalty: added to and taken off logits, in nats. alignment: the parses that
+        the texts follow word by word; None: texts are as long as they like."""
         device = grammar.words.device
         tries = [trie_of(grammar.split_words(pieces)) for pieces in sentences]
         nodes, edges = max(map(len, tries)), max(1, *(len(node) for trie in tries for node in trie))
@@ -264,7 +265,7 @@ class TextConstraint(Tensors):
         # The tag of the leaf with so many left, itself included; after the last one any. What lies beyond is never looked up.
         self.leaves = torch.tensor([[NO_TAG, *row[::-1], *[NO_TAG] * (deepest - len(row))] for row in leaves], device=device)  # (B, L)
         self.due = torch.tensor([[len(row) or -1] for row in leaves], device=device)  # (B, 1): leaves left; -1: no parse to follow
-        seen, own = alignment.lexicon.own(alignment.seen) if alignment else (self.due, self.due)
+        seen, own = alignment.lexicon.own(alignment.seen) if alignment else (self.due, self.due)  # the latter are not looked at
         self.seen, self.own = seen.to(device), own.to(device)  # (B, A), (B, 1 + T, A): pieces that have a table of the row's own
 
     def sizes(self, config: ModelConfig) -> dict[str, tuple[int, ...]]:

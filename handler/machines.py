@@ -119,7 +119,7 @@ class TextMachines:
         if alignment:
             self.seen, self.own = alignment.lexicon.own(alignment.seen)  # (B, A), (B, 1 + T, A)
             self.term = torch.empty_like(self.bias)  # (B, V): of `adjust`, which would spend more time on a new one each step
-        self.order = torch.tensor(order_bonus)
+        self.order = torch.tensor(float(order_bonus))
         self.follow: list[dict[int, set[int]]] = [{} for _ in sentences]  # last piece of a word -> first pieces of those after it
         for follow, pieces in zip(self.follow, sentences if order_bonus else ()):
             for last, after in grammar.follow(pieces):

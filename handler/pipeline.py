@@ -115,8 +115,7 @@ class Paraphraser:
         from_template = not all(target.whole for target in request.targets)
         labels = self.source_tags(request) if from_template or self.lexicon else None
         source_tags = self.encode_tags(request, labels) if from_template else []
-        begin = self.text_grammar.begin(pieces)
-        seen = [(piece, ROWS[tag]) for piece, tag in zip(begin, labels)] if self.lexicon and labels and len(labels) == len(begin) else []
+        seen = self.seen(pieces, labels)
         rows = []
         for target in request.targets:
             syntax = self.encode_syntax(target)
@@ -142,6 +141,11 @@ class Paraphraser:
             raise RequestError(f"has {len(labels)} words, at most {self.parse_generator.config.bag_width} are read",
                                "sent" if request.source is None else "synt")
         return [self.vocabulary.syntax_ids[tag] for tag in labels]
+
+    def seen(self, pieces: list[int], labels: list[str] | None) -> list[tuple[int, int]]:
+        """Words of a sentence with their tags, as `lexicon.Alignment` has them; none where they are not used or do not line up."""
+        begin = self.text_grammar.begin(pieces)
+        return [(piece, ROWS[tag]) for piece, tag in zip(begin, labels)] if self.lexicon and labels and len(labels) == len(begin) else []
 
     def encode_words(self, request: Request) -> list[int]:
         """Ids of the sentence's BPE pieces. The leaves of its parse are its tokens where there is one."""
