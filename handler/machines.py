@@ -115,10 +115,10 @@ class TextMachines:
         leaves = alignment.leaves if alignment else [[] for _ in sentences]
         self.leaves = [[NO_TAG, *row[::-1]] for row in leaves]  # the tag of the leaf with so many left, itself included
         self.due = list(map(len, leaves))  # leaves left
-        self.lexicon = alignment and alignment.lexicon
+        self.table = ()
         if alignment:
             self.seen, self.own = alignment.lexicon.own(alignment.seen)  # (B, A), (B, 1 + T, A)
-            self.term = torch.empty_like(self.bias)  # (B, V): of `adjust`, which would spend more time on a new one each step
+            self.table = alignment.lexicon.table.unbind(0)  # (V,) for each tag
         self.order = torch.tensor(float(order_bonus))
         self.follow: list[dict[int, set[int]]] = [{} for _ in sentences]  # last piece of a word -> first pieces of those after it
         for follow, pieces in zip(self.follow, sentences if order_bonus else ()):
@@ -148,10 +148,12 @@ class TextMachines:
 
     def adjust(self, scores: Tensor) -> Tensor:
         adjusted = scores + self.bias
-        if self.lexicon:
-            tags = torch.tensor([leaves[due] for leaves, due in zip(self.leaves, self.due)])
-            own = self.own[torch.arange(len(tags)), tags]  # (B, A)
-            adjusted += torch.index_select(self.lexicon.table, 0, tags, out=self.term).scatter_(1, self.seen, own)
+        if self.table:
+            tags = [leaves[due] for leaves, due in zip(self.leaves, self.due)]
+            own = self.own[torch.arange(len(tags)), tags] + adjusted.gather(1, self.seen)  # (B, A)
+            for row, tag in zip(adjusted.unbind(0), tags):  # faster than gathering the table's rows: that leaves the cache
+                row.add_(self.table[tag])
+            adjusted.scatter_(1, self.seen, own)
         after = [row * scores.shape[1] + piece for row, (follow, last) in enumerate(zip(self.follow, self.last))
                  for piece in follow.get(last, ())]  # none inside a word: no word ends with the piece before
         if after:
@@ -189,7 +191,7 @@ class TextMachines:
                     self._set(row, piece)
 
     def keep(self, rows: Tensor) -> None:
-        for name in ("bias", "seen", "own", "term") if self.lexicon else ("bias",):
+        for name in ("bias", "seen", "own") if self.table else ("bias",):
             setattr(self, name, getattr(self, name).index_select(0, rows))
         kept = rows.tolist()
         for name in ("tries", "nodes", "uses", "edges", "bonus", "said", "barred", "leaves", "due", "follow", "last"):
