@@ -1,6 +1,7 @@
 """The decoding loops: greedy or sampled, for a batch of rows, until every row has ended.
 
-`generate` takes a token a step. `generate_drafted` has several guessed tokens verified in one step; it gives the same tokens.
+`generate` takes a token a step. `draft_parses` and `draft_texts` have several guessed tokens verified in one step; they give
+the same tokens.
 No strings, no vocabulary beyond the ids it is given. Shapes as in `model.py`: B rows, A, S, V.
 """
 
@@ -13,11 +14,11 @@ from torch import Tensor
 
 from handler.drafts import Drafts
 from handler.engine import Engine
-from handler.machines import ParseMachines
-from handler.model import EOS, SOS, SynPG
+from handler.machines import ParseMachines, TextMachines
+from handler.model import EOS, PAD, SOS, SynPG
 
 DRAFT_BUDGET = 16  # tokens of all rows verified in one step, ...
-DRAFT_LENGTH = 8  # ... and at most so many of one row; more cost more than they save
+PARSE_DRAFT, TEXT_DRAFT = 8, 6  # ... and at most so many of one row; more cost more than they save
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,22 @@ def choose(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> Tensor:
     logits (B, V), minus infinity where forbidden; temperatures (B,); uniforms (B,) in [0, 1). Sampling inverts the
     cumulative distribution, so one number decides a row's token and no row depends on another's draw.
     """
-    return draw(logits, temperatures, uniforms) if temperatures.any() else logits.argmax(-1)
+    if not temperatures.any():
+        return logits.argmax(-1)
+    return sample(logits, temperatures, uniforms) if temperatures.all() else draw(logits, temperatures, uniforms)
 
 
 def draw(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> Tensor:
     """`choose` without asking first whether any row is sampled, for which a GPU would have to be waited for."""
-    greedy = logits.argmax(-1)
+    return torch.where(temperatures > 0, sample(logits, temperatures, uniforms), logits.argmax(-1))
+
+
+def sample(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> Tensor:
+    """`choose` where every temperature is above 0."""
     heated = logits / temperatures.clamp_min(1e-3)[:, None]
     cumulative = torch.softmax(heated, -1).double().cumsum(-1)  # (B, V)
     drawn = torch.searchsorted(cumulative, (uniforms * cumulative[:, -1])[:, None], right=True)[:, 0]
-    return torch.where(temperatures > 0, drawn.clamp_max(logits.shape[1] - 1), greedy)
+    return drawn.clamp_max(logits.shape[1] - 1)
 
 
 @torch.inference_mode()
@@ -115,8 +122,8 @@ def generate(net: SynPG | Engine, bag: Tensor, syntax: Tensor, options: list[Dec
 
 
 @torch.inference_mode()
-def generate_drafted(net: Engine, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str,
-                     machines: ParseMachines, drafts: Drafts) -> list[Decoded]:
+def draft_parses(net: Engine, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str,
+                 machines: ParseMachines, drafts: Drafts) -> list[Decoded]:
     """`generate` with drafts, not scored: each step feeds a row's last token and guesses at the next ones, and keeps what the network
     itself chooses up to the first wrong guess, that choice included.
 
@@ -130,7 +137,7 @@ def generate_drafted(net: Engine, bag: Tensor, syntax: Tensor, options: list[Dec
     histories = [bytes([SOS])] * len(rows)
     cache = net.encode(bag, syntax)
     while rows:
-        longest = max(1, min(DRAFT_LENGTH, DRAFT_BUDGET // len(rows), *(steps - len(decoded[row].ids) for row in rows)))
+        longest = max(1, min(PARSE_DRAFT, DRAFT_BUDGET // len(rows), *(steps - len(decoded[row].ids) for row in rows)))
         guesses, paths = zip(*(_draft(machines, row, states[row], histories[row], longest, drafts) for row in rows))
         width = 1 + max(map(len, guesses))
         fed = torch.tensor([[histories[row][-1], *guess, *[0] * (width - 1 - len(guess))] for row, guess in zip(rows, guesses)])
@@ -154,6 +161,51 @@ def generate_drafted(net: Engine, bag: Tensor, syntax: Tensor, options: list[Dec
         open_rows = [i for i, row in enumerate(rows) if not decoded[row].ended and len(decoded[row].ids) < steps]
         if len(open_rows) < len(rows):
             cache.keep(torch.tensor(open_rows, dtype=torch.long))
+            rows = [rows[i] for i in open_rows]
+    return decoded
+
+
+@torch.inference_mode()
+def draft_texts(net: Engine, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, machines: TextMachines,
+                scored: bool = True) -> list[Decoded]:
+    """`generate` with drafts: as `draft_parses`, but a choice among a whole vocabulary costs too much to make it at positions
+    that come after a wrong guess. So the positions of a step are gone through one after the other."""
+    steps = net.config.max_steps
+    temperatures = torch.tensor([o.temperature for o in options], dtype=torch.float)
+    uniforms = torch.tensor([o.uniforms(steps, stream) if o.temperature else [0.0] * steps for o in options], dtype=torch.double)
+    decoded = [Decoded() for _ in options]
+    rows, last = list(range(len(options))), [SOS] * len(options)
+    cache = net.encode(bag, syntax)
+    while rows:
+        lengths = [len(decoded[row].ids) for row in rows]
+        longest = max(1, min(TEXT_DRAFT, DRAFT_BUDGET // len(rows), steps - max(lengths)))
+        guesses = [machines.guess(i, longest - 1) for i in range(len(rows))]
+        width = 1 + max(map(len, guesses))
+        fed = torch.tensor([[last[row], *guess, *[PAD] * (width - 1 - len(guess))] for row, guess in zip(rows, guesses)])
+        logits = net.extend(fed, cache, lengths).float()  # (B, T, V)
+        right = list(range(len(rows)))  # places in the batch where every guess so far was right
+        for i in range(width):
+            places = [rows[place] for place in right]
+            given = logits[right, i]
+            tokens = choose(machines.adjust(given, right), temperatures[places],
+                            uniforms[places, [lengths[place] + i for place in right]])
+            gains = (given.gather(1, tokens[:, None])[:, 0] - given.logsumexp(-1)).tolist() if scored else [0.0] * len(right)
+            machines.advance(tokens, right)
+            chosen = dict(zip(right, tokens.tolist()))
+            for place, gain in zip(right, gains):
+                row = rows[place]
+                last[row] = chosen[place]
+                decoded[row].ids.append(last[row])
+                decoded[row].log_probability += gain
+                decoded[row].ended = last[row] == EOS
+            right = [place for place, token in chosen.items() if guesses[place][i : i + 1] == [token] and token != EOS]
+            if not right:
+                break
+        open_rows = [i for i, row in enumerate(rows) if not decoded[row].ended and len(decoded[row].ids) < steps]
+        if len(open_rows) < len(rows):
+            kept = torch.tensor(open_rows, dtype=torch.long)
+            cache.keep(kept)
+            machines.keep(kept)
             rows = [rows[i] for i in open_rows]
     return decoded
 

@@ -2,7 +2,7 @@
 
 A parse is mostly predictable: after a tag comes a bracket, inside `(NP (DT ` a noun. A table from the last few tokens to the
 one that followed them most often in the training parses guesses four of five. A guess changes how long decoding takes and
-nothing else (`decoding.generate_drafted`).
+nothing else (`decoding.draft_parses`).
 """
 
 import numpy as np

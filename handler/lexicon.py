@@ -32,6 +32,7 @@ class Lexicon:
         rare = self.counts[:, self.counts.sum(0) < RARE].sum(1).double()  # (T,)
         self.rare = rare / rare.sum() if rare.any() else torch.full_like(rare, 1 / len(rare))
         self.table = self._rows(self.counts).to(device)  # (1 + T, V) fp32, row NO_TAG first
+        self.common = [FILL, *self.counts.argmax(1).tolist()]  # of each row, the commonest word
 
     def _rows(self, counts: Tensor) -> Tensor:
         """Rows of the table for N words from their counts: (T, N) to (1 + T, N)."""

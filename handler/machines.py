@@ -100,7 +100,7 @@ class TextMachines:
 
     def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
                  repetition_penalty: float = 0.0, order_bonus: float = 0.0, alignment: Alignment | None = None):
-        self.left, self.first, self.penalty = max_steps, True, repetition_penalty
+        self.left, self.penalty = [max_steps] * len(sentences), repetition_penalty  # steps, of each row
         base = torch.zeros(len(grammar.words)).masked_fill_(~grammar.words, -math.inf)  # (V,)
         self.bias = base.repeat(len(sentences), 1)  # (B, V): what is added between words
         self.grammar = grammar
@@ -119,6 +119,11 @@ class TextMachines:
         if alignment:
             self.seen, self.own = alignment.lexicon.own(alignment.seen)  # (B, A), (B, 1 + T, A)
             self.table = alignment.lexicon.table.unbind(0)  # (V,) for each tag
+            self.common = alignment.lexicon.common
+        self.tagged: list[dict[int, list[int]]] = [{} for _ in sentences]  # tag -> first pieces of the sentence's words with it
+        for tagged, seen in zip(self.tagged, alignment.seen if alignment else ()):
+            for piece, tag in seen:
+                tagged.setdefault(tag, []).append(piece)
         self.order = torch.tensor(float(order_bonus))
         self.follow: list[dict[int, set[int]]] = [{} for _ in sentences]  # last piece of a word -> first pieces of those after it
         for follow, pieces in zip(self.follow, sentences if order_bonus else ()):
@@ -146,54 +151,79 @@ class TextMachines:
                     or self.grammar.is_word[token] and token not in self.barred[row])
         self.bias[row, token] = self._change(row, token) if may_come else -math.inf
 
-    def adjust(self, scores: Tensor) -> Tensor:
-        adjusted = scores + self.bias
+    def adjust(self, scores: Tensor, rows: list[int] | None = None) -> Tensor:
+        """The scores (N, V) of these rows, or of all."""
+        places = range(len(self.nodes)) if rows is None else rows
+        adjusted = scores + (self.bias if rows is None else self.bias[rows])
         if self.table:
-            tags = [leaves[due] for leaves, due in zip(self.leaves, self.due)]
-            own = self.own[torch.arange(len(tags)), tags] + adjusted.gather(1, self.seen)  # (B, A)
-            for row, tag in zip(adjusted.unbind(0), tags):  # faster than gathering the table's rows: that leaves the cache
-                row.add_(self.table[tag])
-            adjusted.scatter_(1, self.seen, own)
-        after = [row * scores.shape[1] + piece for row, (follow, last) in enumerate(zip(self.follow, self.last))
-                 for piece in follow.get(last, ())]  # none inside a word: no word ends with the piece before
+            tags = [self.leaves[row][self.due[row]] for row in places]
+            seen = self.seen if rows is None else self.seen[rows]
+            own = self.own[list(places), tags] + adjusted.gather(1, seen)  # (N, A)
+            for line, tag in zip(adjusted.unbind(0), tags):  # faster than gathering the table's rows: that leaves the cache
+                line.add_(self.table[tag])
+            adjusted.scatter_(1, seen, own)
+        after = [i * scores.shape[1] + piece for i, row in enumerate(places)
+                 for piece in self.follow[row].get(self.last[row], ())]  # none inside a word: no word ends with the piece before
         if after:
             adjusted.view(-1).index_add_(0, torch.tensor(after), self.order.expand(len(after)))
-        for row, node in enumerate(self.nodes):
-            if node:  # inside a word: only its pieces
-                edges = [piece for piece, _, need in self.tries[row][node] if need <= self.left - self.due[row]]
-                values = scores[row, edges] + torch.tensor([self._change(row, piece) for piece in edges])
-                adjusted[row] = -math.inf
-                adjusted[row, edges] = values
+        for i, row in enumerate(places):
+            if self.nodes[row]:  # inside a word: only its pieces
+                edges = [piece for piece, _, need in self.tries[row][self.nodes[row]] if need <= self.left[row] - self.due[row]]
+                values = scores[i, edges] + torch.tensor([self._change(row, piece) for piece in edges])
+                adjusted[i] = -math.inf
+                adjusted[i, edges] = values
         return adjusted
 
-    def advance(self, tokens: Tensor) -> None:
-        self.last = tokens.tolist()
-        for row, token in enumerate(self.last):
-            taken = [to for piece, to, need in self.tries[row][self.nodes[row]] if piece == token and need <= self.left]
-            self.nodes[row] = taken[0] if taken else 0
-            if token == EOS:
-                continue
-            self.uses[row][token] = self.uses[row].get(token, 1) - 1
-            self._set(row, token)
-            if self.due[row] and not self.nodes[row]:
+    def advance(self, tokens: Tensor, rows: list[int] | None = None) -> None:
+        """Take note of the tokens chosen for these rows, or for all."""
+        for row, token in zip(range(len(self.nodes)) if rows is None else rows, tokens.tolist()):
+            self._advance(row, token)
+
+    def _advance(self, row: int, token: int) -> None:
+        first, self.last[row] = self.last[row] == FILL, token
+        self.nodes[row] = next((to for piece, to, need in self.tries[row][self.nodes[row]]
+                                if piece == token and need <= self.left[row]), 0)
+        self.left[row] -= 1
+        if token == EOS:
+            return
+        self.uses[row][token] = self.uses[row].get(token, 1) - 1
+        self._set(row, token)
+        if self.due[row]:
+            if not self.nodes[row]:
                 self.due[row] -= 1
                 if not self.due[row]:  # no word after the last leaf's
                     self.bias[row] = -math.inf
                     self.bias[row, EOS] = 0.0
-        self.left -= 1
-        if self.first:
-            self.first = False
-            self.bias[[row for row, due in enumerate(self.due) if not due], EOS] = 0.0
-        if self.left - max(self.due) < self.deepest:
-            for row, edges in enumerate(self.edges):
-                for piece in [piece for piece, need in edges.items() if need > self.left - self.due[row]]:
-                    del edges[piece]
-                    self._set(row, piece)
+        elif first:
+            self.bias[row, EOS] = 0.0
+        room = self.left[row] - self.due[row]
+        if room < self.deepest:
+            for piece in [piece for piece, need in self.edges[row].items() if need > room]:
+                del self.edges[row][piece]
+                self._set(row, piece)
+
+    def guess(self, row: int, length: int) -> list[int]:
+        """At most `length` guesses at a row's next tokens: the rest of a word, then for each leaf the word that follows in the
+        sentence, another of its words with that tag, or the commonest word of all with it. Seven in ten are right."""
+        node, due, last, guesses = self.nodes[row], self.due[row], self.last[row], []
+        left = dict(self.uses[row])
+        while len(guesses) < length and (due or node):
+            tag = self.leaves[row][due]
+            near = (*self.follow[row].get(last, ()), *self.tagged[row].get(tag, ()))
+            last = (self.tries[row][node][0][0] if node else
+                    next((piece for piece in near if left.get(piece, 0) > 0 and piece in self.tagged[row].get(tag, ())),
+                         self.common[tag]))
+            guesses.append(last)
+            left[last] = left.get(last, 0) - 1
+            node = next((to for piece, to, _ in self.tries[row][node] if piece == last), 0)
+            due -= not node
+        return guesses if due or node or self.leaves[row] == [NO_TAG] else [*guesses, EOS][:length]
 
     def keep(self, rows: Tensor) -> None:
         for name in ("bias", "seen", "own") if self.table else ("bias",):
             setattr(self, name, getattr(self, name).index_select(0, rows))
         kept = rows.tolist()
-        for name in ("tries", "nodes", "uses", "edges", "bonus", "said", "barred", "leaves", "due", "follow", "last"):
+        for name in ("tries", "nodes", "uses", "edges", "bonus", "said", "barred", "leaves", "due", "follow", "last", "left",
+                     "tagged"):
             values = getattr(self, name)
             setattr(self, name, [values[i] for i in kept])

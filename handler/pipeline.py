@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from handler.constraints import ParseConstraint, ParseGrammar, TextConstraint, TextGrammar
-from handler.decoding import Constraint, Decoded, DecodingOptions, generate, generate_drafted
+from handler.decoding import Constraint, Decoded, DecodingOptions, draft_parses, draft_texts, generate
 from handler.drafts import Drafts
 from handler.engine import Engine
 from handler.errors import RequestError
@@ -215,18 +215,20 @@ class Paraphraser:
         options, templates = [row.options for row in rows], [row.syntax for row in rows]
         constraint = self._parse_constraint(templates)
         if self.drafts and isinstance(constraint, ParseMachines):
-            return generate_drafted(net, bag, syntax, options, "parse", constraint, self.drafts)
+            return draft_parses(net, bag, syntax, options, "parse", constraint, self.drafts)
         return self._generate(net, bag, syntax, options, "parse", constraint, scored=False)
 
     def generate_texts(self, rows: list[Row], parses: list[Decoded]) -> list[Decoded]:
         """The paraphraser's answer to each row's words and parse."""
         net = self.paraphraser
-        return self._generate(net, self._pad([row.pieces for row in rows], net.config.bag_width, net),
-                              self._pad([[SOS, *parse.ids] for parse in parses], net.config.syntax_width, net),
-                              [row.options for row in rows], "text",
-                              self._text_constraint([row.pieces for row in rows], [parse.ids for parse in parses],
-                                                    [row.seen for row in rows]),
-                              scored=not isinstance(net, Engine) or any(row.scored for row in rows))
+        sentences = [row.pieces for row in rows]
+        inputs = (self._pad(sentences, net.config.bag_width, net),
+                  self._pad([[SOS, *parse.ids] for parse in parses], net.config.syntax_width, net), [row.options for row in rows], "text")
+        constraint = self._text_constraint(sentences, [parse.ids for parse in parses], [row.seen for row in rows])
+        scored = not isinstance(net, Engine) or any(row.scored for row in rows)
+        if self.drafts and self.lexicon and isinstance(constraint, TextMachines):
+            return draft_texts(net, *inputs, constraint, scored)
+        return self._generate(net, *inputs, constraint, scored)
 
     def _generate(self, net: Net, *inputs, **options) -> list[Decoded]:
         return net.generate(*inputs, **options) if isinstance(net, Graphed) else generate(net, *inputs, **options)

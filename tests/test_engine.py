@@ -3,15 +3,18 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from handler import artifacts, drafts, engine
 from handler.constraints import ParseConstraint, TextConstraint
-from handler.decoding import choose, generate, generate_drafted
+from handler.decoding import choose, draft_parses, generate
 from handler.engine import Engine, RecordingEngine, layer_names
 from handler.errors import ArtifactError
+from handler.lexicon import ROWS, Alignment, Lexicon
 from handler.machines import ParseMachines, TextMachines
+from handler.model import EOS
 from handler.request import CATALOGUE, read_request
 from handler.syntax import read_tree, syntax_tokens
 from tests.factories import PICNIC, RAIN, random_net, tiny_artifact
@@ -164,11 +167,59 @@ def test_drafts_change_no_token(folder, temperature):
         for some in (slice(None), slice(0, 1), slice(3, 5)):  # how long drafts are depends on how many rows there are
             calls.clear()
             machines = ParseMachines(tables, templates[some], net.config.max_steps)
-            fast = generate_drafted(net, bag[some], syntax[some], options[some], "parse", machines, paraphraser.drafts)
+            fast = draft_parses(net, bag[some], syntax[some], options[some], "parse", machines, paraphraser.drafts)
             assert [(d.ids, d.ended) for d in fast] == [(d.ids, d.ended) for d in slow[some]]
         assert len(calls) < max(len(d.ids) for d in fast)
     finally:
         net.extend = extend
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
+@pytest.mark.parametrize("max_steps", [60, 12])
+def test_drafts_change_no_word(tmp_path, temperature, max_steps):
+    """Steps that run out, rows that end at different times, rows whose tags are not known; log-probabilities too."""
+    folder = tiny_artifact(tmp_path / "tiny", tag_weight=1.0, order_bonus=2.0)
+    calibrated(folder)
+    fast, plain = artifacts.load(folder, precision="fp32"), artifacts.load(folder, compiled=False)
+    for paraphraser in (fast, plain):
+        paraphraser.config = dataclasses.replace(paraphraser.config, source_bonus=9.0, repetition_penalty=2.0)
+        paraphraser.paraphraser.config = dataclasses.replace(paraphraser.paraphraser.config, max_steps=max_steps)
+    request = {**PICNIC, "temperature": temperature, "seed": 3, "details": True}
+    rows = plain.plan(read_request({**request, "tmpl": TEMPLATES}))
+    rows += [dataclasses.replace(row, seen=[]) for row in plain.plan(read_request({**request, "sent": RAIN["sent"], "synt": RAIN["synt"]}))]
+    parses = plain.generate_parses(rows)
+    calls, extend = [], fast.paraphraser.extend
+    fast.paraphraser.extend = lambda *args: calls.append(args[0].shape) or extend(*args)
+    for some in (slice(None), slice(0, 1), slice(3, 6)):  # how long drafts are depends on how many rows there are
+        calls.clear()
+        expected, found = plain.generate_texts(rows[some], parses[some]), fast.generate_texts(rows[some], parses[some])
+        assert [(d.ids, d.ended) for d in found] == [(d.ids, d.ended) for d in expected]
+        assert [d.log_probability for d in found] == pytest.approx([d.log_probability for d in expected], abs=1e-3)
+        if max_steps == 60 and some != slice(None):
+            assert len(calls) < max(len(d.ids) for d in found) and max(width for _, width in calls) > 1
+
+
+def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_leaves(folder):
+    paraphraser = artifacts.load(folder)
+    ids, size = paraphraser.vocabulary.ids, len(paraphraser.text_grammar.words)
+    words = [ids[word] for word in ("the", "x", "is", "a", "y")]
+    DT, NN, VBZ, JJ = (ROWS[tag] for tag in ("DT", "NN", "VBZ", "JJ"))
+    counts = np.zeros((len(ROWS), size), np.uint16)
+    counts[JJ - 1, ids["z"]] = 3
+    lexicon = Lexicon(counts, 1.0)
+    seen = list(zip(words, (DT, NN, VBZ, DT, NN)))
+
+    def machines(leaves, seen=seen, order=1.0):
+        return TextMachines(paraphraser.text_grammar, [words], 20, 1.0, 1.0, order, Alignment(lexicon, [leaves], [seen]))
+
+    the, x, is_, a, y = words
+    assert machines([NN, VBZ, DT, JJ, NN]).guess(0, 9) == [x, is_, a, ids["z"], y, EOS]
+    assert machines([NN, VBZ, DT, JJ, NN]).guess(0, 2) == [x, is_]
+    moved = machines([DT, NN, NN, DT])
+    moved.advance(torch.tensor([a]))  # after it comes `y`; then the noun and the article that are left
+    assert moved.guess(0, 9) == [y, x, the, EOS]
+    assert machines([DT, NN], order=0.0).guess(0, 9) == [the, x, EOS]
+    assert machines([], []).guess(0, 9) == []  # no leaves to go by
 
 
 @pytest.mark.parametrize("steps", [24, 60])
