@@ -259,6 +259,7 @@ class Engine:
             raise ValueError("int8 needs the ranges of the layers' inputs")
         self.config, self.precision = net.config, precision
         self.remembered = Remembered() if remembers else None
+        self.shares = True  # encode rows that are equal once; a benchmark that repeats its sentences switches it off
         self.vocabulary = min(vocabulary or net.config.vocab_size, net.config.vocab_size)
 
         parts = Parts(precision, ranges)
@@ -304,6 +305,8 @@ class Engine:
 
     def _read(self, x: Tensor, ids: Tensor, bias: Tensor | None) -> Memory:
         """One input, x (B, S, E) embedded from ids (B, S), encoded. Rows that are equal are encoded once."""
+        if not self.shares:
+            return self.encoder(x, bias)
         places: dict[bytes, int] = {}
         index = [places.setdefault(row.tobytes(), i) for i, row in enumerate(ids.numpy())]
         if len(places) == len(index):
@@ -414,7 +417,8 @@ class RecordingEngine(Engine):
     """An fp32 engine that collects the `ranges` which int8 needs. Slow: its layers are called one by one."""
 
     def __init__(self, net: SynPG):
-        self.config, self.precision, self.vocabulary, self.remembered = net.config, "fp32", net.config.vocab_size, None
+        self.config, self.precision, self.vocabulary = net.config, "fp32", net.config.vocab_size
+        self.remembered, self.shares = None, False
         parts = RecordingParts()
         self.ranges = parts.ranges
         self.encoder, self.decoder = Encoder(net, parts).eval(), Decoder(net, parts, self.vocabulary).eval()

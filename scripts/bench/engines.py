@@ -54,6 +54,8 @@ class Ours:
     def __init__(self, folder: Path, options: dict, threads: int):
         torch.set_num_threads(threads)
         self.paraphraser = artifacts.load(folder, **options)
+        for name in artifacts.NETS:  # the rows of a batch are a few sentences again and again
+            getattr(self.paraphraser, name).shares = False
 
     def describe(self) -> str:
         """What `artifacts.load` made of options left to it."""
