@@ -184,8 +184,9 @@ class Training:
                 setattr(self, key, state[key])
 
     def stopped_early(self) -> bool:
-        """Whether the held-out loss has not improved for as many measurements as the recipe is patient."""
-        losses = [point["loss"] for point in self.curve]
+        """Whether the held-out loss has not improved for as many measurements as the recipe is patient. What fine-tuning began
+        with does not count: a high rate makes it worse at first."""
+        losses = [point["loss"] for point in self.curve if point["step"]]
         return len(losses) - losses.index(min(losses)) > self.recipe.patience if losses else False
 
     def save(self) -> None:

@@ -135,6 +135,15 @@ def test_a_new_folder_needs_data(tmp_path, capsys):
         train.main([str(tmp_path / "new"), "--export", str(tmp_path / "out")])
 
 
+def test_what_fine_tuning_began_with_is_no_reason_to_stop():
+    training = train.Training.__new__(train.Training)
+    training.recipe = dataclasses.replace(train.RECIPES["paraphraser"], patience=2)
+    training.curve = [{"step": step, "loss": loss} for step, loss in ((0, 0.5), (10, 0.9), (20, 0.8), (30, 0.7), (40, 0.8))]
+    assert not training.stopped_early()
+    training.curve.append({"step": 50, "loss": 0.75})
+    assert training.stopped_early()
+
+
 def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(small, monkeypatch, capsys):
     run(small)
     run(small, "--export", str(small / "first"))
