@@ -168,16 +168,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="first lines of each file only")
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", default="auto", help="fp32, int8, on a GPU bf16 or fp16 (default: as it is served)")
     parser.add_argument("--json", type=Path, help="write the table and its conditions here")
     args = parser.parse_args(argv)
     if not args.rebuild and not args.pairs:
         parser.error("give --rebuild or --pairs files")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    paraphraser = artifacts.load(args.artifact, device)
+    paraphraser = artifacts.load(args.artifact, device, args.precision)
     options = {"temperature": args.temperature, "seed": args.seed}
     table = evaluate(paraphraser, args.rebuild, args.pairs, args.limit, options)
     conditions = {"artifact": artifacts.fingerprint(args.artifact / "manifest.json")["sha256"], **options, "limit": args.limit,
-                  "device": device, "threads": torch.get_num_threads(), "torch": torch.__version__,
+                  "device": device, "precision": paraphraser.paraphraser.precision, "threads": torch.get_num_threads(), "torch": torch.__version__,
                   "files": {file.name: artifacts.fingerprint(file)["sha256"] for file in [*args.rebuild, *args.pairs]}}
     print(markdown(table))
     if args.json:

@@ -57,7 +57,9 @@ def test_from_files_to_a_table(tmp_path, capsys, monkeypatch, tagged):
     (tmp_path / "pairs.tsv").write_text("\t".join(PASSIVE) + "\n" + "\t".join((*PASSIVE[:3], "")) + "\n", encoding="utf-8")
     assert evaluate.main([str(tmp_path / "artifact"), "--rebuild", str(tmp_path / "rebuild.tsv"), "--pairs",
                           str(tmp_path / "pairs.tsv"), "--json", str(tmp_path / "out.json")]) == 0
-    rows = json.loads((tmp_path / "out.json").read_text())["table"]
+    written = json.loads((tmp_path / "out.json").read_text())
+    rows = written["table"]
+    assert written["conditions"]["precision"] == "fp32"  # there are no ranges for int8
     assert [(row["sentences"], row["refused"]) for row in rows] == [(3, 0), (1, 1), (1, 0), (1, 0)]
     assert rows[1]["content_kept"] == 100 and rows[1]["bleu_authors"] < 1
     assert all(row["well_formed"] == row["asked_top"] == 100 for row in rows[2:])
