@@ -178,7 +178,8 @@ def main(argv: list[str] | None = None) -> int:
     options = {"temperature": args.temperature, "seed": args.seed}
     table = evaluate(paraphraser, args.rebuild, args.pairs, args.limit, options)
     conditions = {"artifact": artifacts.fingerprint(args.artifact / "manifest.json")["sha256"], **options, "limit": args.limit,
-                  "device": device, "precision": paraphraser.paraphraser.precision, "threads": torch.get_num_threads(), "torch": torch.__version__,
+                  "device": device, "precision": paraphraser.paraphraser.precision, "threads": torch.get_num_threads(),
+                  "torch": torch.__version__,
                   "files": {file.name: artifacts.fingerprint(file)["sha256"] for file in [*args.rebuild, *args.pairs]}}
     print(markdown(table))
     if args.json:
