@@ -49,12 +49,17 @@ def tarball(tmp_path_factory):
     return folder / "synpg.tar.gz"
 
 
+def unpack(tarball, folder):
+    with tarfile.open(tarball) as tar:
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # which Python 3.11.3 and before do not have
+        tar.extractall(folder)
+
+
 @pytest.fixture()
 def model_dir(tarball, tmp_path):
     """The tarball unpacked, read-only as SageMaker mounts it."""
     folder = tmp_path / "model"
-    with tarfile.open(tarball) as tar:
-        tar.extractall(folder, filter="data")
+    unpack(tarball, folder)
     for file in folder.rglob("*"):
         file.chmod(0o555 if file.is_dir() else 0o444)
     yield folder
@@ -239,8 +244,7 @@ def test_a_server_set_up_as_in_awss_container(demo_tarball, tmp_path, manifest):
         handler = pytest.importorskip("sagemaker_pytorch_serving_container.handler_service",
                                       reason="pip install sagemaker-pytorch-inference").__file__
     model_dir = tmp_path / "model"
-    with tarfile.open(demo_tarball) as tar:
-        tar.extractall(model_dir, filter="data")
+    unpack(demo_tarball, model_dir)
     if not manifest:
         shutil.rmtree(model_dir / "MAR-INF")
     ports = free_ports(4)
