@@ -20,11 +20,12 @@ import torch
 from safetensors.numpy import load_file
 
 from handler import artifacts, drafts, lexicon
-from handler.engine import Engine, Ranges, RecordingEngine
+from handler.engine import Engine, Ranges
 from handler.errors import ArtifactError
 from handler.model import PAD
 from handler.text import SEPARATOR, Vocabulary
 from scripts import _corpus, train
+from scripts._recording import RecordingEngine
 
 SENTENCES = 512  # for the ranges; more moved no bound by more than a few percent
 PARSES = 60_000  # for the drafts

@@ -10,13 +10,14 @@ import torch
 from handler import artifacts, drafts, engine
 from handler.constraints import ParseConstraint, TextConstraint
 from handler.decoding import choose, draft_parses, generate
-from handler.engine import Engine, RecordingEngine, layer_names
+from handler.engine import Engine, layer_names
 from handler.errors import ArtifactError
 from handler.lexicon import ROWS, Alignment, Lexicon
 from handler.machines import ParseMachines, TextMachines
 from handler.model import EOS
 from handler.request import CATALOGUE, read_request
 from handler.syntax import read_tree, syntax_tokens
+from scripts._recording import RecordingEngine
 from tests.factories import PICNIC, RAIN, random_net, tiny_artifact
 from tests.reference import inputs
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 from handler import artifacts, syntax
-from handler.engine import RecordingEngine
 from handler.model import EOS, PAD, SOS, ModelConfig, SynPG
 from handler.pipeline import PipelineConfig
 from handler.text import Vocabulary, WordPieces
+from scripts._recording import RecordingEngine
 from scripts.bench import workload
 
 VOCABULARY = 31_414
