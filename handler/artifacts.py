@@ -247,10 +247,11 @@ def load(folder: Path, device: torch.device | str = "cpu", precision: str = "aut
     tagger = Tagger.load(folder / TAGGER) if TAGGER in present else None
     table = load_drafts(folder / DRAFTS) if drafts and compiled and DRAFTS in present else None
     endings = read_endings(folder / ENDINGS, vocabulary) if ENDINGS in present else ()
-    counts, weight = load_lexicon(folder / LEXICON, len(vocabulary)) if LEXICON in present else None, config.pipeline.tag_weight
+    writer, weight = config.paraphraser, config.pipeline.tag_weight
+    counts = load_lexicon(folder / LEXICON, writer.freely_written) if LEXICON in present else None
     if weight and counts is None:
         raise ArtifactError(LEXICON, f"a file, for tag_weight {weight}", "none")
-    lexicon = Lexicon(counts, weight, device) if weight else None
+    lexicon = Lexicon(counts, weight, 0 if writer.written is None else writer.bag_width, device) if weight else None
     return Paraphraser(config.pipeline, vocabulary, pieces, **nets, tagger=tagger, drafts=table, endings=endings, lexicon=lexicon)
 
 
@@ -299,7 +300,7 @@ def save_lexicon(file: Path, counts: np.ndarray) -> None:
 
 
 def load_lexicon(file: Path, size: int) -> np.ndarray:
-    """Counts (T, V) for a vocabulary of `size` tokens."""
+    """Counts (T, W) for `size` tokens that are freely written."""
     tensors, shape = _arrays(file), (len(TAG_ROWS), size)
     counts = tensors.get("counts")
     if counts is None or counts.dtype != np.uint16 or counts.shape != shape:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from handler.lexicon import FILL, NO_TAG, Alignment
@@ -170,20 +171,38 @@ class ParseConstraint(Tensors):
 
 
 class TextGrammar:
-    """Which ids of one network's vocabulary are whole words, and which are pieces that need another after them."""
+    """Which tokens of the paraphraser are whole words, and which are pieces that need another after them.
 
-    def __init__(self, vocabulary: Vocabulary, vocab_size: int, device: torch.device, endings: Iterable[int] = ()):
-        """endings: ids that are the last piece of words and never a word; nothing in their spelling tells."""
+    What is told of a sentence is told in its own numbering, columns of the scores: see `model.Copies`.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, vocab_size: int, device: torch.device, endings: Iterable[int] = (),
+                 written: int | None = None):
+        """endings: ids that are the last piece of words and never a word; nothing in their spelling tells. written: how many tokens
+        are freely written, as in `model.ModelConfig`."""
         first, endings = len(SPECIALS) + len(vocabulary.syntax_ids), frozenset(endings)
+        self.written, self.copies = written or vocab_size, written is not None
         self.continued = [token.endswith(SEPARATOR) for token in vocabulary.tokens[:vocab_size]]
-        self.is_word = [i >= first and not more and i not in endings for i, more in enumerate(self.continued)]
-        self.words = torch.tensor(self.is_word, device=device)  # (V,)
+        self.is_word = [i >= first and not more and i not in endings for i, more in enumerate(self.continued[: self.written])]
+        self.words = torch.tensor(self.is_word, device=device)  # (W,)
+
+    def width(self, sentences: list[list[int]]) -> int:
+        """How many columns the scores of a batch of sentences have."""
+        return self.written + (max(map(len, sentences)) if self.copies else 0)
+
+    def columns(self, pieces: list[int]) -> list[int]:
+        """A sentence's pieces, numbered as in its row."""
+        return [piece if piece < self.written else self.written + pieces.index(piece) for piece in pieces]
+
+    def tokens(self, columns: list[int], pieces: list[int]) -> list[int]:
+        """The ids of what a sentence's row has written."""
+        return [column if column < self.written else pieces[column - self.written] for column in columns]
 
     def split_words(self, pieces: list[int]) -> list[tuple[int, ...]]:
-        """The words of a sentence that have several pieces, each as its ids; none with a piece the vocabulary lacks."""
+        """The words of a sentence that have several pieces, each as its pieces; none with a piece the vocabulary lacks."""
         found, word = [], []
-        for piece in pieces:
-            word.append(piece)
+        for piece, column in zip(pieces, self.columns(pieces)):
+            word.append(column)
             if not self.continued[piece]:
                 if len(word) > 1 and UNK not in word:
                     found.append(tuple(word))
@@ -192,22 +211,25 @@ class TextGrammar:
 
     def said(self, pieces: list[int]) -> set[int]:
         """The words of a sentence that are one piece. They may come again, whatever the vocabulary takes them for."""
-        return {b for a, b in zip([UNK, *pieces], pieces) if b != UNK and not self.continued[a] and not self.continued[b]}
+        return {column for a, b, column in zip([UNK, *pieces], pieces, self.columns(pieces))
+                if b != UNK and not self.continued[a] and not self.continued[b]}
 
     def endings(self, pieces: list[int]) -> list[int]:
         """Last pieces of a sentence's split words, but for those that are words of it as well.
 
         The network knows that `tions` of `secre@@ tions` was in the sentence: without a rule it is written alone.
         """
-        return sorted({b for a, b in zip(pieces, pieces[1:]) if self.continued[a] and not self.continued[b]} - self.said(pieces))
+        return sorted({column for a, b, column in zip(pieces, pieces[1:], self.columns(pieces)[1:])
+                       if self.continued[a] and not self.continued[b]} - self.said(pieces))
 
     def begin(self, pieces: list[int]) -> list[int]:
         """First pieces of a sentence's words. An unknown piece counts as a word, though it may be a part of one."""
-        return [b for a, b in zip([UNK, *pieces], pieces) if not self.continued[a]]
+        return [column for a, column in zip([UNK, *pieces], self.columns(pieces)) if not self.continued[a]]
 
     def follow(self, pieces: list[int]) -> list[tuple[int, int]]:
         """The last piece of each word of a sentence but the last, and the first piece of the word after it."""
-        return [(a, b) for a, b in zip(pieces, pieces[1:]) if not self.continued[a]]
+        columns = self.columns(pieces)
+        return [(a, b) for piece, a, b in zip(pieces, columns, columns[1:]) if not self.continued[piece]]
 
 
 class TextConstraint(Tensors):
@@ -226,33 +248,41 @@ class TextConstraint(Tensors):
     With an alignment, a row has exactly one word for each leaf of its parse, and the words that are likely to be of the
     leaf's tag are made likelier. With an order bonus, so is the word that comes after the last one in the sentence, which keeps
     phrases together; the last one is known by its last piece alone, a number to compare.
+
+    With copy odds, the word at a leaf is a draw between what the network says and copying: any of the sentence's words of that
+    kind (`lexicon.KIN`) that are not yet written, each as likely as the others. A small network does not know rare words well
+    enough to copy them by itself, and puts a common one in their place.
+
+    B rows as everywhere; their scores' columns, V of them here, are numbered as `model.Copies` says.
     """
 
-    ROWS, SHARED = ("tries", "node", "bias", "unused", "words", "due", "leaves", "seen", "own", "pairs", "last"), ("left", "begun")
+    ROWS, SHARED = (("tries", "node", "bias", "unused", "words", "due", "leaves", "seen", "own", "kin", "pairs", "last"),
+                    ("left", "begun"))
 
     def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
-                 repetition_penalty: float = 0.0, order_bonus: float = 0.0, alignment: Alignment | None = None):
-        """sentences: the rows' piece ids. Bonuses and penalty: added to and taken off logits, in nats. alignment: the parses that
-        the texts follow word by word; None: texts are as long as they like."""
+                 repetition_penalty: float = 0.0, order_bonus: float = 0.0, copy_odds: float = 0.0, alignment: Alignment | None = None):
+        """sentences: the rows' piece ids. Bonuses and penalty: added to and taken off logits, in nats. copy_odds: of copying to
+        writing. alignment: the parses that the texts follow word by word; None: texts are as long as they like."""
         device = grammar.words.device
         tries = [trie_of(grammar.split_words(pieces)) for pieces in sentences]
         nodes, edges = max(map(len, tries)), max(1, *(len(node) for trie in tries for node in trie))
         none = EOS, 0, 1 << 30  # needs more steps than there are, so that it is never taken
         table = [[(node + [none] * edges)[:edges] for node in trie + [[]] * (nodes - len(trie))] for trie in tries]
         self.grammar, self.penalty = grammar, repetition_penalty
-        self.order_bonus, self.lexicon = order_bonus, alignment and alignment.lexicon
-        self.fixed = grammar, repetition_penalty, order_bonus, self.lexicon
-        fill = torch.tensor(FILL, device=device)
-        self.beyond = {"tries": torch.tensor(none, device=device), "seen": fill, "pairs": fill}
+        self.order_bonus, self.copy_odds, self.lexicon = order_bonus, copy_odds, alignment and alignment.lexicon
+        self.fixed = grammar, repetition_penalty, order_bonus, copy_odds, self.lexicon
+        self.beyond = {name: torch.tensor(value, device=device) for name, value in
+                       {"tries": none, "seen": FILL, "pairs": FILL, "kin": False, "bias": 0.0, "unused": 1.0, "words": False}.items()}
         self.tries = torch.tensor(table, device=device).view(len(tries), nodes, edges, 3)  # (B, N, C, 3)
         self.node = torch.zeros(len(tries), dtype=torch.long, device=device)  # (B,)
         width = max(1, *map(len, sentences))
-        pieces = torch.tensor([row + [0] * (width - len(row)) for row in sentences], device=device)  # (B, A)
+        pieces = torch.tensor([grammar.columns(row) + [0] * (width - len(row)) for row in sentences], device=device)  # (B, A)
         ones = torch.tensor([[1.0] * len(row) + [0.0] * (width - len(row)) for row in sentences], device=device)
-        counts = torch.zeros(len(tries), len(grammar.words), device=device).scatter_add_(1, pieces, ones)  # in the sentence
+        columns = grammar.width(sentences)
+        counts = torch.zeros(len(tries), columns, device=device).scatter_add_(1, pieces, ones)  # in the sentence
         self.bias = source_bonus * (counts > 0)  # (B, V): what is added to the scores
         self.unused = counts.clamp_min(1)  # (B, V): times left without penalty
-        self.words = grammar.words.repeat(len(tries), 1)  # (B, V)
+        self.words = F.pad(grammar.words, (0, columns - grammar.written)).repeat(len(tries), 1)  # (B, V)
         for row, sentence in zip(self.words, sentences):
             row[list(grammar.said(sentence))], row[grammar.endings(sentence)] = True, False
         self.left = torch.tensor(max_steps, device=device)  # steps
@@ -265,15 +295,18 @@ class TextConstraint(Tensors):
         # The tag of the leaf with so many left, itself included; after the last one any. What lies beyond is never looked up.
         self.leaves = torch.tensor([[NO_TAG, *row[::-1], *[NO_TAG] * (deepest - len(row))] for row in leaves], device=device)  # (B, L)
         self.due = torch.tensor([[len(row) or -1] for row in leaves], device=device)  # (B, 1): leaves left; -1: no parse to follow
-        seen, own = alignment.lexicon.own(alignment.seen) if alignment else (self.due, self.due)  # the latter are not looked at
-        self.seen, self.own = seen.to(device), own.to(device)  # (B, A), (B, 1 + T, A): pieces that have a table of the row's own
+        # Pieces that have a table of the row's own (B, A), that table, and whether they are of a tag's kind (B, 1 + T, A).
+        own = alignment.lexicon.own(alignment.seen) if alignment else [self.due] * 3  # the latter are not looked at
+        self.seen, self.own, self.kin = (tensor.to(device) for tensor in own)
 
     def sizes(self, config: ModelConfig) -> dict[str, tuple[int, ...]]:
         # No more nodes than pieces, and a split word, of which each edge of a node is a part, has two of them at least.
         sizes = {"tries": (config.bag_width, max(1, config.bag_width // 2), 3), "pairs": (config.bag_width, 2)}
         if self.lexicon:  # a leaf is a bracket, a tag and a bracket
             sizes |= {"leaves": (1 + config.syntax_width // 3,), "seen": (config.bag_width,),
-                      "own": (len(self.lexicon.table), config.bag_width)}
+                      **dict.fromkeys(("own", "kin"), (len(self.lexicon.table), config.bag_width))}
+        if self.grammar.copies:
+            sizes |= dict.fromkeys(("bias", "unused", "words"), (self.grammar.written + config.bag_width,))
         return sizes
 
     def _edges(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -282,11 +315,19 @@ class TextConstraint(Tensors):
         return self.tries.gather(1, place)[:, 0].unbind(-1)
 
     def adjust(self, scores: Tensor) -> Tensor:
+        heard = scores
         scores = scores + self.bias
         if self.lexicon:
             tag = self.leaves.gather(1, self.due.clamp_min(0)) * (self.node == 0)[:, None]  # (B, 1); inside a word NO_TAG
-            own = self.own.gather(1, tag[:, None].expand(-1, 1, self.own.shape[2]))[:, 0]  # (B, A)
-            scores = scores + self.lexicon.table.index_select(0, tag[:, 0]).scatter(1, self.seen, own)
+            place = tag[:, None].expand(-1, 1, self.own.shape[2])
+            own = self.own.gather(1, place)[:, 0]  # (B, A)
+            if self.copy_odds:
+                near = self.kin.gather(1, place)[:, 0] & (self.unused.gather(1, self.seen) > 0)  # (B, A)
+                share = near / near.sum(1, keepdim=True).clamp_min(1)
+                alone = heard.gather(1, self.seen)
+                copied = heard.logsumexp(1, keepdim=True) + (self.copy_odds * share).log()  # minus infinity: not to be copied
+                own = own + torch.logaddexp(alone, copied) - alone
+            scores = scores + self.lexicon.table[:, : scores.shape[1]].index_select(0, tag[:, 0]).scatter(1, self.seen, own)
         if self.order_bonus:
             last, after = self.pairs.unbind(-1)  # (B, A) each
             after = after * (last == self.last)  # FILL where it does not apply; it never does inside a word

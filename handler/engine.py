@@ -8,7 +8,8 @@ What is different from `SynPG`, and why:
   rounded with one fixed scale, measured once (`scripts/calibrate.py`). The sums are whole numbers, so a row's result does not
   depend on its neighbours; a scale drawn from the batch would make it. Norms stay in fp32, attention goes to fp64 (`widened`).
 * `extend` takes several tokens a row and rows of different lengths, which is what drafts need (`drafts.py`).
-* Only the first `vocabulary` logits are computed, where no other can be chosen.
+* Only the first `vocabulary` logits are computed, where no other can be chosen. Those of words copied from the sentence
+  (`model.Copies`) are few and computed in fp64, for the same reason as attention.
 * Attended pads of the bag are identical rows: all but one per batch column collapse into one key whose score has
   log(count) added, which is exactly the same sum.
 * Nothing crosses between bag and syntax in the encoder, so each is encoded by itself and once: rows that share a sentence or a
@@ -25,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handler.model import PAD, KVCache, ModelConfig, SynPG
+from handler.model import PAD, Copies, KVCache, ModelConfig, SynPG, to_tokens
 
 PRECISIONS = "fp32", "int8"
 FIRST_CAPACITY = 32  # positions a cache has room for at first; it doubles
@@ -103,9 +104,14 @@ class Parts:
     def norm(self, norm: nn.LayerNorm) -> Norm:
         return Norm(self.keep(norm.weight), self.keep(norm.bias), norm.eps)
 
-    def rows(self, table: Tensor, count: int | None = None) -> Tensor:
-        """The first rows of a table."""
-        return self.keep(table) if count is None or count >= len(table) else table[:count].detach().clone()
+    def tables(self, wanted: list[tuple[Tensor, int | None]]) -> list[Tensor]:
+        """The first rows of each table, or all. What is asked for twice is one tensor."""
+        found = {}
+        for table, count in wanted:
+            count = min(count or len(table), len(table))
+            if (table.data_ptr(), count) not in found:
+                found[table.data_ptr(), count] = self.keep(table) if count == len(table) else table[:count].detach().clone()
+        return [found[table.data_ptr(), min(count or len(table), len(table))] for table, count in wanted]
 
     def keep(self, tensor: Tensor) -> Tensor:
         """The tensor as it is in fp32; a copy for int8: all tensors of a file are one piece of memory, and a norm's few
@@ -198,7 +204,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embedded tokens to logits; writes their keys and values into the cache."""
+    """Embedded tokens to logits, and the states they come from; writes their keys and values into the cache."""
 
     def __init__(self, net: SynPG, parts: Parts, vocabulary: int):
         super().__init__()
@@ -209,10 +215,11 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor, keys: list[Tensor], values: list[Tensor], start: int, positions: Optional[Tensor],  # noqa: UP045
                 bias: Optional[Tensor], memory_keys: list[Tensor], memory_values: list[Tensor],  # noqa: UP045
-                memory_bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
+                memory_bias: Optional[Tensor]) -> tuple[Tensor, Tensor]:  # noqa: UP045
         for i, layer in enumerate(self.layers):
             x = layer(x, keys[i], values[i], start, positions, bias, memory_keys[i], memory_values[i], memory_bias)
-        return self.logits(self.norm(x))
+        x = self.norm(x)
+        return self.logits(x), x
 
 
 class Remembered:
@@ -260,16 +267,23 @@ class Engine:
         self.config, self.precision = net.config, precision
         self.remembered = Remembered() if remembers else None
         self.shares = True  # encode rows that are equal once; a benchmark that repeats its sentences switches it off
-        self.vocabulary = min(vocabulary or net.config.vocab_size, net.config.vocab_size)
+        self.vocabulary = min(vocabulary or net.config.freely_written, net.config.freely_written)
 
         parts = Parts(precision, ranges)
         self.encoder = scripted(Encoder(net, parts).eval())
         self.decoder = scripted(Decoder(net, parts, self.vocabulary).eval())
-        self.read = parts.rows(net.embedding_encoder.weight, reads)
-        self.written = parts.rows(net.embedding_decoder.weight, vocabulary)
+        self.take_tables(net, parts, vocabulary, reads)
         self.positions = net.pos_encoder.table
         self.scale = math.sqrt(net.config.d_model)
         self.dtype = torch.float64 if parts.wide else torch.float32  # of attention
+
+    def take_tables(self, net: SynPG, parts: Parts, vocabulary: int | None, reads: int | None) -> None:
+        """The embeddings, and what texts copy with."""
+        self.read, self.fed = parts.tables([(net.embedding_encoder.weight, reads), (net.embedding_decoder.weight, vocabulary)])
+        self.copied = None  # rows and biases of the output layer, of the tokens that are not freely written
+        if (W := net.config.written) is not None:
+            tied = net.linear.weight.data_ptr() == net.embedding_decoder.weight.data_ptr()
+            self.copied = self.fed[W:] if tied else parts.keep(net.linear.weight[W:]), parts.keep(net.linear.bias[W:])
 
     @property
     def device(self) -> torch.device:
@@ -278,6 +292,7 @@ class Engine:
     def encode(self, bag: Tensor, syntax: Tensor) -> KVCache:
         """Read both inputs, as `SynPG.encode` does."""
         c = self.config
+        copies = None if self.copied is None else Copies.of(bag, c.written, *self.copied)
         bag_bias = syntax_bias = memory_bias = None
         if c.attend_pads:
             if (bag.shape[1], syntax.shape[1]) != (c.bag_width, c.syntax_width):
@@ -301,7 +316,8 @@ class Engine:
         shape = (len(bag), c.n_heads, min(FIRST_CAPACITY, c.max_steps), c.d_model // c.n_heads)
         layers = range(c.n_decoder_layers)
         return KVCache([torch.zeros(shape, dtype=self.dtype) for _ in layers], [torch.zeros(shape, dtype=self.dtype) for _ in layers],
-                       memory_keys, memory_values, memory_bias)
+                       memory_keys, memory_values, memory_bias,
+                       copies and Copies(copies.bag, copies.weight.double(), copies.bias.double()))
 
     def _read(self, x: Tensor, ids: Tensor, bias: Tensor | None) -> Memory:
         """One input, x (B, S, E) embedded from ids (B, S), encoded. Rows that are equal are encoded once."""
@@ -338,14 +354,17 @@ class Engine:
         return logits[:, 0]
 
     def extend(self, tokens: Tensor, cache: KVCache, lengths: list[int]) -> Tensor:
-        """Feed T tokens a row, (B, T), after the first `lengths` (B) tokens of each; logits after each of them, (B, T, V).
+        """Feed T tokens a row, (B, T), after the first `lengths` (B) tokens of each; logits after each of them, (B, T, V) or, with
+        `written`, (B, T, W + A).
 
         What the cache held beyond these lengths is overwritten: that is how a rejected draft is dropped.
         """
         T, start = tokens.shape[1], max(lengths)
         self._make_room(cache, start + T)
         positions = bias = None
-        x = F.embedding(tokens, self.written) * self.scale
+        if cache.copies is not None:
+            tokens = to_tokens(cache.copies.bag, tokens, self.config.written)
+        x = F.embedding(tokens, self.fed) * self.scale
         if min(lengths) == start:
             x = x + self.positions[start : start + T]
             if T > 1:
@@ -355,8 +374,9 @@ class Engine:
             x = x + self.positions[positions.clamp_max(len(self.positions) - 1)]
             bias = torch.zeros(len(tokens), 1, T, start + T, dtype=self.dtype)
             bias.masked_fill_(torch.arange(start + T) > positions[:, None, :, None], -math.inf)
-        return self.decoder(x, cache.keys, cache.values, start, positions, bias,
-                            cache.memory_keys, cache.memory_values, cache.memory_bias)
+        logits, states = self.decoder(x, cache.keys, cache.values, start, positions, bias,
+                                      cache.memory_keys, cache.memory_values, cache.memory_bias)
+        return logits if cache.copies is None else torch.cat([logits, cache.copies.logits(states.double()).float()], -1)
 
     def _make_room(self, cache: KVCache, needed: int) -> None:
         have = cache.keys[0].shape[2]

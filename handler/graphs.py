@@ -32,7 +32,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from handler.constraints import Tensors
 from handler.decoding import Decoded, DecodingOptions, draw
-from handler.model import EOS, PAD, SOS, SynPG
+from handler.model import EOS, PAD, SOS, Copies, SynPG, to_tokens
 from handler.packed import Packed
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -69,6 +69,10 @@ class Lane:
         self.temperatures, self.uniforms = zeros(rows, dtype=torch.float), zeros(rows, c.max_steps, dtype=torch.double)
         self.memory, self.memory_bias = zeros(layers, rows, 2, H, M, D, dtype=net.dtype), zeros(rows, 1, 1, M, dtype=net.dtype)
         self.cache, self.bias = zeros(layers, rows, 2, H, T, D, dtype=net.dtype), zeros(1, 1, 1, T, dtype=net.dtype)
+        self.copies = None
+        if c.written is not None:
+            self.copies = Copies(self.bag, zeros(rows, c.d_model, c.bag_width, dtype=torch.float),
+                                 zeros(rows, 1, c.bag_width, dtype=torch.float))
         self.position, self.tokens = zeros(1), zeros(rows)
         self.ids, self.gains = zeros(rows, c.max_steps), zeros(rows, c.max_steps, dtype=torch.float)
         self.ended = zeros(rows, dtype=torch.bool)
@@ -120,7 +124,7 @@ class Graphed:
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be auto or one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.dtype, self.graphs = PRECISIONS[self.precision], graphs and self.device.type == "cuda"
-        self.vocabulary = min(vocabulary or net.config.vocab_size, net.config.vocab_size)
+        self.vocabulary = min(vocabulary or net.config.freely_written, net.config.freely_written)
         self.lanes: dict[tuple, Lane] = {}
         self.pool = None  # memory that all graphs use in turn for what does not outlast a run
         self.steps = self.overshoot = 0  # of the last batch: all steps; those after its last row had ended
@@ -228,6 +232,10 @@ class Graphed:
 
     def _start(self, lane: Lane) -> None:
         """Read the lane's inputs and set it back to its first step."""
+        if lane.copies is not None:
+            copies = Copies.of(lane.bag, self.config.written, *self.net.copied)
+            lane.copies.weight.copy_(copies.weight)
+            lane.copies.bias.copy_(copies.bias)
         lane.position.zero_()
         lane.tokens.fill_(SOS)
         lane.bias.fill_(-math.inf)
@@ -264,7 +272,8 @@ class Graphed:
             return F.scaled_dot_product_attention(q, kv[:, 0], kv[:, 1], attn_mask=bias, scale=net.scale).reshape(B, -1)
 
         lane.bias.index_fill_(3, lane.position, 0.0)
-        x = F.embedding(lane.tokens, net.written) + net.positions.index_select(0, lane.position)  # (B, E)
+        tokens = lane.tokens if lane.copies is None else to_tokens(lane.bag, lane.tokens[:, None], self.config.written)[:, 0]
+        x = F.embedding(tokens, net.fed) + net.positions.index_select(0, lane.position)  # (B, E)
         for (own, cross, forward), cache, memory in zip(net.decoder, lane.cache, lane.memory):
             def attend_self(qkv: Tensor) -> Tensor:
                 qkv = qkv.view(B, 3, net.heads, 1, net.width)
@@ -274,7 +283,10 @@ class Graphed:
             x = own(x, attend_self)
             x = cross(x, lambda q: attend(q.view(B, net.heads, 1, net.width), memory, lane.memory_bias))
             x = forward(x, torch.relu_)
-        logits = F.linear(net.decoder_norm(x.float()), *net.logits)  # (B, V)
+        states = net.decoder_norm(x.float())
+        logits = F.linear(states, *net.logits)  # (B, V)
+        if lane.copies is not None:
+            logits = torch.cat([logits, lane.copies.logits(states[:, None])[:, 0]], 1)  # (B, W + A)
         scores = logits if lane.constraint is None else lane.constraint.adjust(logits)
         if sampled:
             tokens = draw(scores, lane.temperatures, lane.uniforms.index_select(1, lane.position)[:, 0])

@@ -21,14 +21,19 @@ ALPHA = 1.0  # ... and what rare words are counts so often for each word
 FLOOR = -6.0  # nats; a corpus and its parser are never quite right
 SOURCE_COUNT = 20  # how often a word of the sentence counts as what it is there: a rare name is known by it
 FILL = 0  # <pad>, which is never a word
+# Tags whose words may stand for each other: with the same form, or a form that is hardly ever told from it.
+KINDS = (("NN", "NNP"), ("NNS", "NNPS"), ("VB", "VBP"), ("VBD", "VBN"), *((tag,) for tag in (
+    "JJ", "JJR", "JJS", "RB", "RBR", "RBS", "VBG", "VBZ", "CD", "FW", "UH")))  # of content words; others are not copied
+KIN = {ROWS[tag]: [ROWS[other] for other in kind] for kind in KINDS for tag in kind}
 
 
 class Lexicon:
     """log p(tag | first piece of a word) times a weight: what a leaf adds to the scores of the words that may come there."""
 
-    def __init__(self, counts: np.ndarray, weight: float, device: torch.device | str = "cpu"):
-        """counts (T, V): how often words that begin with a piece had a tag; see `learn`."""
-        self.weight, self.counts = weight, torch.from_numpy(counts.astype(np.int32))
+    def __init__(self, counts: np.ndarray, weight: float, copies: int = 0, device: torch.device | str = "cpu"):
+        """counts (T, V): how often words that begin with a piece had a tag; see `learn`. copies: columns to add, for words of which
+        nothing is known (`model.Copies`)."""
+        self.weight, self.counts = weight, torch.from_numpy(np.pad(counts.astype(np.int32), ((0, 0), (0, copies))))
         rare = self.counts[:, self.counts.sum(0) < RARE].sum(1).double()  # (T,)
         self.rare = rare / rare.sum() if rare.any() else torch.full_like(rare, 1 / len(rare))
         self.table = self._rows(self.counts).to(device)  # (1 + T, V) fp32, row NO_TAG first
@@ -40,8 +45,9 @@ class Lexicon:
         logs = ((counts + ALPHA * self.rare[:, None]) / (counts.sum(0) + ALPHA)).log().clamp_min(FLOOR)
         return F.pad(self.weight * logs, (0, 0, 1, 0)).float()
 
-    def own(self, seen: list[list[tuple[int, int]]]) -> tuple[Tensor, Tensor]:
-        """Columns of the table for the words of each row's own sentence: pieces (B, A), FILL after a row's last; (B, 1 + T, A).
+    def own(self, seen: list[list[tuple[int, int]]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Columns of the table for the words of each row's own sentence: pieces (B, A), FILL after a row's last; (B, 1 + T, A); and
+        which words are of a tag's kind, the same shape.
 
         seen: as in `Alignment`.
         """
@@ -52,7 +58,11 @@ class Lexicon:
         there = torch.tensor([(tag - 1, i * width + places[i][piece]) for i, row in enumerate(seen) for piece, tag in row],
                              dtype=torch.long).view(-1, 2)
         counts.index_put_((there[:, 0], there[:, 1]), torch.tensor(SOURCE_COUNT, dtype=counts.dtype), accumulate=True)
-        return pieces, self._rows(counts).view(-1, len(seen), width).transpose(0, 1).contiguous()
+        kin = torch.zeros(len(seen), 1 + len(ROWS), width, dtype=torch.bool)
+        for i, row in enumerate(seen):
+            for piece, tag in row:
+                kin[i, KIN.get(tag, ()), places[i][piece]] = True
+        return pieces, self._rows(counts).view(-1, len(seen), width).transpose(0, 1).contiguous(), kin
 
 
 class Alignment(NamedTuple):

@@ -6,6 +6,7 @@ scores (`tests/test_constraints.py`). Shapes: B rows, V vocabulary, A words of a
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ from handler.constraints import (
     TextGrammar,
     trie_of,
 )
-from handler.lexicon import FILL, NO_TAG, Alignment
+from handler.lexicon import FILL, KIN, NO_TAG, Alignment
 from handler.model import EOS
 
 State = tuple[int, int, int, int]  # place in the template, open brackets inside the slot, kind of the last token, steps left
@@ -99,9 +100,11 @@ class TextMachines:
     """`constraints.TextConstraint` for a batch: a `decoding.Constraint`. What a token changes is a few scores of its row."""
 
     def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
-                 repetition_penalty: float = 0.0, order_bonus: float = 0.0, alignment: Alignment | None = None):
+                 repetition_penalty: float = 0.0, order_bonus: float = 0.0, copy_odds: float = 0.0, alignment: Alignment | None = None):
         self.left, self.penalty = [max_steps] * len(sentences), repetition_penalty  # steps, of each row
-        base = torch.zeros(len(grammar.words)).masked_fill_(~grammar.words, -math.inf)  # (V,)
+        columns = grammar.width(sentences)
+        base = torch.full((columns,), -math.inf)
+        base[: grammar.written].masked_fill_(grammar.words, 0.0)
         self.bias = base.repeat(len(sentences), 1)  # (B, V): what is added between words
         self.grammar = grammar
         self.said, self.barred = ([frozenset(find(pieces)) for pieces in sentences] for find in (grammar.said, grammar.endings))
@@ -117,9 +120,10 @@ class TextMachines:
         self.due = list(map(len, leaves))  # leaves left
         self.table = ()
         if alignment:
-            self.seen, self.own = alignment.lexicon.own(alignment.seen)  # (B, A), (B, 1 + T, A)
-            self.table = alignment.lexicon.table.unbind(0)  # (V,) for each tag
+            self.seen, self.own, _ = alignment.lexicon.own(alignment.seen)  # (B, A), (B, 1 + T, A)
+            self.table = alignment.lexicon.table[:, :columns].unbind(0)  # (V,) for each tag
             self.common = alignment.lexicon.common
+        self.copy_odds = copy_odds if alignment else 0.0
         self.tagged: list[dict[int, list[int]]] = [{} for _ in sentences]  # tag -> first pieces of the sentence's words with it
         for tagged, seen in zip(self.tagged, alignment.seen if alignment else ()):
             for piece, tag in seen:
@@ -132,7 +136,7 @@ class TextMachines:
         self.last = [FILL] * len(sentences)
         for row, (pieces, trie) in enumerate(zip(sentences, self.tries)):
             uses: dict[int, int] = {}
-            for piece in pieces:
+            for piece in grammar.columns(pieces):
                 uses[piece] = uses.get(piece, 0) + 1
             self.uses.append(uses)
             self.bonus.append(dict.fromkeys(uses, source_bonus))
@@ -148,7 +152,7 @@ class TextMachines:
 
     def _set(self, row: int, token: int) -> None:
         may_come = (token in self.edges[row] or token in self.said[row]
-                    or self.grammar.is_word[token] and token not in self.barred[row])
+                    or token < self.grammar.written and self.grammar.is_word[token] and token not in self.barred[row])
         self.bias[row, token] = self._change(row, token) if may_come else -math.inf
 
     def adjust(self, scores: Tensor, rows: list[int] | None = None) -> Tensor:
@@ -157,6 +161,8 @@ class TextMachines:
         adjusted = scores + (self.bias if rows is None else self.bias[rows])
         if self.table:
             tags = [self.leaves[row][self.due[row]] for row in places]
+            if self.copy_odds:
+                self._copy(scores, adjusted, places, tags)
             seen = self.seen if rows is None else self.seen[rows]
             own = self.own[list(places), tags] + adjusted.gather(1, seen)  # (N, A)
             for line, tag in zip(adjusted.unbind(0), tags):  # faster than gathering the table's rows: that leaves the cache
@@ -173,6 +179,18 @@ class TextMachines:
                 adjusted[i] = -math.inf
                 adjusted[i, edges] = values
         return adjusted
+
+    def _copy(self, scores: Tensor, adjusted: Tensor, places: Iterable[int], tags: list[int]) -> None:
+        """Make the sentence's words of a leaf's kind that are not yet written as likely as copying makes them."""
+        found = []  # place in the batch, piece, odds
+        for i, (row, tag) in enumerate(zip(places, tags)):
+            near = {piece for kin in KIN.get(tag, ()) for piece in self.tagged[row].get(kin, ()) if self.uses[row][piece] > 0}
+            found += [(i, piece, self.copy_odds / len(near)) for piece in near]
+        if found:
+            lines, pieces, odds = map(list, zip(*found))
+            alone = scores[lines, pieces]
+            copied = scores.logsumexp(1)[lines] + torch.tensor(odds).log()
+            adjusted[lines, pieces] += torch.logaddexp(alone, copied) - alone
 
     def advance(self, tokens: Tensor, rows: list[int] | None = None) -> None:
         """Take note of the tokens chosen for these rows, or for all."""

@@ -7,11 +7,13 @@ Source: Huang and Chang, "Generating Syntactically Controlled Paraphrases withou
 EACL 2021 (arXiv 2101.10579). Tensor names are those of the authors' checkpoints (the layout of `torch.nn.Transformer`).
 
 Shapes: B rows, A width of the bag (input without positions), S width of the syntax sequence (input with positions),
-M = A + S width of the memory, T target positions, V vocabulary, H heads, D head width, E = H * D model width, L layers.
+M = A + S width of the memory, T target positions, V vocabulary, W tokens that are written freely, H heads, D head width,
+E = H * D model width, L layers.
 """
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +39,7 @@ class ModelConfig:
     max_steps: int  # most tokens generated, <eos> included
     attend_pads: bool  # True: pads are embedded and attended to (published checkpoints). False: pads are masked
     tie: str  # "none"; "output": `linear.weight` is `embedding_decoder.weight`; "all": and `embedding_encoder.weight` too
+    written: int | None = None  # W: of the vocabulary's first W any may be written, of the others those in the bag; None: V
 
     def __post_init__(self):
         for name in ("vocab_size", "d_model", "n_heads", "d_feedforward", "n_encoder_layers", "n_decoder_layers",
@@ -44,14 +47,23 @@ class ModelConfig:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, not {value!r}")
+        if self.written is not None and (type(self.written) is not int or not EOS < self.written <= self.vocab_size):
+            raise ValueError(f"written must be an integer from {EOS + 1} to vocab_size, or null, not {self.written!r}")
         if type(self.attend_pads) is not bool:
             raise ValueError(f"attend_pads must be true or false, not {self.attend_pads!r}")
+        if self.attend_pads and self.written is not None:
+            raise ValueError("written must be null with attend_pads")
         if self.tie not in TIES:
             raise ValueError(f"tie must be one of {', '.join(TIES)}, not {self.tie!r}")
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}")
         if max(self.syntax_width, self.max_steps) > MAX_POSITIONS:
             raise ValueError(f"syntax_width and max_steps must be at most {MAX_POSITIONS}")
+
+    @property
+    def freely_written(self) -> int:
+        """W."""
+        return self.written or self.vocab_size
 
 
 def sinusoids(length: int, d_model: int) -> Tensor:
@@ -198,6 +210,7 @@ class KVCache:
     memory_keys: list[Tensor]  # L of (B, H, M, D)
     memory_values: list[Tensor]  # L of (B, H, M, D)
     memory_bias: Tensor | None  # (B, 1, 1, M), added to the scores; None when every position counts
+    copies: "Copies | None" = None  # None where all tokens are written freely
     length: int = 0  # positions decoded so far
 
     def keep(self, rows: Tensor) -> None:
@@ -206,6 +219,48 @@ class KVCache:
             tensors[:] = [t.index_select(0, rows) for t in tensors]
         if self.memory_bias is not None:
             self.memory_bias = self.memory_bias.index_select(0, rows)
+        if self.copies is not None:
+            self.copies = self.copies.keep(rows)
+
+
+class Copies(NamedTuple):
+    """How a batch's texts have tokens beyond the freely written ones: each from its own sentence, by place.
+
+    Such tokens are rare: training has hardly seen them, so their rows mean something beside a sentence that has them, and nothing
+    elsewhere. A text's tokens are therefore numbered anew, in its row: those below W as in the vocabulary, and W + j is the
+    token at place j of the bag. `to_columns` and `to_tokens` go from one numbering to the other.
+    """
+
+    bag: Tensor  # (B, A)
+    weight: Tensor  # (B, E, A), rows of the output layer
+    bias: Tensor  # (B, 1, A), with minus infinity where a token is not rare, or was there before
+
+    @classmethod
+    def of(cls, bag: Tensor, written: int, weight: Tensor, bias: Tensor) -> "Copies":
+        """bag (B, A); weight (V - W, E) and bias (V - W) of the output layer, of the rare tokens only."""
+        rare = (bag - written).clamp_min(0)
+        first = to_columns(bag, bag, written) == written + torch.arange(bag.shape[1], device=bag.device)
+        return cls(bag, F.embedding(rare, weight).transpose(1, 2), F.embedding(rare, bias[:, None]).transpose(1, 2)
+                   .masked_fill(~first[:, None], -math.inf))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Of decoder states (B, T, E): (B, T, A)."""
+        return torch.baddbmm(self.bias, states, self.weight)
+
+    def keep(self, rows: Tensor) -> "Copies":
+        return Copies(*(t.index_select(0, rows) for t in self))
+
+
+def to_columns(bag: Tensor, tokens: Tensor, written: int) -> Tensor:
+    """Tokens (B, T) in the numbering of their rows, whose bags (B, A) are; -1 for a rare one that the bag lacks."""
+    there = bag[:, None] == tokens[:, :, None]  # (B, T, A)
+    place = there.byte().argmax(-1) + written  # of the first of several
+    return torch.where(tokens < written, tokens, place.masked_fill(~there.any(-1), -1))
+
+
+def to_tokens(bag: Tensor, columns: Tensor, written: int) -> Tensor:
+    """The way back: columns (B, T), none of them -1."""
+    return torch.where(columns < written, columns, bag.gather(1, (columns - written).clamp_min(0)))
 
 
 class SynPG(nn.Module):
@@ -259,19 +314,37 @@ class SynPG(nn.Module):
         crossed = [layer.multihead_attn.kv(memory) for layer in layers]
         shape = (len(bag), c.n_heads, c.max_steps, c.d_model // c.n_heads)
         return KVCache(keys=[memory.new_empty(shape) for _ in layers], values=[memory.new_empty(shape) for _ in layers],
-                       memory_keys=[k for k, _ in crossed], memory_values=[v for _, v in crossed], memory_bias=bias)
+                       memory_keys=[k for k, _ in crossed], memory_values=[v for _, v in crossed], memory_bias=bias,
+                       copies=self.copies(bag))
 
     def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
-        """Feed one token a row, shape (B,); returns the logits of the next one, (B, V), and lengthens the cache."""
+        """Feed one token a row, shape (B,); returns the logits of the next one, (B, V), and lengthens the cache.
+
+        With `written`, tokens are numbered as `Copies` says, and the logits are (B, W + A).
+        """
+        if cache.copies is not None:
+            tokens = to_tokens(cache.copies.bag, tokens[:, None], self.config.written)[:, 0]
         x = self._embed(self.embedding_decoder, tokens[:, None]) + self.pos_encoder.table[cache.length]  # (B, 1, E)
         for i, layer in enumerate(self.transformer.decoder.layers):
             x = layer.step(x, cache.keys[i], cache.values[i], cache.length,
                            cache.memory_keys[i], cache.memory_values[i], cache.memory_bias)
         cache.length += 1
-        return self.linear(self.transformer.decoder.norm(x[:, 0]))
+        return self.logits(self.transformer.decoder.norm(x), cache.copies)[:, 0]
+
+    def copies(self, bag: Tensor) -> Copies | None:
+        """What texts may copy from these bags (B, A)."""
+        W = self.config.written
+        return None if W is None else Copies.of(bag, W, self.linear.weight[W:], self.linear.bias[W:])
+
+    def logits(self, states: Tensor, copies: Copies | None) -> Tensor:
+        """Of decoder states (B, T, E): (B, T, V), or (B, T, W + A) as `Copies` numbers them."""
+        if copies is None:
+            return self.linear(states)
+        W = self.config.written
+        return torch.cat([F.linear(states, self.linear.weight[:W], self.linear.bias[:W]), copies.logits(states)], -1)
 
     def forward(self, bag: Tensor, syntax: Tensor, target: Tensor) -> Tensor:
-        """Decoder states of every position of a known target, (B, T, E); `self.linear` turns them into logits.
+        """Decoder states of every position of a known target, (B, T, E); `logits` turns them into logits.
 
         bag (B, A), syntax (B, S), target (B, T) starting with <sos>. Logits are left to the caller, who can skip pads.
         """

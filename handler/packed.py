@@ -93,8 +93,11 @@ class Packed:
                   for layer, mine, other in zip(decoder.layers, own, cross)]
         self.decoder, first = chained(layers, dtype)
         self.memory = [(heads.weight[n:].to(dtype), heads.bias[n:].to(dtype)) for heads in cross]
-        self.written = (net.embedding_decoder.weight[:vocabulary] * scale + first).to(dtype)
+        self.fed = (net.embedding_decoder.weight[:vocabulary] * scale + first).to(dtype)
         self.decoder_norm = Norm(decoder.norm, torch.float)
-        self.logits = net.linear.weight[:vocabulary].float(), net.linear.bias[:vocabulary].float()
+        weight, bias = net.linear.weight.float(), net.linear.bias.float()
+        self.written = net.config.written
+        self.logits = weight[: self.written or vocabulary], bias[: self.written or vocabulary]
+        self.copied = (weight[self.written :], bias[self.written :]) if self.written else None
         self.positions = net.pos_encoder.table.to(dtype)
         self.heads, self.width, self.scale = own[0].n, n // own[0].n, own[0].width ** -0.5  # H, D, what products are scaled by

@@ -43,6 +43,7 @@ class PipelineConfig:
     repetition_penalty: float = 0.0  # nats off the logit of a piece written often enough; with constraints only
     tag_weight: float = 0.0  # times log p(tag | word), on a word at a leaf of that tag; above 0: exactly one word a leaf
     order_bonus: float = 0.0  # nats on the word that follows the last one in the sentence; with constraints only
+    copy_odds: float = 0.0  # of copying a word of the leaf's kind not yet written to what the network says; with tag_weight only
 
     def __post_init__(self):
         if self.tokenization not in TOKENIZATIONS:
@@ -51,7 +52,7 @@ class PipelineConfig:
             raise ValueError(f"bpe_threshold must be an integer of at least 0, not {self.bpe_threshold!r}")
         if type(self.constrained) is not bool:
             raise ValueError(f"constrained must be true or false, not {self.constrained!r}")
-        for name in ("source_bonus", "repetition_penalty", "tag_weight", "order_bonus"):
+        for name in ("source_bonus", "repetition_penalty", "tag_weight", "order_bonus", "copy_odds"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 <= value <= 100:
                 raise ValueError(f"{name} must be a number from 0 to 100, not {value!r}")
@@ -96,7 +97,8 @@ class Paraphraser:
         self.tag_rows = {vocabulary.syntax_ids[tag]: row for tag, row in ROWS.items()}  # of the lexicon, by ids
         self.device = paraphraser.device
         self.parse_grammar = ParseGrammar(vocabulary, parse_generator.vocabulary, self.device)
-        self.text_grammar = TextGrammar(vocabulary, paraphraser.vocabulary, self.device, endings)
+        writer = paraphraser.config
+        self.text_grammar = TextGrammar(vocabulary, writer.vocab_size, self.device, endings, writer.written)
         on_cpu = isinstance(parse_generator, Engine)  # rules as machines rather than tensors
         self.parse_tables = ParseTables(self.parse_grammar) if on_cpu and config.constrained else None
         self.text_constraint = TextMachines if on_cpu else TextConstraint
@@ -249,7 +251,7 @@ class Paraphraser:
             leaves = [[self.tag_rows.get(leaf, NO_TAG) for leaf in self.parse_grammar.leaves(ids)] for ids in parses]
             alignment = Alignment(self.lexicon, leaves, seen)
         return self.text_constraint(self.text_grammar, sentences, self.paraphraser.config.max_steps, self.config.source_bonus,
-                                    self.config.repetition_penalty, self.config.order_bonus, alignment)
+                                    self.config.repetition_penalty, self.config.order_bonus, self.config.copy_odds, alignment)
 
     def _pad(self, sequences: list[list[int]], width: int, net: Net) -> Tensor:
         """(B, width) ids, <pad> after each row's end; the width follows the batch where pads are masked."""
@@ -259,8 +261,9 @@ class Paraphraser:
 
     def _paraphrase(self, row: Row, parse: Decoded, text: Decoded) -> Paraphrase:
         parse_tokens = self.vocabulary.decode_syntax(parse.ids[: len(parse.ids) - parse.ended])
+        written = self.text_grammar.tokens(text.ids, row.pieces)
         return Paraphrase(
-            text=self.vocabulary.decode_text(text.ids[: len(text.ids) - text.ended]),
+            text=self.vocabulary.decode_text(written[: len(written) - text.ended]),
             template=str(template_of(row.target.tree)), parse=from_syntax_tokens(parse_tokens),
             log_probability=text.log_probability if row.scored else None, truncated=not (parse.ended and text.ended), seed=row.seed,
             unknown_words=row.pieces.count(UNK), tags_predicted=row.tags_predicted)

@@ -1,14 +1,16 @@
 """Training data: `sentence<TAB>parse` files to ids, and ids to batches. Knows no network and no optimiser.
 
 A prepared corpus is a folder: `bpe.codes`, `bpe.vocab.txt`, `vocab.json` (as they go into the artifact), one `.npz` of
-flat id arrays per split, and `corpus.json` (sources with sha256, counts, what was left out and why).
+flat id arrays per split, perhaps `vectors.npz`, and `corpus.json` (sources with sha256, counts, what was left out and why).
 """
 
 import collections
 import gzip
 import hashlib
 import io
+import itertools
 import json
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -24,6 +26,10 @@ from handler.syntax import SYNTAX_TOKENS, read_tree, syntax_tokens, tags, templa
 from handler.text import SPECIALS, Vocabulary, WordPieces
 
 MIN_COUNT = 5  # a piece seen less often is split further, a character seen less often becomes <unk>
+WRITTEN_COUNT = 20  # with word vectors: a piece seen less often is only copied from the sentence (`model.ModelConfig.written`)
+VECTOR_WORDS = 40_000  # so many of the commonest words that have a vector are in the vocabulary, seen or not
+WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
+VECTORS = "vectors.npz"  # ids (N,), rising, and vectors (N, D) of the tokens that have one
 FIELDS = "words", "tags", "template", "parse"  # id sequences of a sentence; template and parse carry <sos> and <eos>
 
 
@@ -72,9 +78,10 @@ def read_columns(file: Path, least: int):
             yield columns
 
 
-def prepare(folder: Path, files: dict[str, Path], merges: int, limits: Limits, base: Path | None = None, say=print) -> None:
-    """Write every split as ids, with BPE and a vocabulary learned from `files["train"]` or, if there is one, those of the
-    artifact `base`. Nothing of dev or test is learned from."""
+def prepare(folder: Path, files: dict[str, Path], merges: int, limits: Limits, base: Path | None = None, vectors: Path | None = None,
+            say=print) -> None:
+    """Write every split as ids, with BPE and a vocabulary learned from `files["train"]` and the words of `vectors` or, if there is
+    one, those of the artifact `base`. Nothing of dev or test is learned from."""
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     if base:
@@ -83,39 +90,81 @@ def prepare(folder: Path, files: dict[str, Path], merges: int, limits: Limits, b
             shutil.copyfile(base / name, folder / name)
     else:
         threshold = MIN_COUNT
-        learn_vocabulary(folder, files["train"], merges)
+        written = learn_vocabulary(folder, files["train"], merges, vectors)
         say(f"BPE: {merges} merges, {time.monotonic() - began:.0f} s")
 
     encoder = Encoder(folder, threshold)
     record = {"merges": None if base else merges, "bpe_threshold": threshold, "limits": limits.__dict__, "splits": {}}
+    if vectors:
+        record |= {"written": written, "vectors": origin(vectors)}
     for name, file in files.items():
         split, dropped = encoder.split(file, limits)
         if not len(split):
             raise SystemExit(f"{file.name}: no sentence is left to learn from ({dict(dropped) or 'the file is empty'})")
         split.save(folder / f"{name}.npz")
-        record["splits"][name] = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-                                  "sentences": len(split), "left_out": dict(dropped)}
+        record["splits"][name] = {**origin(file), "sentences": len(split), "left_out": dict(dropped)}
         say(f"{name}: {len(split)} sentences, left out {dict(dropped) or 'none'}, {time.monotonic() - began:.0f} s")
     (folder / "corpus.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def learn_vocabulary(folder: Path, file: Path, merges: int) -> None:
-    """Write `bpe.codes`, `bpe.vocab.txt` and `vocab.json`, learned from the lower-cased words of a file."""
-    counts = collections.Counter()
+def origin(file: Path) -> dict[str, str]:
+    """What a record says of a file."""
+    with open(file, "rb") as stream:
+        return {"file": file.name, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None = None) -> int:
+    """Write `bpe.codes`, `bpe.vocab.txt` and `vocab.json`, learned from the lower-cased words of a file, and return how many of
+    the tokens, the first ones, that file has often enough for them to be written freely.
+
+    Words that have vectors count as often as their rank says, by Zipf's law. Their vectors go into `vectors.npz`.
+    """
+    seen = collections.Counter()
     for sentence, *_ in read_columns(file, 2):
-        counts.update(sentence.lower().split())
+        seen.update(sentence.lower().split())
+    counts = collections.Counter(seen)
+    if vectors:
+        for rank, word in enumerate(first_words(vectors, VECTOR_WORDS), 1):
+            counts[word] = max(counts[word], MIN_COUNT * VECTOR_WORDS // rank)
     dictionary = "".join(f"{word} {n}\n" for word, n in sorted(counts.items()))
     with open(folder / "bpe.codes", "w", encoding="utf-8") as out:
         learn_bpe(io.StringIO(dictionary), out, merges, min_frequency=2, is_dict=True)
     unfiltered = WordPieces(folder / "bpe.codes", None)
-    pieces = collections.Counter()
+    pieces, seen_pieces = collections.Counter(), collections.Counter()
     for word, n in counts.items():
         for piece in unfiltered.split([word]):
             pieces[piece] += n
-    ranked = sorted((piece for piece, n in pieces.items() if n >= MIN_COUNT), key=lambda piece: (-pieces[piece], piece))
+            seen_pieces[piece] += seen[word]
+    ranked = sorted((piece for piece, n in pieces.items() if n >= MIN_COUNT), key=lambda piece: (-seen_pieces[piece], -pieces[piece], piece))
     (folder / "bpe.vocab.txt").write_text("".join(f"{p} {pieces[p]}\n" for p in ranked), encoding="utf-8")
     tokens = [*SPECIALS, *(f"<{token}>" for token in SYNTAX_TOKENS), *ranked]
     (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    if vectors:
+        places = {token: i for i, token in enumerate(tokens)}
+        found = {places[word]: numbers for word, numbers in read_vectors(vectors) if word in places}
+        ids = sorted(found)
+        np.savez(folder / VECTORS, ids=np.array(ids), vectors=np.array([found[i] for i in ids]))
+    return len(tokens) - sum(seen_pieces[piece] < WRITTEN_COUNT for piece in ranked)
+
+
+def vector_lines(file: Path):
+    """Word and the rest of each line of a file of word vectors, without the line that some begin with: how many, how wide."""
+    with open(file, encoding="utf-8") as lines:
+        for number, line in enumerate(lines):
+            word, _, numbers = line.partition(" ")
+            if number or " " in numbers.strip():
+                yield word, numbers
+
+
+def first_words(file: Path, most: int) -> list[str]:
+    """The words, lower case and letters only, among the first `most` lines."""
+    return [word for word, _ in itertools.islice(vector_lines(file), most) if WORD.fullmatch(word)]
+
+
+def read_vectors(file: Path):
+    """Word and vector (D,) fp32 of each line."""
+    for word, numbers in vector_lines(file):
+        yield word, np.array(numbers.split(), dtype=np.float32)
 
 
 class Encoder:

@@ -39,10 +39,10 @@ class RecordingEngine(Engine):
     """An fp32 engine that collects the `ranges` which int8 needs. Slow: its layers are called one by one."""
 
     def __init__(self, net: SynPG):
-        self.config, self.precision, self.vocabulary = net.config, "fp32", net.config.vocab_size
+        self.config, self.precision, self.vocabulary = net.config, "fp32", net.config.freely_written
         self.remembered, self.shares = None, False
         parts = RecordingParts()
         self.ranges = parts.ranges
         self.encoder, self.decoder = Encoder(net, parts).eval(), Decoder(net, parts, self.vocabulary).eval()
-        self.read, self.written = parts.rows(net.embedding_encoder.weight), parts.rows(net.embedding_decoder.weight)
+        self.take_tables(net, parts, None, None)
         self.positions, self.scale, self.dtype = net.pos_encoder.table, math.sqrt(net.config.d_model), torch.float32

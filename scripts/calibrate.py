@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 from handler import artifacts, drafts, lexicon
 from handler.engine import Engine, Ranges
 from handler.errors import ArtifactError
-from handler.model import PAD
+from handler.model import PAD, to_columns
 from handler.text import SEPARATOR, Vocabulary
 from scripts import _corpus, train
 from scripts._recording import RecordingEngine
@@ -44,10 +44,10 @@ def calibrate(folder: Path, split: _corpus.Split, base: Path | None = None) -> d
         net = artifacts.load_net(folder / f"{name}.safetensors", net_config, torch.device("cpu"))
         ranges[name] = ranges_of(RecordingEngine(net), split, train.RECIPES[name], chosen[:SENTENCES])
     vocabulary = Vocabulary.load(folder / "vocab.json")
-    counts = counts_of(vocabulary, split)
+    counts = counts_of(vocabulary, split)[:, : config.paraphraser.freely_written]
     words = int(counts.sum())
     if base and (base / artifacts.LEXICON).is_file():
-        counts += artifacts.load_lexicon(base / artifacts.LEXICON, len(vocabulary))
+        counts += artifacts.load_lexicon(base / artifacts.LEXICON, counts.shape[1])
     contexts, tokens = drafts.learn([row.astype(np.uint8).tobytes() for row in split.rows("parse", np.sort(chosen[:PARSES]))])
     artifacts.write_json(folder / artifacts.RANGES, ranges)
     artifacts.write_json(folder / artifacts.ENDINGS, {"tokens": endings_of(vocabulary, split)})
@@ -113,6 +113,8 @@ def batches(split: _corpus.Split, recipe: train.Recipe, chosen: np.ndarray) -> l
 def teacher_forced(net: Engine, split: _corpus.Split, batch: np.ndarray, recipe: train.Recipe) -> tuple[torch.Tensor, torch.Tensor]:
     """The likeliest token at every position of the sentences' own targets, and these targets: (tokens,) each, without pads."""
     bag, syntax, source, labels = train.make_batch(split, batch, recipe, net.config, "cpu", None)
+    if (written := net.config.written) is not None:
+        source, labels = (to_columns(bag, tokens, written) for tokens in (source, labels))
     logits = net.extend(source, net.encode(bag, syntax), [0] * len(batch))  # (B, T, V)
     return logits.argmax(-1)[labels != PAD], labels[labels != PAD]
 

@@ -4,6 +4,7 @@
     python -m scripts.train WORK --train … --dev … --net paraphraser --epochs 3        one of them (run two side by side)
     python -m scripts.train WORK --from model_store/demo --train … --dev …             fine-tune on text of your own
     python -m scripts.train WORK --from … --merges 20000 --train … --dev …             the same, with a larger vocabulary
+    python -m scripts.train WORK --from … --merges 50000 --vectors glove.txt --train … and with words seldom seen, from their vectors
     python -m scripts.train WORK --from … --net paraphraser --train … --dev …          one network; the other stays as it is
     python -m scripts.train WORK --export model_store/mine                             write what is trained as an artifact
 
@@ -28,7 +29,7 @@ from safetensors.torch import load_file
 
 from handler import artifacts
 from handler.errors import ArtifactError
-from handler.model import EOS, PAD, SOS, UNK, ModelConfig, SynPG
+from handler.model import EOS, PAD, SOS, UNK, ModelConfig, SynPG, to_columns
 from handler.pipeline import PipelineConfig
 from handler.syntax import SYNTAX_TOKENS
 from handler.text import SEPARATOR, SPECIALS, WordPieces
@@ -63,6 +64,8 @@ RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds"
 FINE_TUNE = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when going on from an artifact
 LIMITS = _corpus.Limits(words=64, template=64, parse=302)
 MERGES = 20000  # of BPE
+RIDGE = 100.0  # on the map from word vectors; the held-out loss hardly depends on it
+RARE_LENGTH, RARE_BIAS = 1.25, 1.0  # of a rare token's row, to the common ones' mean, and its bias: short rows are badly copied
 # Of an exported artifact; the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
 DECODING = {"source_bonus": 4.0, "repetition_penalty": 3.0, "tag_weight": 1.5, "order_bonus": 3.0}
 SHAPES = {
@@ -100,9 +103,15 @@ def make_batch(split: _corpus.Split, indices: np.ndarray, recipe: Recipe, config
 
 def loss_of(net: SynPG, bag, syntax, source, labels) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Summed cross-entropy (nats), number of tokens predicted right, number of tokens; pads do not count."""
-    states = net(bag, syntax, source)[labels != PAD]  # (tokens, E): the output layer is not spent on pads
-    labels = labels[labels != PAD]
-    logits = net.linear(states)
+    states, counted = net(bag, syntax, source), labels != PAD
+    if (written := net.config.written) is None:
+        logits, labels = net.linear(states[counted]), labels[counted]  # the output layer is not spent on pads
+    else:
+        labels = to_columns(bag, labels, written)
+        counted &= labels >= 0  # a rare word that was dropped from the bag could not be written
+        copied = net.copies(bag).logits(states)[counted]
+        logits = torch.cat([F.linear(states[counted], net.linear.weight[:written], net.linear.bias[:written]), copied], -1)
+        labels = labels[counted]
     return (F.cross_entropy(logits.float(), labels, reduction="sum"),
             (logits.argmax(-1) == labels).sum(), len(labels))
 
@@ -130,27 +139,50 @@ def pick_autocast(device: torch.device):
 def begin_from(base: Path, name: str, corpus: Path) -> SynPG:
     """The network of an artifact, fitted to the vocabulary and the limits of a prepared corpus.
 
-    Tokens that the artifact knows keep their vectors; a new one begins as the mean of the pieces that it was split into.
+    Tokens that the artifact knows keep their vectors; a new one begins as the mean of the pieces that it was split into. A rare one
+    that the corpus has a word vector for begins at what a linear map makes of it, for words of a kind are near each other in both.
     """
     settings = artifacts.verify(base)
     net = artifacts.load_net(base / f"{name}.safetensors", getattr(settings, name), torch.device("cpu"))
     old, new = (json.loads((folder / "vocab.json").read_text(encoding="utf-8")) for folder in (base, corpus))
-    limits = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))["limits"]
+    record = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
     c = net.config
     known = {token: i for i, token in enumerate(old[: c.vocab_size])}
     pieces = WordPieces(base / "bpe.codes", base / "bpe.vocab.txt", settings.pipeline.bpe_threshold)
     syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
-    kept = new if c.vocab_size > syntax else new[:syntax]
+    of_words = c.vocab_size > syntax
+    kept = new if of_words else new[:syntax]
     origins = [[known[token]] if token in known else
                [known.get(piece, UNK) for piece in pieces.split([token.removesuffix(SEPARATOR)])] for token in kept]
-    longest = {"max_steps": limits["parse"] - 1} if name == "parse_generator" else {"syntax_width": limits["parse"]}
-    config = replace(c, vocab_size=len(kept), **({} if c.attend_pads else longest))
+    longest = {"max_steps": record["limits"]["parse"] - 1} if name == "parse_generator" else {"syntax_width": record["limits"]["parse"]}
+    written = {"written": record.get("written")} if of_words and record["merges"] else {}
+    config = replace(c, vocab_size=len(kept), **written, **({} if c.attend_pads else longest))
     state = net.state_dict()
     for key in "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias":
         state[key] = torch.stack([state[key][ids].mean(0) for ids in origins])
+    if of_words and (corpus / _corpus.VECTORS).exists():
+        begin_at_vectors(state, corpus, config.written, torch.tensor([token in known for token in kept]))
     fitted = SynPG(config)  # a new one: what `load_net` returns shares tied tensors, but not as one parameter
     fitted.load_state_dict(state)
     return fitted
+
+
+def begin_at_vectors(state: dict[str, torch.Tensor], corpus: Path, written: int, known: torch.Tensor) -> None:
+    """Move the rows of the rare tokens, in place, to where their word vectors say, and make them easy to copy.
+
+    The map is the least squares one from the vectors of the common, known (V,) words to their rows.
+    """
+    with np.load(corpus / _corpus.VECTORS, allow_pickle=False) as arrays:
+        ids, vectors = torch.from_numpy(arrays["ids"]), F.pad(torch.from_numpy(arrays["vectors"]), (0, 1), value=1.0).double()
+    common, rare = (ids < written) & known[ids], ids >= written
+    one = vectors[common]
+    gram = one.T @ one + RIDGE * torch.eye(one.shape[1], dtype=one.dtype)
+    for key in "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight":
+        rows = state[key][ids[common]].double()
+        state[key][ids[rare]] = (vectors[rare] @ torch.linalg.solve(gram, one.T @ rows)).float()
+        lengths = state[key][written:].norm(dim=1, keepdim=True)
+        state[key][written:] *= RARE_LENGTH * rows.norm(dim=1).mean().float() / lengths
+    state["linear.bias"][written:] = RARE_BIAS
 
 
 class Training:
@@ -279,13 +311,16 @@ def pipeline_of(base: Path, threshold: int) -> PipelineConfig:
 def export(work: Path, out: Path) -> None:
     """Write both networks as an artifact, in fp16, with the record of how they came to be beside it.
 
-    One that has not been trained is that of the artifact it was to be begun from, as it is, if the vocabulary is still the same.
+    One that has not been trained is that of the artifact it was to be begun from, as it is, if its vocabulary is still the same.
     """
     corpus, base = work / "corpus", work / "base"
     trained = [name for name in NETS if (work / f"{name}.pt").exists()]
-    known = base.exists() and (base / "vocab.json").read_bytes() == (corpus / "vocab.json").read_bytes()
+    vocabulary = json.loads((corpus / "vocab.json").read_text(encoding="utf-8"))
+    before = json.loads((base / "vocab.json").read_text(encoding="utf-8")) if base.exists() else []
     for name in NETS:
-        if name not in trained and not (trained and known):
+        size = getattr(artifacts.verify(base), name).vocab_size if before else 0
+        same = before[:size] == vocabulary[: size if name == "parse_generator" else None]
+        if name not in trained and not (trained and before and same):
             raise SystemExit(f"{work / f'{name}.pt'} is missing: train the {name.replace('_', ' ')} first")
     states = {name: torch.load(work / f"{name}.pt", map_location="cpu", weights_only=True) for name in trained}
     unchanged = [name for name in NETS if name not in trained]
@@ -295,14 +330,13 @@ def export(work: Path, out: Path) -> None:
     tensors = {name: load_file(base / f"{name}.safetensors") for name in unchanged} | {
         name: {key: tensor.half() for key, tensor in state["best"].items()} for name, state in states.items()}
     config = artifacts.ArtifactConfig(pipeline_of(base, settings["bpe_threshold"]), **configs)
-    vocabulary = json.loads((corpus / "vocab.json").read_text(encoding="utf-8"))
     out.mkdir(parents=True, exist_ok=True)
     if (base / artifacts.TAGGER).is_file() and not (out / artifacts.TAGGER).exists():
         shutil.copyfile(base / artifacts.TAGGER, out / artifacts.TAGGER)
     artifacts.save(out, config, tensors, vocabulary, corpus / "bpe.codes", corpus / "bpe.vocab.txt")
     from scripts import calibrate  # which builds on this module
 
-    calibrate.calibrate(out, _corpus.Split.load(corpus / "train.npz"), base if known else None)
+    calibrate.calibrate(out, _corpus.Split.load(corpus / "train.npz"), base if before == vocabulary else None)
     record = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
     if (base / "training.json").is_file():
         record["begun_from"] = json.loads((base / "training.json").read_text(encoding="utf-8"))
@@ -339,6 +373,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=float, help="instead of the recipe's; may be changed when going on")
     parser.add_argument("--from", dest="base", type=Path, metavar="ARTIFACT", help="fine-tune this one; its vocabulary is kept")
     parser.add_argument("--merges", type=int, help="BPE merges (default: 20000, or with --from its vocabulary as it is)")
+    parser.add_argument("--vectors", type=Path, help="with --from and --merges: word vectors as text, `word numbers` a line, "
+                        "commonest first; the vocabulary has their words too, and rare ones begin at their vectors")
     parser.add_argument("--peak-rate", type=float, help="learning rate, instead of the recipe's")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     args = parser.parse_args(argv)
@@ -358,7 +394,10 @@ def main(argv: list[str] | None = None) -> int:
                 settings = artifacts.verify(base)
                 if keep or settings.paraphraser.attend_pads:
                     limits = limits_of(settings)
-            _corpus.prepare(corpus, {"train": args.train, "dev": args.dev}, args.merges or MERGES, limits, base if keep else None)
+            if args.vectors and not (args.base and args.merges):
+                parser.error("--vectors needs --from and --merges")
+            _corpus.prepare(corpus, {"train": args.train, "dev": args.dev}, args.merges or MERGES, limits, base if keep else None,
+                            args.vectors)
         elif args.base and not base.exists():
             parser.error(f"{args.work} was begun without --from")
     except ArtifactError as error:

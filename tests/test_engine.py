@@ -212,7 +212,7 @@ def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_
     seen = list(zip(words, (DT, NN, VBZ, DT, NN)))
 
     def machines(leaves, seen=seen, order=1.0):
-        return TextMachines(paraphraser.text_grammar, [words], 20, 1.0, 1.0, order, Alignment(lexicon, [leaves], [seen]))
+        return TextMachines(paraphraser.text_grammar, [words], 20, 1.0, 1.0, order, alignment=Alignment(lexicon, [leaves], [seen]))
 
     the, x, is_, a, y = words
     assert machines([NN, VBZ, DT, JJ, NN]).guess(0, 9) == [x, is_, a, ids["z"], y, EOS]
