@@ -27,10 +27,11 @@ class DecodingOptions:
 
     temperature: float = 0.5  # 0 takes the likeliest token; otherwise softmax(logits / temperature) is sampled
     seed: int = 0  # of the row's own random numbers; unused at temperature 0
+    candidate: int = 0  # which of several that compete for one answer; each has random numbers of its own
 
     def uniforms(self, count: int, stream: str) -> list[float]:
         """The row's random numbers in [0, 1), the same on every device and in every batch; `stream` names their use."""
-        draw = random.Random(f"{stream}:{self.seed}").random
+        draw = random.Random(f"{stream}:{self.seed}" + (f":{self.candidate}" if self.candidate else "")).random
         return [draw() for _ in range(count)]
 
 
@@ -123,8 +124,8 @@ def generate(net: SynPG | Engine, bag: Tensor, syntax: Tensor, options: list[Dec
 
 @torch.inference_mode()
 def draft_parses(net: Engine, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str,
-                 machines: ParseMachines, drafts: Drafts) -> list[Decoded]:
-    """`generate` with drafts, not scored: each step feeds a row's last token and guesses at the next ones, and keeps what the network
+                 machines: ParseMachines, drafts: Drafts, scored: bool = False) -> list[Decoded]:
+    """`generate` with drafts: each step feeds a row's last token and guesses at the next ones, and keeps what the network
     itself chooses up to the first wrong guess, that choice included.
 
     The choice at a position is `choose`'s, from the same scores and the same random number as one token at a time would
@@ -152,8 +153,10 @@ def draft_parses(net: Engine, bag: Tensor, syntax: Tensor, options: list[Decodin
             tokens = choose(scores.flatten(0, 1), temperatures, drawn).view(len(rows), width)
         else:
             tokens = scores.argmax(-1)
-        for row, guess, path, chosen in zip(rows, guesses, paths, tokens.tolist()):
+        gains = logits.log_softmax(-1).gather(2, tokens[:, :, None])[:, :, 0].tolist() if scored else [()] * len(rows)
+        for row, guess, path, chosen, gain in zip(rows, guesses, paths, tokens.tolist(), gains):
             kept = next((i for i, token in enumerate(guess) if chosen[i] != token), len(guess)) + 1
+            decoded[row].log_probability += sum(gain[:kept])
             decoded[row].ids += chosen[:kept]
             decoded[row].ended = chosen[kept - 1] == EOS
             histories[row] += bytes(chosen[:kept])

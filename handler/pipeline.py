@@ -6,12 +6,13 @@
 """
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from handler import candidates
 from handler.constraints import ParseConstraint, ParseGrammar, TextConstraint, TextGrammar
 from handler.decoding import Constraint, Decoded, DecodingOptions, draft_parses, draft_texts, generate
 from handler.drafts import Drafts
@@ -21,7 +22,7 @@ from handler.graphs import Graphed
 from handler.lexicon import NO_TAG, ROWS, Alignment, Lexicon
 from handler.machines import ParseMachines, ParseTables, TextMachines
 from handler.model import EOS, PAD, SOS, UNK, SynPG
-from handler.request import Envelope, Request, Target, guarded
+from handler.request import MAX_CANDIDATES, Envelope, Request, Target, guarded
 from handler.response import Paraphrase
 from handler.syntax import from_syntax_tokens, syntax_tokens, tags, template_of, words
 from handler.tagger import Tagger
@@ -43,6 +44,7 @@ class PipelineConfig:
     repetition_penalty: float = 0.0  # nats off the logit of a piece written often enough; with constraints only
     tag_weight: float = 0.0  # times log p(tag | word), on a word at a leaf of that tag; above 0: exactly one word a leaf
     order_bonus: float = 0.0  # nats on the word that follows the last one in the sentence; with constraints only
+    candidates: int = 1  # paraphrases made of a template, of which the best answers; a request may say otherwise
     copy_odds: float = 0.0  # of copying a word of the leaf's kind not yet written to what the network says; with tag_weight only
 
     def __post_init__(self):
@@ -56,6 +58,8 @@ class PipelineConfig:
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 <= value <= 100:
                 raise ValueError(f"{name} must be a number from 0 to 100, not {value!r}")
+        if type(self.candidates) is not int or not 1 <= self.candidates <= MAX_CANDIDATES:
+            raise ValueError(f"candidates must be an integer from 1 to {MAX_CANDIDATES}, not {self.candidates!r}")
         if self.tag_weight and not (self.constrained and self.tokenization == "ptb"):
             raise ValueError("tag_weight above 0 needs constrained true and tokenization ptb, where words and tags line up")
 
@@ -73,6 +77,17 @@ class Row:
     options: DecodingOptions
     seed: int  # of the request
     scored: bool = True  # the text's log-probability is asked for
+    candidates: int = 1  # how many are made, of which the best answers
+
+    def candidate(self, number: int) -> "Row":
+        """One of them, to be made by itself."""
+        return replace(self, options=replace(self.options, candidate=number), scored=self.scored or self.candidates > 1)
+
+    @property
+    def parse_options(self) -> DecodingOptions:
+        """Of its parse. The first candidate's is the one that there would be without others."""
+        warmer = self.options.candidate and self.options.temperature < candidates.TEMPERATURE
+        return replace(self.options, temperature=candidates.TEMPERATURE) if warmer else self.options
 
 
 @dataclass(frozen=True)
@@ -106,7 +121,7 @@ class Paraphraser:
     def warm(self, rows: int) -> None:
         """On a GPU, get ready for every chunk of up to `rows` rows, so that no request has to wait for it."""
         if isinstance(self.parse_generator, Graphed):
-            self.parse_generator.warm(rows, self._parse_constraint([[]]), scored=False)
+            self.parse_generator.warm(rows, self._parse_constraint([[]]), scored=self.config.candidates > 1)
             self.paraphraser.warm(rows, self._text_constraint([[]], [[]], [[]]))
 
     def plan(self, request: Request) -> list[Row]:
@@ -125,8 +140,9 @@ class Paraphraser:
                 # The seed names the sample, not the target: a target's answer is the same alone and in a list.
                 options = DecodingOptions(request.temperature, request.seed * 1_000_003 + sample)
                 predicted = request.source is None and (not target.whole or bool(seen))
+                tries = 1 if target.whole else request.candidates or self.config.candidates
                 rows.append(Row(pieces, [] if target.whole else source_tags, seen, predicted, syntax, target, options, request.seed,
-                                request.details))
+                                request.details, tries))
         return rows
 
     def source_tags(self, request: Request) -> list[str] | None:
@@ -190,10 +206,23 @@ class Paraphraser:
 
     def run(self, rows: list[Row], chunk_rows: int = CHUNK_ROWS,
             observe: Callable[[Stage], None] = lambda stage: None) -> list[Paraphrase]:
-        """Paraphrases in the order of the rows, `chunk_rows` at a time; `observe` is told of every stage that ran."""
-        return [done for i in range(0, len(rows), chunk_rows) for done in self._run_chunk(rows[i : i + chunk_rows], observe)]
+        """Paraphrases in the order of the rows, `chunk_rows` candidates at a time; `observe` is told of every stage that ran."""
+        tries = [(place, row.candidate(number)) for place, row in enumerate(rows) for number in range(row.candidates)]
+        best: list[tuple] = [()] * len(rows)  # merit, parse and text
+        for i in range(0, len(tries), chunk_rows):
+            places, chunk = zip(*tries[i : i + chunk_rows])
+            for place, row, (parse, text) in zip(places, chunk, self._run_chunk(chunk, observe)):
+                merit = self._merit(row, parse, text) if row.candidates > 1 else 0.0
+                if not best[place] or merit > best[place][0]:
+                    best[place] = merit, parse, text
+        return [self._paraphrase(row, *done[1:]) for row, done in zip(rows, best)]
 
-    def _run_chunk(self, rows: list[Row], observe: Callable[[Stage], None]) -> list[Paraphrase]:
+    def _merit(self, row: Row, parse: Decoded, text: Decoded) -> float:
+        leaves = [self.tag_rows.get(leaf, NO_TAG) for leaf in self.parse_grammar.leaves(parse.ids)]
+        return candidates.merit(parse, text, candidates.content_of(row.seen), leaves)
+
+    def _run_chunk(self, rows: Sequence[Row], observe: Callable[[Stage], None]) -> list[tuple[Decoded, Decoded]]:
+        """Parse and text of each row."""
         parses = [Decoded(row.syntax + [EOS], ended=True) for row in rows]
         from_template = [i for i, row in enumerate(rows) if not row.target.whole]
         began = time.perf_counter()
@@ -201,11 +230,15 @@ class Paraphraser:
         between = time.perf_counter()
         for i, parse in zip(from_template, generated):
             parses[i] = parse
-        texts = self.generate_texts(rows, parses)
+        # Candidates often have the same parse, and a greedy text of it is then the same.
+        same = [(id(row.pieces), row.options if row.options.temperature else None, *parse.ids) for row, parse in zip(rows, parses)]
+        first = list({key: i for i, key in reversed(list(enumerate(same)))}.values())
+        made = dict(zip((same[i] for i in first), self.generate_texts([rows[i] for i in first], [parses[i] for i in first])))
+        texts = [made[key] for key in same]
         if generated:
             observe(Stage("parse", between - began, len(generated), sum(len(parse.ids) for parse in generated)))
-        observe(Stage("text", time.perf_counter() - between, len(texts), sum(len(text.ids) for text in texts)))
-        return [self._paraphrase(*done) for done in zip(rows, parses, texts)]
+        observe(Stage("text", time.perf_counter() - between, len(made), sum(len(text.ids) for text in made.values())))
+        return list(zip(parses, texts))
 
     def generate_parses(self, rows: list[Row]) -> list[Decoded]:
         """The parse generator's answer to each row's tags and template."""
@@ -214,11 +247,11 @@ class Paraphraser:
         net = self.parse_generator
         bag = self._pad([row.tags for row in rows], net.config.bag_width, net)
         syntax = self._pad([[SOS, *row.syntax, EOS] for row in rows], net.config.syntax_width, net)
-        options, templates = [row.options for row in rows], [row.syntax for row in rows]
-        constraint = self._parse_constraint(templates)
+        options, templates = [row.parse_options for row in rows], [row.syntax for row in rows]
+        constraint, scored = self._parse_constraint(templates), any(row.candidates > 1 for row in rows)
         if self.drafts and isinstance(constraint, ParseMachines):
-            return draft_parses(net, bag, syntax, options, "parse", constraint, self.drafts)
-        return self._generate(net, bag, syntax, options, "parse", constraint, scored=False)
+            return draft_parses(net, bag, syntax, options, "parse", constraint, self.drafts, scored)
+        return self._generate(net, bag, syntax, options, "parse", constraint, scored)
 
     def generate_texts(self, rows: list[Row], parses: list[Decoded]) -> list[Decoded]:
         """The paraphraser's answer to each row's words and parse."""

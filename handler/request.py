@@ -19,6 +19,7 @@ MEDIA_TYPES = {JSON: JSON, JSON_LINES: JSON_LINES, "application/x-jsonlines": JS
 
 MAX_CHARACTERS = 1_000  # of `sent`; no network here reads half of it, and segmenting a long word takes time
 MAX_ROWS = 64  # paraphrases one request may ask for: targets times num_paraphrases
+MAX_CANDIDATES = 32  # made for each of them
 MAX_TEMPERATURE = 5.0
 MAX_SEED = 2**53 - 1  # the largest integer every JSON reader keeps exact
 
@@ -37,7 +38,7 @@ CATALOGUE = {
 }
 EXAMPLE = json.dumps({"sent": "it rains .", "synt": "(ROOT (S (NP (PRP it)) (VP (VBZ rains)) (. .)))", "tmpl": "statement",
                       "seed": 0}).encode()  # a smallest request, for warming up
-FIELDS = "sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "details"
+FIELDS = "sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Request:
     temperature: float
     seed: int
     num_paraphrases: int
+    candidates: int | None  # made for each paraphrase; None: as many as the model says
     details: bool
 
 
@@ -227,12 +229,15 @@ def read_request(value, max_rows: int = MAX_ROWS) -> Request:
     if len(targets) * num_paraphrases > max_rows:
         raise RequestError(f"{len(targets)} targets times {num_paraphrases} are more than {max_rows} paraphrases",
                            "num_paraphrases" if len(targets) <= max_rows else targets[0].field.split(".")[0])
+    if "candidates" in value and targets[0].whole:
+        raise RequestError("is of no use with parse, which is followed as it is", "candidates")
     details = value.get("details", False)
     if not isinstance(details, bool):
         raise RequestError("must be true or false", "details")
     return Request(
         sentence=sentence, source=source, targets=targets, names=names, listed=listed, num_paraphrases=num_paraphrases,
         temperature=float(_number(value, "temperature", 0.5, 0, MAX_TEMPERATURE, whole=False)),
+        candidates=_number(value, "candidates", None, 1, MAX_CANDIDATES, whole=True) if "candidates" in value else None,
         seed=_number(value, "seed", None, 0, MAX_SEED, whole=True) if "seed" in value else random.getrandbits(32),
         details=details)
 

@@ -135,7 +135,8 @@ def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None
         for piece in unfiltered.split([word]):
             pieces[piece] += n
             seen_pieces[piece] += seen[word]
-    ranked = sorted((piece for piece, n in pieces.items() if n >= MIN_COUNT), key=lambda piece: (-seen_pieces[piece], -pieces[piece], piece))
+    ranked = sorted((piece for piece, n in pieces.items() if n >= MIN_COUNT),
+                    key=lambda piece: (-seen_pieces[piece], -pieces[piece], piece))
     (folder / "bpe.vocab.txt").write_text("".join(f"{p} {pieces[p]}\n" for p in ranked), encoding="utf-8")
     tokens = [*SPECIALS, *(f"<{token}>" for token in SYNTAX_TOKENS), *ranked]
     (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")

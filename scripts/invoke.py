@@ -215,9 +215,10 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--num-paraphrases", type=int)
+    parser.add_argument("--candidates", type=int, help="paraphrases made for each one answered, which is the best of them")
     parser.add_argument("--details", action="store_true", default=None)
     args = parser.parse_args(argv)
-    fields = {name: value for name in ("sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "details")
+    fields = {name: value for name in ("sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details")
               if (value := getattr(args, name)) is not None}
     if sum((args.request is not None, args.file is not None, "sent" in fields)) != 1 or (fields and "sent" not in fields):
         parser.error("give one of: a request, -, --file, --sent with its options")

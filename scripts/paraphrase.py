@@ -103,6 +103,8 @@ def read_json_lines(lines: list[str]) -> list[dict]:
 def completed(request: dict, options: dict, templates: list[str] | None) -> dict:
     """A request with the options it does not set itself."""
     targets = {"tmpl": templates} if templates and not {"tmpl", "parse"} & request.keys() else {}
+    if "parse" in request:  # which is followed as it is
+        options = {name: value for name, value in options.items() if name != "candidates"}
     return {**options, **targets, **request}
 
 
@@ -167,6 +169,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, help="0 takes the likeliest word; the server's default is 0.5")
     parser.add_argument("--seed", type=int, help="the same for every sentence: the same call prints the same again")
     parser.add_argument("--num-paraphrases", type=int, help="samples per template")
+    parser.add_argument("--candidates", type=int, help="paraphrases made for each one printed, which is the best of them")
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--url", default=invoke.URL, help="a running server (%(default)s)")
     place.add_argument("--endpoint", help="the name of a SageMaker endpoint instead")
@@ -190,7 +193,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
-    options = {name: value for name in ("temperature", "seed", "num_paraphrases") if (value := getattr(args, name)) is not None}
+    options = {name: value for name in ("temperature", "seed", "num_paraphrases", "candidates")
+               if (value := getattr(args, name)) is not None}
     refused = paraphrases = 0
     try:
         requests = [completed(request, options, args.tmpl) for request in read(args.file)]

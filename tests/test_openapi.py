@@ -93,6 +93,7 @@ def test_fields_limits_and_defaults():
     assert (fields["temperature"]["minimum"], fields["temperature"]["maximum"]) == (0, request.MAX_TEMPERATURE)
     assert (fields["seed"]["minimum"], fields["seed"]["maximum"]) == (0, request.MAX_SEED)
     assert (fields["num_paraphrases"]["minimum"], fields["num_paraphrases"]["maximum"]) == (1, request.MAX_ROWS)
+    assert (fields["candidates"]["minimum"], fields["candidates"]["maximum"]) == (1, request.MAX_CANDIDATES)
     description = " ".join(SPEC["info"]["description"].split())
     assert f"{request.Limits().max_body_bytes:,} bytes and {request.Limits().max_body_rows:,} paraphrases" in description
     least = read_request({"sent": "It rains."})
@@ -183,6 +184,7 @@ def test_error_examples_are_what_is_answered():
     {"sent": "é", "parse": "(NN x)", "synt": None, "tmpl": None},
     {**RAIN, "seed": 0, "temperature": 0, "num_paraphrases": 64},
     {**RAIN, "seed": 2**53 - 1, "temperature": 5}, {**RAIN, "seed": None, "temperature": None, "num_paraphrases": None},
+    {**RAIN, "candidates": 32}, {"sent": "it", "parse": "(ROOT (S (NN it)))", "candidates": None},
     {**RAIN, "sent": "x" * 1000, "synt": f"(NN {'x' * 1000})"}])
 @pytest.mark.parametrize("details", [None, False, True])
 def test_schema_and_code_accept_the_same(value, details):
@@ -201,6 +203,7 @@ def test_schema_and_code_accept_the_same(value, details):
     {**RAIN, "parse": "(NN x)"}, {"sent": "x", "parse": "statement"}, {"sent": "x", "parse": []}, {**RAIN, "temperature": 5.1},
     {**RAIN, "temperature": -1}, {**RAIN, "temperature": True}, {**RAIN, "seed": -1}, {**RAIN, "seed": 2**53},
     {**RAIN, "seed": 0.5}, {**RAIN, "seed": True}, {**RAIN, "num_paraphrases": 0}, {**RAIN, "num_paraphrases": 65},
+    {**RAIN, "candidates": 0}, {**RAIN, "candidates": 33}, {"sent": "it", "parse": "(ROOT (S (NN it)))", "candidates": 2},
     {**RAIN, "num_paraphrases": "2"}, {**RAIN, "details": 1}, {**RAIN, "details": "yes"}, {**RAIN, "template": "x"}])
 def test_schema_and_code_refuse_the_same(value):
     assert not fits(value, SCHEMAS["Request"])

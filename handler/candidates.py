@@ -1,0 +1,36 @@
+"""Which of several candidates answers a row.
+
+The parse generator draws several parses of a template and the paraphraser writes a text for each. Most parses have places for other
+words than the sentence's, and its text is then poor; the networks know, and say so in their probabilities.
+Numbers only: no network, no strings.
+"""
+
+from collections import Counter
+
+from handler.decoding import Decoded
+from handler.lexicon import KIN
+
+TEMPERATURE = 0.6  # at least, of all candidates' parses but the first; higher ones are more different, and worse
+PARSE_SHARE = 0.5  # what a nat of the parse counts, where one of the text counts 1
+MISSING, EXTRA = 2.0, 1.0  # nats a token, for all content words missing, and for as many that the sentence does not have
+
+
+def content_of(seen: list[tuple[int, int]]) -> Counter[int]:
+    """The content words of a sentence by their first pieces. seen: as `lexicon.Alignment` has it."""
+    return Counter(piece for piece, tag in seen if tag in KIN)
+
+
+def merit(parse: Decoded, text: Decoded, content: Counter[int], leaves: list[int]) -> float:
+    """The more, the better: log-probability a token of the text, its parse's included, less what it leaves out of the sentence's
+    content words and what it makes up.
+
+    parse, text: scored. content: as `content_of` makes it; empty if not known. leaves: tags of the parse's words, rows of the
+    lexicon's table.
+    """
+    likely = (text.log_probability + PARSE_SHARE * parse.log_probability) / max(1, len(text.ids))
+    wanted = content.total()
+    if not wanted:
+        return likely
+    missing = (content - Counter(text.ids)).total()
+    extra = max(0, sum(leaf in KIN for leaf in leaves) - (wanted - missing))
+    return likely - (MISSING * missing + EXTRA * extra) / wanted

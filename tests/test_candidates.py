@@ -1,0 +1,142 @@
+"""Several paraphrases for each one answered: which of them it is, and that nothing but the row decides it."""
+
+import dataclasses
+from collections import Counter
+
+import pytest
+
+from handler import artifacts
+from handler.candidates import EXTRA, MISSING, PARSE_SHARE, TEMPERATURE, content_of, merit
+from handler.decoding import Decoded, DecodingOptions
+from handler.errors import RequestError
+from handler.graphs import Graphed
+from handler.lexicon import ROWS
+from handler.pipeline import Paraphraser, PipelineConfig
+from handler.request import MAX_CANDIDATES, read_request
+from tests.factories import PICNIC, RAIN, tiny_artifact
+
+NN, VBZ, DT = (ROWS[tag] for tag in ("NN", "VBZ", "DT"))
+TEMPLATES = ["statement", "command", "two_clauses"]
+
+
+def decoded(ids, log_probability=0.0):
+    return Decoded(list(ids), log_probability, True)
+
+
+def test_merit_is_the_log_probability_a_token_less_what_is_missing_and_made_up():
+    content = Counter({7: 1, 8: 2})
+    parse, leaves = decoded([1, 2, 3], -4.0), [DT, NN, NN, VBZ]  # three places for content words
+    kept = merit(parse, decoded([7, 8, 8, 9], -6.0), content, leaves)
+    assert kept == pytest.approx((-6.0 - 4.0 * PARSE_SHARE) / 4)
+    once = merit(parse, decoded([7, 8, 5, 9], -6.0), content, leaves)  # an 8 is missing, and another word is in its place
+    assert once == pytest.approx(kept - (MISSING + EXTRA) / 3)
+    short = merit(parse, decoded([7, 8, 9, 9], -6.0), content, leaves[:3])  # it is missing, but nothing is made up
+    assert short == pytest.approx(kept - MISSING / 3)
+    assert merit(parse, decoded([5, 5, 5, 9], -6.0), Counter(), leaves) == kept  # nothing is known of the sentence
+
+
+def test_content_words_are_those_with_open_classes_as_often_as_they_are_there():
+    assert content_of([(4, DT), (5, NN), (5, NN), (5, VBZ), (6, DT)]) == Counter({5: 3})
+
+
+@pytest.fixture(scope="module")
+def paraphraser(tmp_path_factory):
+    return artifacts.load(tiny_artifact(tmp_path_factory.mktemp("candidates") / "tiny", tag_weight=1.0))
+
+
+def rows_of(paraphraser, value):
+    return paraphraser.plan(read_request(value))
+
+
+@pytest.mark.parametrize("temperature", [0, 1.2])
+def test_the_answer_is_the_best_of_its_candidates_each_made_alone(paraphraser, temperature):
+    value = {**PICNIC, "tmpl": TEMPLATES, "temperature": temperature, "seed": 3}
+    rows = rows_of(paraphraser, {**value, "candidates": 6})
+    answers, chosen = paraphraser.run(rows), []
+    for row, answer in zip(rows, answers):
+        made, merits = [], []
+        for n in range(6):
+            one = row.candidate(n)
+            [parse] = paraphraser.generate_parses([one])
+            [text] = paraphraser.generate_texts([one], [parse])
+            made.append(paraphraser._paraphrase(row, parse, text))
+            merits.append(paraphraser._merit(row, parse, text))
+        best = merits.index(max(merits))
+        assert (answer.text, answer.parse) == (made[best].text, made[best].parse)
+        chosen.append(best)
+    assert any(chosen) and len({p.text for p in made}) > 1
+    assert paraphraser.run(rows, chunk_rows=4) == answers  # candidates of one row in several chunks
+    assert [paraphraser.run([row])[0] for row in rows] == answers
+    beside = rows_of(paraphraser, {**RAIN, "num_paraphrases": 3, "seed": 1, "candidates": 2})
+    assert paraphraser.run(beside + rows)[3:] == answers
+
+
+@pytest.mark.parametrize("temperature", [0, 0.5, 1.2])
+def test_the_first_candidate_is_what_there_would_be_without_others(paraphraser, temperature):
+    value = {**PICNIC, "tmpl": TEMPLATES, "temperature": temperature, "seed": 3, "details": True}
+    alone = paraphraser.run(rows_of(paraphraser, {**value, "candidates": 1}))
+    firsts = [row.candidate(0) for row in rows_of(paraphraser, {**value, "candidates": 5})]
+    parses = paraphraser.generate_parses(firsts)
+    made = zip(firsts, parses, paraphraser.generate_texts(firsts, parses))
+    assert [paraphraser._paraphrase(*each) for each in made] == alone == paraphraser.run(rows_of(paraphraser, value))
+
+
+def test_the_others_parses_are_drawn_even_where_texts_are_greedy(paraphraser):
+    [row] = rows_of(paraphraser, {**RAIN, "temperature": 0, "seed": 3, "candidates": 3})
+    assert row.candidate(0).parse_options == DecodingOptions(0.0, row.options.seed)
+    assert row.candidate(2).parse_options == DecodingOptions(TEMPERATURE, row.options.seed, 2)
+    assert row.candidate(2).options.temperature == 0
+    [warm] = rows_of(paraphraser, {**RAIN, "temperature": 1.5, "seed": 3, "candidates": 3})
+    assert warm.candidate(1).parse_options.temperature == 1.5
+    assert len({tuple(DecodingOptions(1.0, 3, n).uniforms(4, "parse")) for n in range(3)}) == 3
+
+
+def test_a_greedy_text_of_the_same_parse_is_written_once(paraphraser):
+    parse = "(ROOT (S (NP (PRP )) (VP (VBZ )) (. )))"
+    stages = []
+    rows = rows_of(paraphraser, {**RAIN, "tmpl": parse.replace("(PRP )", "").replace("(VBZ )", ""), "temperature": 0})
+    row = dataclasses.replace(rows[0], target=dataclasses.replace(rows[0].target, whole=True))  # every candidate follows it
+    several = dataclasses.replace(row, candidates=8)
+    assert paraphraser.run([several], observe=stages.append)[0].text == paraphraser.run([row])[0].text
+    assert [(stage.name, stage.rows) for stage in stages] == [("text", 1)]
+    stages.clear()
+    paraphraser.run([dataclasses.replace(several, options=DecodingOptions(1.0, 3))], observe=stages.append)
+    assert [(stage.name, stage.rows) for stage in stages] == [("text", 8)]  # drawn ones may differ
+
+
+def test_the_artifact_says_how_many_unless_the_request_does(tmp_path):
+    paraphraser = artifacts.load(tiny_artifact(tmp_path / "tiny", tag_weight=1.0))
+    paraphraser.config = dataclasses.replace(paraphraser.config, candidates=4)
+    [row], [asked] = rows_of(paraphraser, RAIN), rows_of(paraphraser, {**RAIN, "candidates": 2})
+    whole = rows_of(paraphraser, {"sent": RAIN["sent"], "parse": RAIN["synt"]})[0]
+    assert (row.candidates, asked.candidates, whole.candidates) == (4, 2, 1)
+    assert paraphraser.run([row])[0].log_probability is None  # scored for the choice, not for the answer
+
+
+def test_graphs_choose_the_same(tmp_path):
+    plain = artifacts.load(tiny_artifact(tmp_path / "tiny", tag_weight=1.0), compiled=False)
+    parts = plain.config, plain.vocabulary, plain.pieces
+    graphed = Paraphraser(*parts, Graphed(plain.parse_generator, vocabulary=plain.parse_generator.vocabulary),
+                          Graphed(plain.paraphraser), lexicon=plain.lexicon)
+    value = {**PICNIC, "tmpl": TEMPLATES, "seed": 3, "candidates": 5}
+    assert [p.text for p in graphed.run(rows_of(graphed, value))] == [p.text for p in plain.run(rows_of(plain, value))]
+
+
+@pytest.mark.parametrize("candidates", [0, MAX_CANDIDATES + 1, "2", 2.0, True])
+def test_a_request_for_a_bad_number_is_refused(candidates):
+    with pytest.raises(RequestError, match="must be an integer from 1 to 32") as caught:
+        read_request({**RAIN, "candidates": candidates})
+    assert caught.value.field == "candidates"
+
+
+def test_a_whole_parse_has_no_candidates():
+    with pytest.raises(RequestError, match="of no use with parse") as caught:
+        read_request({"sent": RAIN["sent"], "parse": RAIN["synt"], "candidates": 2})
+    assert caught.value.field == "candidates"
+    assert read_request({"sent": RAIN["sent"], "parse": RAIN["synt"], "candidates": None}).candidates is None
+
+
+@pytest.mark.parametrize("candidates", [0, 33, 1.0, True, "1"])
+def test_an_artifact_with_a_bad_number_is_refused(candidates):
+    with pytest.raises(ValueError, match="candidates must be an integer from 1 to 32"):
+        PipelineConfig("ptb", 5, True, candidates=candidates)
