@@ -33,17 +33,18 @@ class Ids:
     template: list[int]  # with <sos> and <eos>
     pieces: list[int]
     parse: list[int]  # what the parse generator answers, <eos> included
-    text: list[int]  # what the paraphraser answers, <eos> included
+    text: list[int]  # what the paraphraser answers, numbered as `model.Copies` has it, <eos> included
 
 
 def body(sentence: str, parse: str) -> dict:
-    """The request to rebuild a sentence under the top of its parse."""
-    return {"sent": sentence, "synt": parse, "tmpl": str(syntax.template_of(syntax.normalize(syntax.read_tree(parse)))), "temperature": 0}
+    """The request to rebuild a sentence under the top of its parse, with one candidate."""
+    return {"sent": sentence, "synt": parse, "tmpl": str(syntax.template_of(syntax.normalize(syntax.read_tree(parse)))),
+            "temperature": 0, "candidates": 1}
 
 
 def whole(request: dict) -> dict:
     """The same request, its whole parse to be followed."""
-    return {**{name: value for name, value in request.items() if name != "tmpl"}, "parse": request["synt"]}
+    return {**{name: value for name, value in request.items() if name not in ("tmpl", "candidates")}, "parse": request["synt"]}
 
 
 def bodies(count: int, first: int = 0, sentences=SENTENCES) -> list[dict]:
@@ -76,7 +77,8 @@ def known_answers(paraphraser: Paraphraser, sentences) -> tuple[list[dict], list
             continue
         tree = syntax.normalize(syntax.read_tree(parse))
         ids = Ids(row.tags, [SOS, *row.syntax, EOS], row.pieces,
-                  [*(paraphraser.vocabulary.syntax_ids[token] for token in syntax.syntax_tokens(tree)), EOS], [*row.pieces, EOS])
+                  [*(paraphraser.vocabulary.syntax_ids[token] for token in syntax.syntax_tokens(tree)), EOS],
+                  [*paraphraser.text_grammar.columns(row.pieces), EOS])
         if all(len(answer) <= net.config.max_steps for answer, net in
                ((ids.parse, paraphraser.parse_generator), (ids.text, paraphraser.paraphraser))):
             requests.append(request)
