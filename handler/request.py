@@ -80,8 +80,9 @@ class Limits:
     """What one HTTP request may ask for. `model-config.yaml` sets the same names under `handler:`."""
 
     max_body_bytes: int = 6_291_456  # SageMaker's classic real-time limit
-    max_body_rows: int = 10_000  # paraphrases of all its requests; a bad one counts as one
+    max_body_rows: int = 10_000  # paraphrases of all its requests, with all their candidates; a bad one counts as one
     max_rows: int = MAX_ROWS  # paraphrases of one of its requests: targets times num_paraphrases
+    candidates: int = 1  # made for each paraphrase where a request does not say; the artifact does
 
 
 def read_body(body, content_type: str | None, accept: str | None, limits: Limits = Limits()) -> Envelope:
@@ -116,9 +117,11 @@ def _items(raw: list, decode, limits: Limits) -> list[Request | RequestError]:
     items, rows = [], 0
     for value in raw:
         item = guarded(lambda: read_request(decode(value), limits.max_rows))
-        rows += 1 if isinstance(item, RequestError) else len(item.targets) * item.num_paraphrases
+        rows += 1 if isinstance(item, RequestError) else len(item.targets) * item.num_paraphrases * (
+            1 if item.targets[0].whole else item.candidates or limits.candidates)
         if rows > limits.max_body_rows:
-            raise RequestError(f"the body asks for more than {limits.max_body_rows} paraphrases; send it in parts", status=413)
+            raise RequestError(f"the body asks for more than {limits.max_body_rows} paraphrases, candidates included; send it in parts",
+                               status=413)
         items.append(item)
     return items
 

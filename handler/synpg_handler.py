@@ -3,6 +3,7 @@
 TorchServe imports this file as a top-level module and takes the only class defined in it.
 """
 
+import dataclasses
 import logging
 import os
 import time
@@ -35,6 +36,7 @@ class SynPGHandler(BaseHandler):
         torch.set_num_threads(int(options.get("threads", 1)) or len(os.sched_getaffinity(0)))
         torch.set_float32_matmul_precision("highest")  # importing BaseHandler may have lowered it
         self.paraphraser = artifacts.load(Path(properties["model_dir"]) / "artifact", self.device, options.get("precision", "auto"))
+        self.limits = dataclasses.replace(self.limits, candidates=self.paraphraser.config.candidates)
         self.paraphraser.warm(self.chunk_rows)
         self.inference([request.read_body(request.EXAMPLE, None, None)])  # the first caller should not pay for warm-up
         self.initialized = True

@@ -525,7 +525,18 @@ def test_rows_of_a_whole_body_are_limited():
     assert len(read_body(encode([RAIN, {"no": 1}, {**RAIN, "num_paraphrases": 3}]), JSON, None, limits).items) == 3
     for body, kind in ((encode([RAIN] * 6), JSON), (b"\n" * 6, JSON_LINES), (encode([RAIN, {**RAIN, "num_paraphrases": 5}]), JSON)):
         assert refusal(read_body, body, kind, None, limits) == (
-            413, None, "the body asks for more than 5 paraphrases; send it in parts")
+            413, None, "the body asks for more than 5 paraphrases, candidates included; send it in parts")
+
+
+def test_candidates_count_as_paraphrases_of_a_body():
+    limits, whole = Limits(max_body_rows=10, candidates=3), {"sent": RAIN["sent"], "parse": RAIN["synt"]}
+    for items, fits in (([RAIN] * 3, True), ([RAIN] * 4, False), ([RAIN] * 3 + [whole], True), ([whole] * 10, True),
+                        ([{**RAIN, "candidates": 1}] * 10, True), ([{**RAIN, "candidates": 5, "num_paraphrases": 2}], True),
+                        ([{**RAIN, "candidates": 5}, RAIN, RAIN], False)):
+        if fits:
+            assert len(read_body(encode(items), JSON, None, limits).items) == len(items)
+        else:
+            assert refusal(read_body, encode(items), JSON, None, limits)[0] == 413
 
 
 def test_a_line_that_is_not_utf8_spares_the_others():
