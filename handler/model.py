@@ -238,6 +238,8 @@ class Copies(NamedTuple):
     @classmethod
     def of(cls, bag: Tensor, written: int, weight: Tensor, bias: Tensor) -> "Copies":
         """bag (B, A); weight (V - W, E) and bias (V - W) of the output layer, of the rare tokens only."""
+        if not len(weight):  # no token is rare, but there is a row to look up
+            weight, bias = weight.new_zeros(1, weight.shape[1]), bias.new_zeros(1)
         rare = (bag - written).clamp_min(0)
         first = to_columns(bag, bag, written) == written + torch.arange(bag.shape[1], device=bag.device)
         return cls(bag, F.embedding(rare, weight).transpose(1, 2), F.embedding(rare, bias[:, None]).transpose(1, 2)

@@ -315,8 +315,8 @@ def export(work: Path, out: Path) -> None:
     """
     corpus, base = work / "corpus", work / "base"
     trained = [name for name in NETS if (work / f"{name}.pt").exists()]
-    vocabulary = json.loads((corpus / "vocab.json").read_text(encoding="utf-8"))
-    before = json.loads((base / "vocab.json").read_text(encoding="utf-8")) if base.exists() else []
+    vocabulary, before = (json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+                          for file in (corpus / "vocab.json", base / "vocab.json"))
     for name in NETS:
         size = getattr(artifacts.verify(base), name).vocab_size if before else 0
         same = before[:size] == vocabulary[: size if name == "parse_generator" else None]
@@ -381,6 +381,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.export:
         export(args.work, args.export)
         return 0
+    if args.vectors and not (args.base and args.merges):
+        parser.error("--vectors needs --from and --merges")
     if args.threads:
         torch.set_num_threads(args.threads)
     corpus, base = args.work / "corpus", args.work / "base"
@@ -390,12 +392,12 @@ def main(argv: list[str] | None = None) -> int:
                 parser.error("a new WORK needs --train and --dev")
             limits, keep = LIMITS, args.base and not args.merges
             if args.base:
+                settings = artifacts.verify(args.base)
+                if args.vectors and settings.paraphraser.attend_pads:
+                    parser.error("--vectors needs an artifact that masks pads: all words can be written with attended ones")
                 shutil.copytree(args.base, base, dirs_exist_ok=True)
-                settings = artifacts.verify(base)
                 if keep or settings.paraphraser.attend_pads:
                     limits = limits_of(settings)
-            if args.vectors and not (args.base and args.merges):
-                parser.error("--vectors needs --from and --merges")
             _corpus.prepare(corpus, {"train": args.train, "dev": args.dev}, args.merges or MERGES, limits, base if keep else None,
                             args.vectors)
         elif args.base and not base.exists():

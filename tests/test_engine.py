@@ -224,7 +224,7 @@ def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_
     assert machines([], []).guess(0, 9) == []  # no leaves to go by
     rain, ing = ids["rain@@"], ids["ing"]
     split = TextMachines(paraphraser.text_grammar, [[is_, rain, ing]], 20, 1.0, 1.0, 1.0,
-                         Alignment(lexicon, [[NN, VBZ]], [[(is_, VBZ), (rain, NN)]]))
+                         alignment=Alignment(lexicon, [[NN, VBZ]], [[(is_, VBZ), (rain, NN)]]))
     assert split.guess(0, 9) == [rain, ing, is_, EOS]  # a word of two pieces is one leaf's
 
 

@@ -230,8 +230,21 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
     with pytest.raises(SystemExit, match="train the parse generator first"):
         train.main([str(small / "one"), "--export", str(out)])  # nothing is new
     assert train.main([str(small / "two"), *tune, "--net", "paraphraser", "--merges", "40"]) == 0
+    assert train.main([str(small / "two"), "--export", str(out)]) == 0  # other words, but the parse generator reads none
+    kept, stored = (load_file(folder / "parse_generator.safetensors") for folder in (base, out))
+    assert artifacts.verify(out).parse_generator == before.parse_generator and all(torch.equal(kept[name], stored[name]) for name in kept)
+    assert artifacts.verify(out).paraphraser.vocab_size == len(json.loads((out / "vocab.json").read_text())) != before.paraphraser.vocab_size
+    assert artifacts.load(out).run(artifacts.load(out).plan(read_request({**PICNIC, "seed": 1})))
+    # What the parse generator reads has other ids; or there is a new parse generator, and the paraphraser knows other words.
+    vocabulary = json.loads((small / "two" / "corpus" / "vocab.json").read_text())
+    turned = [*vocabulary[:5], *vocabulary[5:109][::-1], *vocabulary[109:]]
+    (small / "two" / "corpus" / "vocab.json").write_text(json.dumps(turned))
     with pytest.raises(SystemExit, match="train the parse generator first"):
-        train.main([str(small / "two"), "--export", str(out)])  # its ids are others
+        train.main([str(small / "two"), "--export", str(out)])
+    (small / "two" / "corpus" / "vocab.json").write_text(json.dumps(vocabulary))
+    (small / "two" / "paraphraser.pt").rename(small / "two" / "parse_generator.pt")
+    with pytest.raises(SystemExit, match="train the paraphraser first"):
+        train.main([str(small / "two"), "--export", str(out)])
 
 
 @pytest.mark.parametrize("options, expected", [
