@@ -233,7 +233,7 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
     assert train.main([str(small / "two"), "--export", str(out)]) == 0  # other words, but the parse generator reads none
     kept, stored = (load_file(folder / "parse_generator.safetensors") for folder in (base, out))
     assert artifacts.verify(out).parse_generator == before.parse_generator and all(torch.equal(kept[name], stored[name]) for name in kept)
-    assert artifacts.verify(out).paraphraser.vocab_size == len(json.loads((out / "vocab.json").read_text())) != before.paraphraser.vocab_size
+    assert artifacts.verify(out).paraphraser.vocab_size == len(Vocabulary.load(out / "vocab.json")) != before.paraphraser.vocab_size
     assert artifacts.load(out).run(artifacts.load(out).plan(read_request({**PICNIC, "seed": 1})))
     # What the parse generator reads has other ids; or there is a new parse generator, and the paraphraser knows other words.
     vocabulary = json.loads((small / "two" / "corpus" / "vocab.json").read_text())
