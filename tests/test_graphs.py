@@ -15,7 +15,7 @@ from handler.graphs import Graphed
 from handler.model import EOS
 from handler.pipeline import Paraphraser
 from handler.request import CATALOGUE, read_request
-from tests.factories import PICNIC, RAIN, tiny_artifact
+from tests.factories import PICNIC, RAIN, WRITTEN, tiny_artifact
 from tests.reference import inputs, random_net, tiny_config
 
 TEMPLATES = [*CATALOGUE.values()][:5] + ["(ROOT (S ))", "(ROOT (FRAG (NP ) (. )))"]
@@ -51,6 +51,28 @@ def test_tokens_are_those_of_generate(attend_pads, temperature):
         assert graphed.steps - graphed.overshoot == max(len(d.ids) for d in expected)
     assert {key[0] for key in graphed.lanes} == {8, 1, 4}
     assert temperature == 0 or len(lengths) > 3 and ended == {True, False}  # at different times; at the step limit
+
+
+@pytest.mark.parametrize("tie", ["none", "all"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_copied_tokens_are_those_of_generate_whatever_the_lane_held_before(temperature, tie):
+    written, copied = 60, 0
+    net = talkative_net(False, written=written, tie=tie)
+    with torch.no_grad():
+        net.linear.bias[written:] += 2.5
+    graphed = Graphed(net)
+    assert graphed.vocabulary == written
+    for rows, width in ((8, 9), (7, 3), (5, 1), (6, 6)):  # narrower sentences, and fewer of them, in the place of others
+        bag, syntax = inputs(net.config, rows, seed=rows)
+        bag = torch.cat([bag, bag.flip(1)], 1)[:, :width]  # rare tokens are there twice
+        options = [DecodingOptions(temperature if i != 2 else 0.0, i) for i in range(rows)]
+        expected = generate(net, bag, syntax, options, "x")
+        same(graphed.generate(bag, syntax, options, "x"), expected)
+        copied += sum(token >= written for d in expected for token in d.ids)
+        assert all(token < written + width for d in expected for token in d.ids)
+        [lane] = graphed.lanes.values()
+        assert not lane.copies.bias[:rows, 0, width:].isfinite().any()  # of longer sentences before
+    assert copied > 10
 
 
 @pytest.mark.parametrize("attend_pads", [True, False])
@@ -92,11 +114,14 @@ def test_one_step_and_one_word_are_enough():
     assert graphed.steps == 1
 
 
-@pytest.fixture(scope="module", params=[(True, 1.0), (False, 1.0), (False, 0.0)], ids=["attended pads", "masked pads", "no word a leaf"])
+@pytest.fixture(scope="module", params=[(True, 1.0, None), (False, 1.0, None), (False, 0.0, None), (False, 1.0, WRITTEN),
+                                        (False, 0.0, WRITTEN)],
+                ids=["attended pads", "masked pads", "no word a leaf", "copied words", "copied words, no word a leaf"])
 def pair(request, tmp_path_factory):
     """A paraphraser with plain networks, and one with those of a GPU; both prefer the sentence's pieces, in its order."""
-    attend_pads, tag_weight = request.param
-    folder = tiny_artifact(tmp_path_factory.mktemp("graphs") / "tiny", attend_pads=attend_pads, tag_weight=tag_weight, order_bonus=2.0)
+    attend_pads, tag_weight, written = request.param
+    folder = tiny_artifact(tmp_path_factory.mktemp("graphs") / "tiny", attend_pads=attend_pads, tag_weight=tag_weight, order_bonus=2.0,
+                           written=written, copy_odds=2.0 if written else 0.0)
     plain = artifacts.load(folder, compiled=False)
     plain.paraphraser.linear.bias[EOS] += 2.5
     config = dataclasses.replace(plain.config, source_bonus=2.0, repetition_penalty=1.5)
@@ -121,6 +146,7 @@ def test_constrained_parses_and_texts_are_those_of_generate(pair, temperature):
     texts = plain.generate_texts(rows, cut)
     same(graphed.generate_texts(rows, cut), texts)
     assert len({len(d.ids) for d in texts}) > 1
+    assert any(token >= WRITTEN for d in texts for token in d.ids) or not plain.text_grammar.copies
     assert [(p.text, p.parse, p.truncated) for p in graphed.run(rows)] == [(p.text, p.parse, p.truncated) for p in plain.run(rows)]
 
 
@@ -160,8 +186,8 @@ def test_a_graph_could_record_it(pair, sampled):
         key, lane = next((key, lane) for key, lane in net.lanes.items() if key[0] == 2)
 
         def addresses(lane=lane):
-            owners = lane, lane.constraint
-            return {(i, name): value.data_ptr() for i, owner in enumerate(owners) for name, value in vars(owner).items()
+            owners = vars(lane), vars(lane.constraint), lane.copies._asdict() if lane.copies else {}
+            return {(i, name): value.data_ptr() for i, owner in enumerate(owners) for name, value in owner.items()
                     if isinstance(value, torch.Tensor)}
         before = addresses()
         assert {(1, name) for name in (*lane.constraint.ROWS, *lane.constraint.SHARED)} <= before.keys()
