@@ -11,7 +11,7 @@ from handler import artifacts
 from handler.errors import ArtifactError
 from handler.request import read_request
 from handler.syntax import TAGS
-from tests.factories import RAIN, TOKENS, random_counts, tiny_artifact
+from tests.factories import RAIN, TOKENS, WRITTEN, random_counts, tiny_artifact
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,11 @@ def test_a_folder_that_is_no_artifact(tmp_path):
     (lambda c: c["pipeline"].update(tag_weight=1, constrained=False), "config.json", "tag_weight above 0 needs constrained true"),
     (lambda c: c["pipeline"].update(tag_weight=1, tokenization="raw"), "config.json", "and tokenization ptb"),
     (lambda c: c["pipeline"].update(tag_weight=1), "lexicon.safetensors", "expected a file, for tag_weight 1, found none"),
+    (lambda c: c["pipeline"].update(copy_odds=-0.1), "config.json", "copy_odds must be a number from 0 to 100"),
+    (lambda c: c["paraphraser"].update(written=0), "config.json", "a usable paraphraser, found written must be an integer from 3"),
+    (lambda c: c["paraphraser"].update(written=len(TOKENS) + 1), "config.json", f"to vocab_size, or null, not {len(TOKENS) + 1}"),
+    (lambda c: c["paraphraser"].update(written=True), "config.json", "or null, not True"),
+    (lambda c: c["paraphraser"].update(written=120, attend_pads=True), "config.json", "written must be null with attend_pads"),
     (lambda c: c["paraphraser"].pop("n_heads"), "config.json", "expected paraphraser with the keys"),
     (lambda c: c["paraphraser"].update(n_heads=5), "config.json", "not a multiple of n_heads 5"),
     (lambda c: c["paraphraser"].update(d_model=24), "paraphraser.safetensors", r"of shape \(\d+, 24\), found \(\d+, 12\)"),
@@ -152,6 +157,30 @@ def test_a_lexicon_of_another_kind_is_refused(copy, tensors):
     assert artifacts.load(reseal(copy)).lexicon is None  # not used at a tag_weight of 0
     edit_json(copy / "config.json", lambda c: c["pipeline"].update(tag_weight=2.5))
     assert artifacts.load(reseal(copy)).lexicon.weight == 2.5
+
+
+@pytest.mark.parametrize("written, found", [(WRITTEN, len(TOKENS)), (WRITTEN, WRITTEN + 1), (None, WRITTEN)])
+def test_a_lexicon_has_a_column_for_each_word_that_is_written(tmp_path, written, found):
+    folder = tiny_artifact(tmp_path / "tiny", tag_weight=1.0, copy_odds=1.0, written=written)
+    loaded, size = artifacts.load(folder), written or len(TOKENS)
+    assert loaded.lexicon.table.shape[1] == size + (60 if written else 0)
+    assert loaded.run(loaded.plan(read_request({**RAIN, "seed": 1})))[0].text
+    artifacts.save_lexicon(folder / artifacts.LEXICON, random_counts()[:, :found])
+    with pytest.raises(ArtifactError) as caught:
+        artifacts.load(reseal(folder))
+    assert str(caught.value) == (f"lexicon.safetensors: expected counts ({len(TAGS)}, {size}), uint16, found counts "
+                                 f"({len(TAGS)}, {found}) uint16")
+
+
+def test_a_configuration_from_before_there_were_copied_words_is_read(copy):
+    def older(config):
+        for name in artifacts.NETS:
+            del config[name]["written"]
+        del config["pipeline"]["copy_odds"]
+    edit_json(copy / "config.json", older)
+    config = artifacts.verify(reseal(copy))
+    assert config.paraphraser.written is None and config.paraphraser.freely_written == len(TOKENS) and config.pipeline.copy_odds == 0
+    assert artifacts.load(copy).run(artifacts.load(copy).plan(read_request({**RAIN, "seed": 1})))
 
 
 def test_an_artifact_holds_no_pickle(good):

@@ -10,10 +10,11 @@ from handler import artifacts
 from handler.engine import layer_names
 from handler.errors import ArtifactError
 from handler.lexicon import ROWS
+from handler.model import to_columns
 from handler.request import read_request
 from handler.text import Vocabulary
-from scripts import calibrate
-from tests.factories import PICNIC, TOKENS, tiny_artifact
+from scripts import calibrate, train
+from tests.factories import PICNIC, TOKENS, WRITTEN, tiny_artifact
 
 PARSES = [f"(ROOT (S (NP (DT the) (NN {noun})) (VP (VBZ is) (VP (VBG raining))) (. .)))" for noun in "abcdefgh"] * 3
 
@@ -100,3 +101,33 @@ def test_the_lexicon_counts_the_tags_of_words(tmp_path):
     both = artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS))
     assert np.array_equal(both, counts + load_file(base / artifacts.LEXICON)["counts"]) and not np.array_equal(both, counts)
     artifacts.verify(folder)
+
+
+def test_where_words_are_only_copied_the_lexicon_counts_those_that_are_written(tmp_path, data):
+    folder, base = (tiny_artifact(tmp_path / name, tag_weight=1.0, written=WRITTEN) for name in ("tiny", "base"))
+    (tmp_path / "rare.tsv").write_text("x\t(ROOT (NP (DT the) (NN x) (NN it)))\n" * 2)
+    split = calibrate.read(folder, tmp_path / "rare.tsv")
+    assert calibrate.calibrate(folder, split)["words"] == 4  # no `x`
+    counts = load_file(folder / artifacts.LEXICON)["counts"]
+    assert counts.shape == (len(ROWS), WRITTEN) and counts.sum() == 4
+    assert counts[ROWS["NN"] - 1, TOKENS.index("it")] == counts[ROWS["DT"] - 1, TOKENS.index("the")] == 2
+    calibrate.calibrate(folder, split, base)
+    assert np.array_equal(load_file(folder / artifacts.LEXICON)["counts"], counts + load_file(base / artifacts.LEXICON)["counts"])
+    loaded = artifacts.load(folder)
+    assert loaded.lexicon.table.shape == (1 + len(ROWS), WRITTEN + loaded.paraphraser.config.bag_width)
+
+
+def test_an_artifact_that_copies_words_is_calibrated_and_measured_in_its_rows_numbering(tmp_path, data, capsys):
+    folder = tiny_artifact(tmp_path / "tiny", written=WRITTEN, tag_weight=1.0, copy_odds=1.0, tie="all")
+    (tmp_path / "rare.tsv").write_text("".join(f"x\t{parse.replace('is)', 'z)')}\n" for parse in PARSES))
+    assert calibrate.main([str(folder), "--data", str(tmp_path / "rare.tsv"), "--held-out", str(tmp_path / "rare.tsv")]) == 0
+    assert "paraphraser: int8 chooses as fp32 in" in capsys.readouterr().out
+    split, net = calibrate.read(folder, tmp_path / "rare.tsv"), artifacts.load(folder, precision="fp32").paraphraser
+    recipe, batch = train.RECIPES["paraphraser"], np.arange(4)
+    bag, syntax, _, labels = train.make_batch(split, batch, recipe, net.config, "cpu", None)
+    chosen, found = calibrate.teacher_forced(net, split, batch, recipe)
+    assert found.tolist() == to_columns(bag, labels, WRITTEN)[labels != 0].tolist() and (found >= WRITTEN).any() and (found > 0).all()
+    shares = calibrate.agreement(folder, split)["paraphraser"]
+    assert shares["alike"] > 0.8 and shares["tokens"] > 100
+    int8 = artifacts.load(folder, precision="int8")
+    assert int8.run(int8.plan(read_request({**PICNIC, "seed": 1})))[0].text
