@@ -143,6 +143,8 @@ def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None
     if vectors:
         places = {token: i for i, token in enumerate(tokens)}
         found = {places[word]: numbers for word, numbers in read_vectors(vectors) if word in places}
+        if not found:
+            raise SystemExit(f"{vectors.name}: no word of the vocabulary has a vector in it")
         ids = sorted(found)
         np.savez(folder / VECTORS, ids=np.array(ids), vectors=np.array([found[i] for i in ids]))
     return len(tokens) - sum(seen_pieces[piece] < WRITTEN_COUNT for piece in ranked)

@@ -13,6 +13,7 @@ weight is changed, and what the artifact had of these files is replaced. `script
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +39,12 @@ def calibrate(folder: Path, split: _corpus.Split, base: Path | None = None) -> d
     """
     config = artifacts.verify(folder)
     chosen = np.random.default_rng(1).permutation(len(split))
-    ranges = {}
+    limits, ranges = train.limits_of(config), {}  # a network that was not trained may read less than the corpus has
+    fits = np.all([split.lengths(name) <= most for name, most in asdict(limits).items()], axis=0)
     for name in artifacts.NETS:
         net_config = getattr(config, name)
         net = artifacts.load_net(folder / f"{name}.safetensors", net_config, torch.device("cpu"))
-        ranges[name] = ranges_of(RecordingEngine(net), split, train.RECIPES[name], chosen[:SENTENCES])
+        ranges[name] = ranges_of(RecordingEngine(net), split, train.RECIPES[name], chosen[fits[chosen]][:SENTENCES])
     vocabulary = Vocabulary.load(folder / "vocab.json")
     counts = counts_of(vocabulary, split)[:, : config.paraphraser.freely_written]
     words = int(counts.sum())
@@ -54,7 +56,7 @@ def calibrate(folder: Path, split: _corpus.Split, base: Path | None = None) -> d
     artifacts.save_drafts(folder / artifacts.DRAFTS, contexts, tokens)
     artifacts.save_lexicon(folder / artifacts.LEXICON, lexicon.packed(counts))
     artifacts.write_manifest(folder)
-    return {"sentences": min(SENTENCES, len(split)), "parses": min(PARSES, len(split)), "contexts": len(tokens), "words": words}
+    return {"sentences": min(SENTENCES, int(fits.sum())), "parses": min(PARSES, len(split)), "contexts": len(tokens), "words": words}
 
 
 def places_of(vocabulary: Vocabulary, split: _corpus.Split) -> tuple[np.ndarray, np.ndarray]:

@@ -428,8 +428,25 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
     assert train.begin_from(out, "paraphraser", small / "three" / "corpus").config.written is None
 
 
+def test_what_an_untrained_network_cannot_read_is_left_out_of_its_ranges(small, tmp_path):
+    base = tiny_artifact(tmp_path / "base")
+    leaves = artifacts.verify(base).parse_generator.max_steps // 3
+    long = f"(ROOT (S (VP {' '.join(['(NN dog)'] * leaves)}) (. .)))"
+    with open(small / "train.tsv", "a") as lines:
+        lines.write(f"dog\t{long}\n" * 5)
+    tune = ["--from", str(base), "--train", str(small / "train.tsv"), "--dev", str(small / "dev.tsv"), "--epochs", "0.1"]
+    assert train.main([str(small / "one"), *tune, "--net", "paraphraser", "--merges", "40"]) == 0
+    split = _corpus.Split.load(small / "one" / "corpus" / "train.npz")
+    assert split.lengths("parse").max() > artifacts.verify(base).parse_generator.max_steps + 1
+    assert train.main([str(small / "one"), "--export", str(small / "out")]) == 0
+    artifacts.load(small / "out", precision="int8")
+    assert calibrate.calibrate(small / "out", split)["sentences"] == len(split) - 5
+
+
 def test_files_that_cannot_be_learned_from_are_named(small, tmp_path):
     (small / "dev.tsv").write_text("x\t(ROOT (FOO x))\n")
     with pytest.raises(SystemExit, match="dev.tsv: no sentence is left"):
         run(small)
     assert train.main([str(tmp_path / "w"), "--from", str(small), "--train", "a", "--dev", "b"]) == 1
+    with pytest.raises(SystemExit, match="vectors.txt: no word of the vocabulary has a vector in it"):
+        vocabulary_of(tmp_path, ["2 2", "Paris 1 2", ", 3 4"])
