@@ -32,7 +32,7 @@ def vocabulary() -> Vocabulary:
 
 def tiny_artifact(folder: Path, constrained: bool = True, attend_pads: bool = False, tokenization: str = "ptb",
                   tie: str = "none", seed: int = 0, tag_weight: float = 0.0, order_bonus: float = 0.0, copy_odds: float = 0.0,
-                  written: int | None = None) -> Path:
+                  written: int | None = None, candidates: int = 1) -> Path:
     """A complete artifact of two random networks of a few thousand weights; with a tag weight, and a random lexicon."""
     source = folder.with_name(folder.name + "-source")
     source.mkdir(parents=True)
@@ -41,7 +41,7 @@ def tiny_artifact(folder: Path, constrained: bool = True, attend_pads: bool = Fa
     shape = dict(attend_pads=attend_pads, tie=tie, bag_width=60)
     config = artifacts.ArtifactConfig(
         PipelineConfig(tokenization=tokenization, bpe_threshold=50, constrained=constrained, tag_weight=tag_weight,
-                       order_bonus=order_bonus, copy_odds=copy_odds),
+                       order_bonus=order_bonus, copy_odds=copy_odds, candidates=candidates),
         tiny_config(vocab_size=len(SPECIALS) + len(SYNTAX_TOKENS), syntax_width=41, max_steps=60, **shape),
         tiny_config(vocab_size=len(TOKENS), syntax_width=64, max_steps=12, written=written, **shape))
     nets = {"parse_generator": random_net(config.parse_generator, seed), "paraphraser": random_net(config.paraphraser, seed + 1)}

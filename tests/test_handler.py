@@ -31,6 +31,15 @@ def handler(model_dir):
     return handler
 
 
+def test_the_artifacts_candidates_count_in_a_bodys_limit(tmp_path):
+    tiny_artifact(tmp_path / "artifact", candidates=3)
+    handler = SynPGHandler()
+    handler.initialize(make_context(tmp_path, threads=1, max_body_rows=6))
+    fits, too_many, fewer = call(handler, tmp_path, (body([RAIN] * 2), JSON), (body([RAIN] * 3), JSON),
+                                 (body([{**RAIN, "candidates": 2}] * 3), JSON))
+    assert (fits[0], too_many[0], fewer[0]) == (200, 413, 200)
+
+
 def call(handler, model_dir, *requests):
     """(body, headers) each through `handle` as one batch; returns (status, content type, decoded body) each."""
     context = make_context(model_dir)
