@@ -289,8 +289,8 @@ class SynPG(nn.Module):
 
     @property
     def vocabulary(self) -> int:
-        """How many logits there are."""
-        return self.config.vocab_size
+        """How many logits there are, but for copies."""
+        return self.config.freely_written
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Initial weights for training: Xavier for matrices, zero biases, embeddings of unit variance after scaling."""

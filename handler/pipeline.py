@@ -163,7 +163,9 @@ class Paraphraser:
     def seen(self, pieces: list[int], labels: list[str] | None) -> list[tuple[int, int]]:
         """Words of a sentence with their tags, as `lexicon.Alignment` has them; none where they are not used or do not line up."""
         begin = self.text_grammar.begin(pieces)
-        return [(piece, ROWS[tag]) for piece, tag in zip(begin, labels)] if self.lexicon and labels and len(labels) == len(begin) else []
+        if not (self.lexicon and labels and len(labels) == len(begin)):
+            return []
+        return [(piece, ROWS[tag]) for piece, tag in zip(begin, labels) if piece != UNK]  # which cannot be written
 
     def encode_words(self, request: Request) -> list[int]:
         """Ids of the sentence's BPE pieces. The leaves of its parse are its tokens where there is one."""

@@ -7,7 +7,7 @@ from handler import artifacts
 from handler.decoding import DecodingOptions, generate
 from handler.graphs import Graphed
 from handler.request import CATALOGUE, read_request
-from tests.factories import PICNIC, RAIN, tiny_artifact
+from tests.factories import PICNIC, RAIN, WRITTEN, tiny_artifact
 from tests.reference import inputs, random_net, tiny_config
 from tests.test_graphs import same, talkative_net
 
@@ -30,6 +30,15 @@ def test_the_gpu_answers_as_the_cpu_does(tmp_path, constrained, attend_pads, com
         assert gpu.parse_generator.graphs and gpu.paraphraser.graphs  # none was given up; that would be a warning too
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_copied_words_and_candidates_are_those_of_the_cpu(tmp_path, compiled):
+    folder = tiny_artifact(tmp_path / "artifact", tag_weight=1.0, order_bonus=2.0, copy_odds=0.5, written=WRITTEN, candidates=3)
+    cpu, gpu = artifacts.load(folder, "cpu", "fp32"), artifacts.load(folder, "cuda", "fp32", compiled=compiled)
+    for value in ({**PICNIC, "tmpl": list(CATALOGUE), "temperature": 0}, {**RAIN, "num_paraphrases": 8, "seed": 3}):
+        expected, found = (p.run(p.plan(read_request(value))) for p in (cpu, gpu))
+        assert [(p.text, p.parse) for p in found] == [(p.text, p.parse) for p in expected]
+
+
 @pytest.mark.parametrize("attend_pads", [True, False])
 def test_graphs_of_several_sizes_share_memory_and_give_the_same_tokens(attend_pads):
     cpu, gpu = talkative_net(attend_pads), talkative_net(attend_pads).cuda()
@@ -47,7 +56,8 @@ def test_graphs_of_several_sizes_share_memory_and_give_the_same_tokens(attend_pa
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("graphs", [True, False])
 def test_no_step_waits_for_the_host(tmp_path, graphs):
-    paraphraser = artifacts.load(tiny_artifact(tmp_path / "artifact", tag_weight=1.0, order_bonus=2.0), "cuda")
+    folder = tiny_artifact(tmp_path / "artifact", tag_weight=1.0, order_bonus=2.0, copy_odds=0.5, written=WRITTEN)
+    paraphraser = artifacts.load(folder, "cuda")
     for net, constraint, scored in ((paraphraser.parse_generator, paraphraser._parse_constraint([[]]), False),
                                     (paraphraser.paraphraser, paraphraser._text_constraint([[]], [[]], [[]]), True)):
         net.graphs = graphs
