@@ -11,7 +11,6 @@ from handler.decoding import Decoded
 from handler.lexicon import KIN
 
 TEMPERATURE = 0.6  # at least, of all candidates' parses but the first; higher ones are more different, and worse
-PARSE_SHARE = 0.5  # what a nat of the parse counts, where one of the text counts 1
 MISSING, EXTRA = 2.0, 1.0  # nats a token, for all content words missing, and for as many that the sentence does not have
 
 
@@ -21,13 +20,13 @@ def content_of(seen: list[tuple[int, int]]) -> Counter[int]:
 
 
 def merit(parse: Decoded, text: Decoded, content: Counter[int], leaves: list[int]) -> float:
-    """The more, the better: log-probability a token of the text, its parse's included, less what it leaves out of the sentence's
-    content words and what it makes up.
+    """The more, the better: the log-probability of parse and text together, a token of the text, less what the text leaves out of
+    the sentence's content words and what it makes up.
 
     parse, text: scored. content: as `content_of` makes it; empty if not known. leaves: tags of the parse's words, rows of the
     lexicon's table.
     """
-    likely = (text.log_probability + PARSE_SHARE * parse.log_probability) / max(1, len(text.ids))
+    likely = (text.log_probability + parse.log_probability) / max(1, len(text.ids))
     wanted = content.total()
     if not wanted:
         return likely

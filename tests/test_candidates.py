@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from handler import artifacts
-from handler.candidates import EXTRA, MISSING, PARSE_SHARE, TEMPERATURE, content_of, merit
+from handler.candidates import EXTRA, MISSING, TEMPERATURE, content_of, merit
 from handler.decoding import Decoded, DecodingOptions
 from handler.errors import RequestError
 from handler.graphs import Graphed
@@ -27,7 +27,7 @@ def test_merit_is_the_log_probability_a_token_less_what_is_missing_and_made_up()
     content = Counter({7: 1, 8: 2})
     parse, leaves = decoded([1, 2, 3], -4.0), [DT, NN, NN, VBZ]  # three places for content words
     kept = merit(parse, decoded([7, 8, 8, 9], -6.0), content, leaves)
-    assert kept == pytest.approx((-6.0 - 4.0 * PARSE_SHARE) / 4)
+    assert kept == pytest.approx((-6.0 - 4.0) / 4)
     once = merit(parse, decoded([7, 8, 5, 9], -6.0), content, leaves)  # an 8 is missing, and another word is in its place
     assert once == pytest.approx(kept - (MISSING + EXTRA) / 3)
     short = merit(parse, decoded([7, 8, 9, 9], -6.0), content, leaves[:3])  # it is missing, but nothing is made up
