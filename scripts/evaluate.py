@@ -119,9 +119,9 @@ def judge(name: str, paraphraser, requests: list[dict], references: list[str], s
             "truncated": sum(made[i].truncated for i in kept), "ms_per_sentence": 1000 * seconds / len(kept)}
 
 
-def evaluate(paraphraser, rebuild: list[Path], pairs: list[Path], limit: int | None, options: dict) -> list[dict]:
-    """All rows. options: fields added to every request."""
-    table = []
+def evaluate(paraphraser, rebuild: list[Path], pairs: list[Path], limit: int | None, options: dict, candidates: int | None) -> list[dict]:
+    """All rows. options: fields added to every request. candidates: of each template's answer."""
+    table, drawn = [], {"candidates": candidates or paraphraser.config.candidates}
     for file in rebuild:
         lines = [columns[:2] for columns in read_columns(file, 2)][:limit]
         references = [" ".join(words(read_tree(parse))) for _, parse in lines]
@@ -140,7 +140,7 @@ def evaluate(paraphraser, rebuild: list[Path], pairs: list[Path], limit: int | N
         whole = [{"sent": text, "synt": line[2], "parse": line[3]} for text, line in zip(inputs, usable)]
         top = [{"sent": text, "synt": line[2], "tmpl": str(template_of(read_tree(line[3])))} for text, line in zip(inputs, usable)]
         table.append(judge(f"{file.name}: reference's parse", paraphraser, whole, references, sources, options))
-        table.append(judge(f"{file.name}: its template", paraphraser, top, references, sources, options))
+        table.append(judge(f"{file.name}: its template", paraphraser, top, references, sources, {**options, **drawn}))
     return table
 
 
@@ -168,6 +168,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="first lines of each file only")
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--candidates", type=int, help="of each template's answer (default: as the artifact says)")
     parser.add_argument("--precision", default="auto", help="fp32, int8, on a GPU bf16 or fp16 (default: as it is served)")
     parser.add_argument("--json", type=Path, help="write the table and its conditions here")
     args = parser.parse_args(argv)
@@ -176,8 +177,9 @@ def main(argv: list[str] | None = None) -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     paraphraser = artifacts.load(args.artifact, device, args.precision)
     options = {"temperature": args.temperature, "seed": args.seed}
-    table = evaluate(paraphraser, args.rebuild, args.pairs, args.limit, options)
+    table = evaluate(paraphraser, args.rebuild, args.pairs, args.limit, options, args.candidates)
     conditions = {"artifact": artifacts.fingerprint(args.artifact / "manifest.json")["sha256"], **options, "limit": args.limit,
+                  "candidates": args.candidates or paraphraser.config.candidates,
                   "device": device, "precision": paraphraser.paraphraser.precision, "threads": torch.get_num_threads(),
                   "torch": torch.__version__,
                   "files": {file.name: artifacts.fingerprint(file)["sha256"] for file in [*args.rebuild, *args.pairs]}}

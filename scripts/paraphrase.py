@@ -178,12 +178,13 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--profile", help="AWS profile")
     parser.add_argument("--jsonl", action="store_true", help="an object a line: sent, and paraphrases by template or error")
     parser.add_argument("--chunk", type=int, help="sentences a call; an endpoint gives a call 60 s; "
-                        f"default: as many as make {CALL_ROWS} paraphrases")
+                        f"default: as many as make {CALL_ROWS} paraphrases or candidates")
     parser.add_argument("--concurrency", type=int, default=2, help="calls under way at a time (%(default)s)")
     parser.add_argument("--timeout", type=float, help="seconds to wait for an answer")
     args = parser.parse_args(argv)
     if args.chunk is None:
-        args.chunk = max(1, CALL_ROWS // (len(args.tmpl or CATALOGUE) * max(1, args.num_paraphrases or 1)))
+        each = max(1, args.num_paraphrases or 1) * max(1, args.candidates or 1)
+        args.chunk = max(1, CALL_ROWS // (len(args.tmpl or CATALOGUE) * each))
     if args.chunk < 1 or args.concurrency < 1:
         parser.error("--chunk and --concurrency must be at least 1")
     if not args.endpoint and (args.asynchronous or args.region or args.profile):
