@@ -21,7 +21,7 @@ CACHED_LENGTH = 40  # characters; longer words are not kept, some would take a t
 
 # One token of the Penn Treebank's scheme, tried in this order at every place of a stretch without blanks.
 TOKEN = re.compile(r"""
-    (?:https?://|www\.)\S+                           # addresses
+    (?:https?://|www\.)\S*[^\s.,;:!?'")\]}]           # addresses, without what ends the sentence
   | [\w.%+-]{1,64}@\w+(?:\.\w+)+                    # bounded: an open `\S+` takes quadratic time on `!!!!!…`
   | \.\.\.+ | --+
   | (?<!\w)[+-]?\d+(?:[.,:/]\d+)*(?:st|nd|rd|th|s|am|pm)?(?!\w)  # numbers, times, dates: 1,000.5 9:30 1/2 1990s
@@ -47,14 +47,16 @@ def tokenize(sentence: str) -> list[str]:
     tokens = []
     for stretch in sentence.split():
         for token in TOKEN.findall(stretch):
-            clitic = CLITIC.search(token)
+            clitics = []  # `I'd've` has two
+            while token.lower() not in CONTRACTIONS and (clitic := CLITIC.search(token)):
+                clitics.insert(0, token[clitic.start() :])
+                token = token[: clitic.start()]
             if token.lower() in CONTRACTIONS:
                 cut = len(CONTRACTIONS[token.lower()][0])
                 tokens += [token[:cut], token[cut:]]
-            elif clitic:
-                tokens += [*TOKEN.findall(token[: clitic.start()]), token[clitic.start() :]]
             else:
-                tokens.append(token)
+                tokens += TOKEN.findall(token) if clitics else [token]
+            tokens += clitics
     if tokens and len(tokens[-1]) > 1 and tokens[-1].endswith(".") and re.search(r"\w\.$", tokens[-1]):
         tokens[-1:] = [tokens[-1]] if "." in tokens[-1][:-1] else [tokens[-1][:-1], "."]
     return tokens

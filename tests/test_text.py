@@ -29,6 +29,7 @@ PIECES = ["the", "rain@@", "ing", "é@@", "t", "<", "<3@@", "ß", "@@"]
     ("Cannot, gonna, wanna, d'ye", "Can not , gon na , wan na , d' ye"),
     ("'Twas 'tis o'clock", "'T was 't is o'clock"),
     ("the dogs' tails", "the dogs ' tails"),
+    ("I'd've gone, they wouldn't've.", "I 'd 've gone , they would n't 've ."),
     # quotes, dashes, dots
     ("isn’t “it” ‘so’?", 'is n\'t " it " \' so \' ?'),
     ('"End." he said, "Hi."', '" End . " he said , " Hi . "'),
@@ -48,6 +49,7 @@ PIECES = ["the", "rain@@", "ing", "é@@", "t", "<", "<3@@", "ß", "@@"]
     ("rock-n-roll AT&T and/or (C3PO)", "rock-n-roll AT&T and/or ( C3PO )"),
     ("mail (a.b+c@d.org) now", "mail ( a.b+c@d.org ) now"),
     ("see https://x.y/z?q=1 and www.x.org", "see https://x.y/z?q=1 and www.x.org"),
+    ("It is at https://x.y/z.html, (www.x.org), www.", "It is at https://x.y/z.html , ( www.x.org ) , www ."),
     # not ASCII
     ("Müller wohnt in Köln.", "Müller wohnt in Köln ."),
     ("cafe\u0301\u00a0noir 😀!", "café noir 😀 !"),
