@@ -69,7 +69,7 @@ def under_load(server: Server, clients: int, seconds: float) -> dict:
         start.wait()
         end = time.perf_counter() + seconds
         while True:
-            took = client.ask(workload.bodies(1, turn)[0])
+            took = client.ask(workload.served(turn))
             with lock:
                 latencies.append(took)
             turn += clients
@@ -97,10 +97,10 @@ def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float
         ids = engine.call("answered", workload.bodies(1))
         lone = Client(server)
         for _ in range(3):  # both warm
-            lone.ask(workload.bodies(1)[0])
-            engine.call("requests", workload.bodies(1), ids)
-        found = timing.interleaved({"server": lambda: lone.ask(workload.bodies(1)[0]),
-                                    "engine": lambda: engine.call("requests", workload.bodies(1), ids).seconds},
+            lone.ask(workload.served())
+            engine.call("requests", [workload.served()], ids)
+        found = timing.interleaved({"server": lambda: lone.ask(workload.served()),
+                                    "engine": lambda: engine.call("requests", [workload.served()], ids).seconds},
                                    rounds, 3 * seconds, least=min(3, rounds))
         overhead = [through - alone for through, alone in zip(found["server"], found["engine"])]
         result = {"engine": engine.call("describe"), "threads": threads,
@@ -172,7 +172,7 @@ def cold(folder: Path, scratch: Path, rounds: int, budget: float) -> dict:
     archive, echo = scratch / "synpg.mar", echo_archive(scratch / "echo.mar")
     if not archive.is_file():
         build_archive.build(folder, archive)
-    request = workload.bodies(1)[0]
+    request = workload.served()
     found = timing.interleaved({"synpg": lambda: cold_start(archive, scratch, "synpg", request),
                                 "echo": lambda: cold_start(echo, scratch, "echo", request),
                                 "parts": lambda: stopwatch(folder)}, rounds, budget)

@@ -52,6 +52,12 @@ def bodies(count: int, first: int = 0, sentences=SENTENCES) -> list[dict]:
     return [body(*sentences[(first + i) % len(sentences)]) for i in range(count)]
 
 
+def served(turn: int = 0) -> dict:
+    """A request as callers send it, who leave the number of candidates to the artifact."""
+    [request] = bodies(1, turn)
+    return {name: value for name, value in request.items() if name != "candidates"}
+
+
 def rows(paraphraser: Paraphraser, requests: list[dict]) -> list:
     """The pipeline's rows of some requests."""
     return [row for request in requests for row in paraphraser.plan(read_request(request))]
