@@ -85,9 +85,12 @@ class Row:
 
     @property
     def parse_options(self) -> DecodingOptions:
-        """Of its parse. The first candidate's is the one that there would be without others."""
-        warmer = self.options.candidate and self.options.temperature < candidates.TEMPERATURE
-        return replace(self.options, temperature=candidates.TEMPERATURE) if warmer else self.options
+        """Of its parse. The first candidate's is the one that there would be without others. At temperature 0, where a request
+        needs no seed to be repeated, the others' random numbers are always the same."""
+        given = self.options
+        if not given.candidate or given.temperature >= candidates.TEMPERATURE:
+            return given
+        return replace(given, temperature=candidates.TEMPERATURE, seed=given.seed if given.temperature else 0)
 
 
 @dataclass(frozen=True)

@@ -84,11 +84,20 @@ def test_the_first_candidate_is_what_there_would_be_without_others(paraphraser, 
 def test_the_others_parses_are_drawn_even_where_texts_are_greedy(paraphraser):
     [row] = rows_of(paraphraser, {**RAIN, "temperature": 0, "seed": 3, "candidates": 3})
     assert row.candidate(0).parse_options == DecodingOptions(0.0, row.options.seed)
-    assert row.candidate(2).parse_options == DecodingOptions(TEMPERATURE, row.options.seed, 2)
+    assert row.candidate(2).parse_options == DecodingOptions(TEMPERATURE, 0, 2)
     assert row.candidate(2).options.temperature == 0
     [warm] = rows_of(paraphraser, {**RAIN, "temperature": 1.5, "seed": 3, "candidates": 3})
     assert warm.candidate(1).parse_options.temperature == 1.5
     assert len({tuple(DecodingOptions(1.0, 3, n).uniforms(4, "parse")) for n in range(3)}) == 3
+
+
+def test_a_greedy_answer_needs_no_seed_to_be_repeated(paraphraser):
+    value = {**PICNIC, "tmpl": TEMPLATES, "temperature": 0, "candidates": 4}
+    answers = [[p.text for p in paraphraser.run(rows_of(paraphraser, each))] for each in (value, value, {**value, "seed": 77})]
+    assert answers[0] == answers[1] == answers[2]
+    warm = {**value, "temperature": 0.3}
+    assert [row.candidate(1).parse_options.seed for row in rows_of(paraphraser, {**warm, "seed": 5})] == [
+        row.options.seed for row in rows_of(paraphraser, {**warm, "seed": 5})]
 
 
 def test_a_greedy_text_of_the_same_parse_is_written_once(paraphraser):
