@@ -19,7 +19,7 @@ from handler.drafts import Drafts
 from handler.engine import Engine
 from handler.errors import RequestError
 from handler.graphs import Graphed
-from handler.lexicon import NO_TAG, ROWS, Alignment, Lexicon
+from handler.lexicon import AUXILIARIES, NO_TAG, ROWS, VERBS, Alignment, Lexicon
 from handler.machines import ParseMachines, ParseTables, TextMachines
 from handler.model import EOS, PAD, SOS, UNK, SynPG
 from handler.request import MAX_CANDIDATES, Envelope, Request, Target, guarded
@@ -112,6 +112,7 @@ class Paraphraser:
         """lexicon: with it texts follow their parses leaf by leaf; its weight is the configuration's `tag_weight`."""
         self.config, self.vocabulary, self.pieces, self.tagger = config, vocabulary, pieces, tagger
         self.parse_generator, self.paraphraser, self.drafts, self.lexicon = parse_generator, paraphraser, drafts, lexicon
+        self.auxiliaries = {vocabulary.ids[word] for word in AUXILIARIES & vocabulary.ids.keys()}
         self.tag_rows = {vocabulary.syntax_ids[tag]: row for tag, row in ROWS.items()}  # of the lexicon, by ids
         self.device = paraphraser.device
         self.parse_grammar = ParseGrammar(vocabulary, parse_generator.vocabulary, self.device)
@@ -164,11 +165,15 @@ class Paraphraser:
         return [self.vocabulary.syntax_ids[tag] for tag in labels]
 
     def seen(self, pieces: list[int], labels: list[str] | None) -> list[tuple[int, int]]:
-        """Words of a sentence with their tags, as `lexicon.Alignment` has them; none where they are not used or do not line up."""
+        """Words of a sentence with their tags, as `lexicon.Alignment` has them; none where they are not used or do not line up.
+
+        Without auxiliaries, which are no content words and whose tags are known, and unknown pieces, which cannot be written.
+        """
         begin = self.text_grammar.begin(pieces)
         if not (self.lexicon and labels and len(labels) == len(begin)):
             return []
-        return [(piece, ROWS[tag]) for piece, tag in zip(begin, labels) if piece != UNK]  # which cannot be written
+        found = [(piece, ROWS[tag]) for piece, tag in zip(begin, labels) if piece != UNK]
+        return [(piece, row) for piece, row in found if row not in VERBS or piece not in self.auxiliaries]
 
     def encode_words(self, request: Request) -> list[int]:
         """Ids of the sentence's BPE pieces. The leaves of its parse are its tokens where there is one."""
@@ -236,7 +241,8 @@ class Paraphraser:
         for i, parse in zip(from_template, generated):
             parses[i] = parse
         # Candidates often have the same parse, and a greedy text of it is then the same.
-        same = [(id(row.pieces), row.options if row.options.temperature else None, *parse.ids) for row, parse in zip(rows, parses)]
+        same = [(id(row.pieces), id(row.seen), row.options if row.options.temperature else None, *parse.ids)
+                for row, parse in zip(rows, parses)]
         first = list({key: i for i, key in reversed(list(enumerate(same)))}.values())
         made = dict(zip((same[i] for i in first), self.generate_texts([rows[i] for i in first], [parses[i] for i in first])))
         texts = [made[key] for key in same]

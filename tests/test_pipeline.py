@@ -165,11 +165,11 @@ def test_the_sentences_own_tags_are_used_where_they_are_known_and_line_up(aligne
             p.tagger = None
     everything = Tagger(["NN"], [], [], b"", [], {}, {})
     whole = {"sent": RAIN["sent"], "parse": "(ROOT (NN ))"}
-    given = [(ids[piece], ROWS[tag]) for piece, tag in (("it", "PRP"), ("is", "VBZ"), ("rain@@", "VBG"), (".", "."))]
+    given = [(ids[piece], ROWS[tag]) for piece, tag in (("it", "PRP"), ("rain@@", "VBG"), (".", "."))]  # `is` is an auxiliary
     row = planned({**whole, "synt": RAIN["synt"]}, everything)
     assert (row.seen, row.tags, row.tags_predicted) == (given, [], False)
     row = planned(whole, everything)
-    assert (row.seen, row.tags, row.tags_predicted) == ([(piece, ROWS["NN"]) for piece, _ in given], [], True)
+    assert (row.seen, row.tags, row.tags_predicted) == ([(ids[piece], ROWS["NN"]) for piece in ("it", "is", "rain@@", ".")], [], True)
     assert p.run([row])[0].tags_predicted
     row = planned(whole)  # neither parse nor tagger: they are not needed
     assert (row.seen, row.tags_predicted) == ([], False)
