@@ -54,6 +54,13 @@ def test_ctranslate2_has_the_same_weights(tmp_path, vocabulary):
     assert rival.steps([source] * 2, 5).step > 0
 
 
+@pytest.mark.parametrize("entries", [20_000, 50_000])
+def test_the_published_shape_has_so_many_entries_whatever_the_shipped_model_has(tmp_path, entries):
+    folder = published.make(tmp_path / "artifact", bench.DEMO, bench.TINY, entries, SENTENCES)
+    assert artifacts.read_config(folder / "config.json").paraphraser.vocab_size == entries
+    assert len(artifacts.load(folder).vocabulary) == entries
+
+
 def test_the_published_shape_says_the_sentences(artifact):
     paraphraser = artifacts.load(artifact)
     [ids] = workload.answered(paraphraser, workload.bodies(1, 0, SENTENCES))

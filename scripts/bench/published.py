@@ -6,7 +6,7 @@ some 250 decoder states, fewer than a state has dimensions, and so there is an o
 gives exactly the parse and the sentence wanted, <eos> at its end. Every engine decodes the same tokens, as many as a
 trained network would, and whatever an engine does with likely tokens it does here too.
 
-The word pieces are those of the shipped model, filled up to the published 31,414 entries.
+The word pieces are the commonest of the shipped model, as many as the published 31,414 entries.
 """
 
 import json
@@ -31,10 +31,10 @@ CONFIDENCE = 12.0  # logit of the wanted token, nats over the others
 
 def make(folder: Path, words: Path, shape: dict | None = None, vocabulary: int = VOCABULARY,
          sentences=workload.SENTENCES, seed: int = 0) -> Path:
-    """Write the artifact; `words`: an artifact whose word pieces are taken."""
+    """Write the artifact; `words`: an artifact whose word pieces are taken. vocabulary: how many entries; 0: as many as that has."""
     shape = SHAPE if shape is None else shape
     tokens = json.loads((words / "vocab.json").read_text(encoding="utf-8"))
-    tokens += [f"filler{i}" for i in range(vocabulary - len(tokens))]
+    tokens = [*tokens, *(f"filler{i}" for i in range(vocabulary - len(tokens)))][: vocabulary or None]
     threshold = artifacts.read_config(words / "config.json").pipeline.bpe_threshold
     config = artifacts.ArtifactConfig(
         PipelineConfig(tokenization="ptb", bpe_threshold=threshold, constrained=True),
