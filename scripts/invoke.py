@@ -205,7 +205,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
     parser.add_argument("--async", dest="asynchronous", action="store_true", help="the endpoint is asynchronous: through S3")
     parser.add_argument("--region", help="of the endpoint; default: what AWS is configured with")
     parser.add_argument("--profile", help="AWS profile")
-    parser.add_argument("--chunk", type=int, default=32, help="lines a call; an endpoint gives a call 60 s (%(default)s)")
+    parser.add_argument("--chunk", type=int, default=16, help="lines a call; an endpoint gives a call 60 s (%(default)s)")
     parser.add_argument("--concurrency", type=int, default=1, help="calls under way at a time (%(default)s)")
     parser.add_argument("--timeout", type=float,
                         help=f"seconds to wait for an answer ({TIMEOUT:g}; of an endpoint 70, of an asynchronous one 3600)")
