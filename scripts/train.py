@@ -29,11 +29,11 @@ from safetensors.torch import load_file
 
 from handler import artifacts
 from handler.errors import ArtifactError
-from handler.model import EOS, PAD, SOS, UNK, ModelConfig, SynPG, to_columns
+from handler.model import EOS, PAD, SOS, ModelConfig, SynPG, to_columns
 from handler.pipeline import PipelineConfig
 from handler.syntax import SYNTAX_TOKENS
-from handler.text import SEPARATOR, SPECIALS, WordPieces
-from scripts import _corpus
+from handler.text import SPECIALS
+from scripts import _base, _corpus
 
 NETS = "parse_generator", "paraphraser"
 
@@ -64,8 +64,6 @@ RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds"
 FINE_TUNE = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when going on from an artifact
 LIMITS = _corpus.Limits(words=64, template=64, parse=302)
 MERGES = 20000  # of BPE
-RIDGE = 100.0  # on the map from word vectors; the held-out loss hardly depends on it
-RARE_LENGTH, RARE_BIAS = 1.25, 1.0  # of a rare token's row, to the common ones' mean, and its bias: short rows are badly copied
 # Of an exported artifact; the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
 DECODING = {"source_bonus": 1.0, "repetition_penalty": 4.0, "tag_weight": 1.5, "order_bonus": 3.0, "copy_odds": 4.0,
             "candidates": 4}
@@ -137,55 +135,6 @@ def pick_autocast(device: torch.device):
     return (lambda: torch.autocast(device.type, torch.bfloat16, enabled=bf16)), "bf16" if bf16 else "fp32"
 
 
-def begin_from(base: Path, name: str, corpus: Path) -> SynPG:
-    """The network of an artifact, fitted to the vocabulary and the limits of a prepared corpus.
-
-    Tokens that the artifact knows keep their vectors; a new one begins as the mean of the pieces that it was split into. A rare one
-    that the corpus has a word vector for begins at what a linear map makes of it, for words of a kind are near each other in both.
-    """
-    settings = artifacts.verify(base)
-    net = artifacts.load_net(base / f"{name}.safetensors", getattr(settings, name), torch.device("cpu"))
-    old, new = (json.loads((folder / "vocab.json").read_text(encoding="utf-8")) for folder in (base, corpus))
-    record = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
-    c = net.config
-    known = {token: i for i, token in enumerate(old[: c.vocab_size])}
-    pieces = WordPieces(base / "bpe.codes", base / "bpe.vocab.txt", settings.pipeline.bpe_threshold)
-    syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
-    of_words = c.vocab_size > syntax
-    kept = new if of_words else new[:syntax]
-    origins = [[known[token]] if token in known else
-               [known.get(piece, UNK) for piece in pieces.split([token.removesuffix(SEPARATOR)])] for token in kept]
-    longest = {"max_steps": record["limits"]["parse"] - 1} if name == "parse_generator" else {"syntax_width": record["limits"]["parse"]}
-    written = {"written": record.get("written")} if of_words and record["merges"] else {}
-    config = replace(c, vocab_size=len(kept), **written, **({} if c.attend_pads else longest))
-    state = net.state_dict()
-    for key in "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias":
-        state[key] = torch.stack([state[key][ids].mean(0) for ids in origins])
-    if of_words and (corpus / _corpus.VECTORS).exists():
-        begin_at_vectors(state, corpus, config.written, torch.tensor([token in known for token in kept]))
-    fitted = SynPG(config)  # a new one: what `load_net` returns shares tied tensors, but not as one parameter
-    fitted.load_state_dict(state)
-    return fitted
-
-
-def begin_at_vectors(state: dict[str, torch.Tensor], corpus: Path, written: int, known: torch.Tensor) -> None:
-    """Move the rows of the rare tokens, in place, to where their word vectors say, and make them easy to copy.
-
-    The map is the least squares one from the vectors of the common, known (V,) words to their rows.
-    """
-    with np.load(corpus / _corpus.VECTORS, allow_pickle=False) as arrays:
-        ids, vectors = torch.from_numpy(arrays["ids"]), F.pad(torch.from_numpy(arrays["vectors"]), (0, 1), value=1.0).double()
-    common, rare = (ids < written) & known[ids], ids >= written
-    one = vectors[common]
-    gram = one.T @ one + RIDGE * torch.eye(one.shape[1], dtype=one.dtype)
-    for key in "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight":
-        rows = state[key][ids[common]].double()
-        state[key][ids[rare]] = (vectors[rare] @ torch.linalg.solve(gram, one.T @ rows)).float()
-        lengths = state[key][written:].norm(dim=1, keepdim=True)
-        state[key][written:] *= RARE_LENGTH * rows.norm(dim=1).mean().float() / lengths
-    state["linear.bias"][written:] = RARE_BIAS
-
-
 class Training:
     """One network on its way through the epochs. What it needs to go on after an interruption lies in WORK/NAME.pt."""
 
@@ -195,7 +144,7 @@ class Training:
         self.splits = {split: _corpus.Split.load(work / "corpus" / f"{split}.npz") for split in ("train", "dev")}
         base = work / "base"
         if base.exists():
-            self.net = begin_from(base, name, work / "corpus")
+            self.net = _base.begin_from(base, name, work / "corpus")
         else:
             tokens = len(json.loads((work / "corpus" / "vocab.json").read_text(encoding="utf-8")))
             syntax = len(SPECIALS) + len(SYNTAX_TOKENS)

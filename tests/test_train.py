@@ -12,7 +12,7 @@ from handler import artifacts
 from handler.model import EOS, PAD, SOS
 from handler.request import read_request
 from handler.text import Vocabulary
-from scripts import _corpus, calibrate, train
+from scripts import _base, _corpus, calibrate, train
 from tests.factories import PICNIC, tiny_artifact
 from tests.reference import random_net, tiny_config
 
@@ -187,11 +187,11 @@ def test_fine_tuning_with_a_larger_vocabulary_keeps_what_the_artifact_knows(smal
     assert (word := next(token for token in new if token not in old and "@@" not in token))
     base, corpus = small / "tuned" / "base", small / "tuned" / "corpus"
     first = artifacts.load_net(base / "paraphraser.safetensors", artifacts.verify(base).paraphraser, torch.device("cpu"))
-    begun = train.begin_from(base, "paraphraser", corpus)
+    begun = _base.begin_from(base, "paraphraser", corpus)
     known = [i for i, token in enumerate(new) if token in old]
     torch.testing.assert_close(begun.embedding_decoder.weight[known],
                                first.embedding_decoder.weight[[old.index(new[i]) for i in known]])
-    pieces = train.WordPieces(base / "bpe.codes", base / "bpe.vocab.txt", 5).split([word])
+    pieces = _base.WordPieces(base / "bpe.codes", base / "bpe.vocab.txt", 5).split([word])
     assert len(pieces) > 1
     torch.testing.assert_close(begun.embedding_decoder.weight[new.index(word)],
                                first.embedding_decoder.weight[[old.index(piece) for piece in pieces]].mean(0))
@@ -284,7 +284,7 @@ def test_words_with_vectors_are_tokens_and_those_seldom_seen_come_last(tmp_path,
     assert tokens.index("the") < tokens.index("cat") < tokens.index("cats") < written <= tokens.index("dog") < tokens.index("unseen")
     assert not {"Paris", "paris", "ümlaut", "route66", ",", "9", "owl", "it's"} & set(tokens)
     assert vectors == {"the": [1, 2], "dog": [0.5, pytest.approx(-0.3)], "unseen": [3, 4], "o'clock": [5, 6], "well-known": [7, 8]}
-    pieces = train.WordPieces(tmp_path / "bpe.codes", tmp_path / "bpe.vocab.txt", _corpus.MIN_COUNT)
+    pieces = _base.WordPieces(tmp_path / "bpe.codes", tmp_path / "bpe.vocab.txt", _corpus.MIN_COUNT)
     assert pieces.split(["unseen", "well-known", "the"]) == ["unseen", "well-known", "the"] and len(pieces.split(["owl"])) > 1
 
 
@@ -298,7 +298,7 @@ def test_only_so_many_of_the_commonest_words_are_taken_for_their_vectors_alone(t
 @pytest.fixture
 def vectors_of_tokens(tmp_path, monkeypatch):
     """A prepared corpus's vectors (N, D) of 32 of 40 tokens, of which 25 are freely written; rows that are a linear map of them."""
-    monkeypatch.setattr(train, "RIDGE", 1e-9)
+    monkeypatch.setattr(_base, "RIDGE", 1e-9)
     g = torch.Generator().manual_seed(1)
     vectors, ids = torch.randn(40, 3, generator=g), torch.tensor([i for i in range(40) if i % 5])
     np.savez(tmp_path / _corpus.VECTORS, ids=ids.numpy(), vectors=vectors[ids].numpy())
@@ -318,16 +318,16 @@ def test_rare_rows_begin_where_a_linear_map_takes_their_vectors(vectors_of_token
             table[i] = torch.randn(6, generator=g) * 9
     state["linear.bias"] = torch.randn(40, generator=g)
     before = {key: table.clone() for key, table in state.items()}
-    train.begin_at_vectors(state, corpus, 25, known)
+    _base.begin_at_vectors(state, corpus, 25, known)
     common = [i for i in ids.tolist() if i < 25 and i not in (3, 4)]
     for key in rows:
         assert torch.equal(state[key][:25], before[key][:25])
-        length = train.RARE_LENGTH * rows[key][common].norm(dim=1).mean()
+        length = _base.RARE_LENGTH * rows[key][common].norm(dim=1).mean()
         for i in range(25, 40):  # one without a vector keeps its direction
             row = rows[key][i] if i % 5 else before[key][i]
             torch.testing.assert_close(state[key][i], row * length / row.norm(), atol=1e-4, rtol=1e-4)
     assert torch.equal(state["linear.bias"][:25], before["linear.bias"][:25])
-    assert (state["linear.bias"][25:] == train.RARE_BIAS).all()
+    assert (state["linear.bias"][25:] == _base.RARE_BIAS).all()
 
 
 @pytest.mark.parametrize("written", [100, 140])
@@ -396,11 +396,11 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
     assert config.parse_generator == artifacts.verify(base).parse_generator and config.parse_generator.written is None
     kept, stored = (load_file(folder / "parse_generator.safetensors") for folder in (base, out))
     assert kept.keys() == stored.keys() and all(torch.equal(kept[name], stored[name]) for name in kept)
-    begun = train.begin_from(base, "paraphraser", corpus)
+    begun = _base.begin_from(base, "paraphraser", corpus)
     assert begun.config.written == written and begun.linear.weight is begun.embedding_encoder.weight
     lengths = begun.linear.weight[written:].norm(dim=1)
     torch.testing.assert_close(lengths, lengths[:1].expand_as(lengths))
-    assert (begun.linear.bias[written:] == train.RARE_BIAS).all() and not (begun.linear.bias[:written] == train.RARE_BIAS).any()
+    assert (begun.linear.bias[written:] == _base.RARE_BIAS).all() and not (begun.linear.bias[:written] == _base.RARE_BIAS).any()
     counts = artifacts.load_lexicon(out / artifacts.LEXICON, written)
     assert counts.any() and np.array_equal(counts, lexicon_of(corpus)[:, :written])
 
@@ -425,7 +425,7 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
     now = artifacts.load_lexicon(small / "again" / artifacts.LEXICON, written)
     assert np.array_equal(now, counts + lexicon_of(small / "two" / "corpus")[:, :written])
     assert train.main([str(small / "three"), "--from", str(out), *data, "--epochs", "0.1", "--merges", "40"]) == 0
-    assert train.begin_from(out, "paraphraser", small / "three" / "corpus").config.written is None
+    assert _base.begin_from(out, "paraphraser", small / "three" / "corpus").config.written is None
 
 
 def test_what_an_untrained_network_cannot_read_is_left_out_of_its_ranges(small, tmp_path):
