@@ -104,14 +104,9 @@ class Parts:
     def norm(self, norm: nn.LayerNorm) -> Norm:
         return Norm(self.keep(norm.weight), self.keep(norm.bias), norm.eps)
 
-    def tables(self, wanted: list[tuple[Tensor, int | None]]) -> list[Tensor]:
-        """The first rows of each table, or all. What is asked for twice is one tensor."""
-        found = {}
-        for table, count in wanted:
-            count = min(count or len(table), len(table))
-            if (table.data_ptr(), count) not in found:
-                found[table.data_ptr(), count] = self.keep(table) if count == len(table) else table[:count].detach().clone()
-        return [found[table.data_ptr(), min(count or len(table), len(table))] for table, count in wanted]
+    def rows(self, table: Tensor, count: int | None = None) -> Tensor:
+        """The first rows of a table."""
+        return self.keep(table) if count is None or count >= len(table) else table[:count].detach().clone()
 
     def keep(self, tensor: Tensor) -> Tensor:
         """The tensor as it is in fp32; a copy for int8: all tensors of a file are one piece of memory, and a norm's few
@@ -278,11 +273,14 @@ class Engine:
         self.dtype = torch.float64 if parts.wide else torch.float32  # of attention
 
     def take_tables(self, net: SynPG, parts: Parts, vocabulary: int | None, reads: int | None) -> None:
-        """The embeddings, and what texts copy with."""
-        self.read, self.fed = parts.tables([(net.embedding_encoder.weight, reads), (net.embedding_decoder.weight, vocabulary)])
+        """The embeddings, tied ones once, and what texts copy with."""
+        source, target = net.embedding_encoder.weight, net.embedding_decoder.weight
+        self.read = parts.rows(source, reads)
+        tied = source.data_ptr() == target.data_ptr() and reads == vocabulary
+        self.fed = self.read if tied else parts.rows(target, vocabulary)
         self.copied = None  # rows and biases of the output layer, of the tokens that are not freely written
         if (W := net.config.written) is not None:
-            tied = net.linear.weight.data_ptr() == net.embedding_decoder.weight.data_ptr()
+            tied = net.linear.weight.data_ptr() == target.data_ptr()
             self.copied = self.fed[W:] if tied else parts.keep(net.linear.weight[W:]), parts.keep(net.linear.bias[W:])
 
     @property

@@ -218,6 +218,19 @@ def random_batch(r: random.Random, leaves: list[int], grammar=TEXT, lexicon=LEXI
     return sentences, Alignment(lexicon, [[r.choice([NO_TAG, *ROWS.values()]) for _ in range(n)] for n in leaves], seen)
 
 
+def went_on(constraints, tokens, rows, texts, step):
+    """Give all constraints these tokens, note them in their rows' texts, and keep the rows that go on: at one step two of three."""
+    for constraint in constraints:
+        constraint.advance(tokens)
+    for row, token in zip(rows, tokens.tolist()):
+        texts[row].append(token)
+    kept = [i for i, row in enumerate(rows) if EOS not in texts[row] and (step != 2 or i % 3)]
+    if kept:
+        for constraint in constraints:
+            constraint.keep(torch.tensor(kept))
+    return [rows[i] for i in kept]
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 24])
 def test_aligned_texts_have_a_word_for_each_leaf_whatever_computes_the_scores(steps, seed):
@@ -242,16 +255,9 @@ def test_aligned_texts_have_a_word_for_each_leaf_whatever_computes_the_scores(st
         assert scores.isfinite().any(1).all()
         assert torch.equal(scores, machines.adjust(logits)) and torch.equal(scores, used.adjust(logits))
         tokens = scores.argmax(1)
-        for constraint in (tensors, machines, used):
-            constraint.advance(tokens)
-        for row, token in zip(rows, tokens.tolist()):
-            texts[row].append(token)
-        kept = [i for i, row in enumerate(rows) if EOS not in texts[row] and (step != 2 or i % 3)]
-        if not kept:
+        rows = went_on((tensors, machines, used), tokens, rows, texts, step)
+        if not rows:
             break
-        for constraint in (tensors, machines, used):
-            constraint.keep(torch.tensor(kept))
-        rows = [rows[i] for i in kept]
     for count, text in zip(leaves, texts):
         split += sum(TEXT.continued[i] for i in text)
         words = sum(not TEXT.continued[i] for i in text if i != EOS)
@@ -391,16 +397,9 @@ def test_what_computes_the_scores_makes_no_difference_where_words_are_copied(ste
         torch.testing.assert_close(used.adjust(beyond), torch.nn.functional.pad(scores, (0, config.bag_width - width), value=-math.inf))
         assert not used.allowed()[:, WRITTEN + width :].any()  # nor would it be without the network's minus infinity
         tokens = scores.argmax(1)
-        for constraint in (tensors, machines, used):
-            constraint.advance(tokens)
-        for row, token in zip(rows, tokens.tolist()):
-            texts[row].append(token)
-        kept = [i for i, row in enumerate(rows) if EOS not in texts[row] and (step != 2 or i % 3)]
-        if not kept:
+        rows = went_on((tensors, machines, used), tokens, rows, texts, step)
+        if not rows:
             break
-        for constraint in (tensors, machines, used):
-            constraint.keep(torch.tensor(kept))
-        rows = [rows[i] for i in kept]
     copied = 0
     for sentence, text in zip(sentences, texts):
         whole = EOS in text or len(text) == steps  # or it was dropped on the way
