@@ -169,8 +169,9 @@ def test_drafts_change_no_token(folder, temperature):
         for some in (slice(None), slice(0, 1), slice(3, 5)):  # how long drafts are depends on how many rows there are
             calls.clear()
             machines = ParseMachines(tables, templates[some], net.config.max_steps)
-            fast = draft_parses(net, bag[some], syntax[some], options[some], "parse", machines, paraphraser.drafts)
+            fast = draft_parses(net, bag[some], syntax[some], options[some], "parse", machines, paraphraser.drafts, scored=True)
             assert [(d.ids, d.ended) for d in fast] == [(d.ids, d.ended) for d in slow[some]]
+            assert [d.log_probability for d in fast] == pytest.approx([d.log_probability for d in slow[some]], abs=1e-2)
         assert len(calls) < max(len(d.ids) for d in fast)
     finally:
         net.extend = extend
