@@ -1,4 +1,4 @@
-# SynPG on TorchServe, for SageMaker and any Docker: `docker run -p 8080:8080 IMAGE serve`. scripts/container.md tells the rest.
+# SynPG on TorchServe, for SageMaker and any Docker: `docker run -p 8080:8080 IMAGE serve`. scripts/container/README.md tells the rest.
 #
 #     docker build -t synpg-torchserve .                          CPU
 #     docker build -t synpg-torchserve --build-arg DEVICE=gpu .   NVIDIA GPU; its CUDA 13 needs a driver of 580 or later
@@ -49,8 +49,8 @@ COPY config.properties ./
 COPY model_store ./model_store
 COPY handler ./handler
 COPY scripts ./scripts
-RUN /opt/venv/bin/python -m scripts._bake model \
- && mkdir kept && mv handler/metrics.yaml kept && rm -rf handler model_store scripts/_bake.py scripts/build_archive.py \
+RUN /opt/venv/bin/python -m scripts.container.bake model \
+ && mkdir kept && mv handler/metrics.yaml kept && rm -rf handler model_store scripts/serving/archive.py scripts/container/bake.py scripts/container/image.py \
  && mv kept handler \
  && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash model scripts
 
@@ -79,7 +79,7 @@ LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true \
 WORKDIR /opt/synpg
 COPY --from=code /opt/synpg /opt/synpg
 # Java loads TorchServe's classes out of an archive. Writing it runs the container once: what does not serve is not built.
-RUN python -m scripts._classes /opt/jre/lib/torchserve.jsa
+RUN python -m scripts.container.class_archive /opt/jre/lib/torchserve.jsa
 EXPOSE 8080
-ENTRYPOINT ["python", "-m", "scripts.entrypoint"]
+ENTRYPOINT ["python", "-m", "scripts.container"]
 CMD ["serve"]

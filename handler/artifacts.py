@@ -1,4 +1,4 @@
-"""The model artifact: save it, check it, load it. The only file I/O of the package. No pickle anywhere.
+"""The model artifact: save it, check it, load it. All file I/O of the package is here. No pickle anywhere.
 
 An artifact is a directory that describes itself:
 
@@ -7,11 +7,11 @@ An artifact is a directory that describes itself:
     paraphraser.safetensors
     vocab.json                    token list; a network's vocabulary is its first `vocab_size` entries
     bpe.codes, bpe.vocab.txt      subword-nmt's merges and piece counts
-    tagger.safetensors            optional: part-of-speech tags for requests without a parse (`tagger.py`)
-    drafts.safetensors            optional: guesses that make parses faster to generate (`drafts.py`)
-    lexicon.safetensors           optional: how often which words had which tags (`lexicon.py`)
-    endings.json                  optional: tokens that end words and never are one (`constraints.TextGrammar`)
-    ranges.json                   optional: least and greatest input of every linear layer, for int8 (`engine.py`)
+    tagger.safetensors            optional: part-of-speech tags for requests without a parse (`language/tagger.py`)
+    drafts.safetensors            optional: guesses that make parses faster to generate (`decoding/proposer.py`)
+    lexicon.safetensors           optional: how often which words had which tags (`decoding/lexicon.py`)
+    endings.json                  optional: tokens that end words and never are one (`decoding/grammar.py`)
+    ranges.json                   optional: least and greatest input of every linear layer, for int8 (`cpu/engine.py`)
     manifest.json                 size and sha256 of each of these; other files are not read
 """
 
@@ -28,25 +28,29 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
-from handler.drafts import WIDTH as DRAFT_WIDTH
-from handler.drafts import Drafts
-from handler.engine import PRECISIONS, Engine, Ranges, layer_names
+from handler.cpu.backend import CpuBackend
+from handler.cpu.engine import PRECISIONS, Engine, Ranges, layer_names
+from handler.decoding.backend import Backend, PlainBackend
+from handler.decoding.lexicon import Lexicon
+from handler.decoding.proposer import WIDTH as DRAFT_WIDTH
+from handler.decoding.proposer import NgramProposer
 from handler.errors import ArtifactError
-from handler.graphs import PRECISIONS as GPU_PRECISIONS
-from handler.graphs import Graphed
-from handler.lexicon import ROWS as TAG_ROWS
-from handler.lexicon import Lexicon
-from handler.model import ModelConfig, PositionTable, SynPG
-from handler.pipeline import Paraphraser, PipelineConfig
-from handler.syntax import LABELS
-from handler.tagger import Tagger
-from handler.text import Vocabulary, WordPieces
+from handler.gpu.engine import PRECISIONS as GPU_PRECISIONS
+from handler.gpu.engine import CudaGraphEngine
+from handler.language.tagger import Tagger
+from handler.language.trees import LABELS
+from handler.language.vocabulary import Vocabulary, WordPieces, counted_pieces
+from handler.language.word_classes import ROWS as TAG_ROWS
+from handler.model.network import ModelConfig, PositionTable, SynPG
+from handler.pipeline import Pipeline
+from handler.planning import PipelineConfig
 
 FORMAT = 1
 NETS = "parse_generator", "paraphraser"
 FILES = "config.json", *(f"{net}.safetensors" for net in NETS), "vocab.json", "bpe.codes", "bpe.vocab.txt"
 TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON = OPTIONAL = (
     "tagger.safetensors", "drafts.safetensors", "ranges.json", "endings.json", "lexicon.safetensors")
+RENAMED = {"written": "generation_vocab_size"}  # fields of config.json: the name of 0.1.0 -> that of today
 STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
 
 
@@ -139,6 +143,8 @@ def read_config(file: Path) -> ArtifactConfig:
 
 def _section(file: Path, name: str, kind, raw):
     known = {f.name for f in fields(kind)}
+    if isinstance(raw, dict):
+        raw = {RENAMED.get(key, key): value for key, value in raw.items()}
     required = {f.name for f in fields(kind) if f.default is MISSING}
     if not isinstance(raw, dict) or not required <= raw.keys() <= known:
         keys = sorted(raw) if isinstance(raw, dict) else [type(raw).__name__]
@@ -210,54 +216,102 @@ def _some(names) -> str:
     return "none" if not listed else ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
 
 
-def load(folder: Path, device: torch.device | str = "cpu", precision: str = "auto", drafts: bool = True,
-         compiled: bool = True) -> Paraphraser:
-    """Verify an artifact and build its paraphraser on `device`. Raises ArtifactError; nothing is served half-loaded.
+def load(folder: Path | str, device: torch.device | str = "cpu", precision: str = "auto", drafts: bool = True,
+         compiled: bool = True) -> Pipeline:
+    """Verify an artifact and build its pipeline on `device`. Raises ArtifactError; nothing is served half-loaded.
 
     precision: "fp32"; on a CPU "int8", which needs `ranges.json`; on a GPU "bf16" and "fp16"; "auto": int8 where there are
                ranges and the CPU multiplies bytes fast; on a GPU bf16, or fp16 where it has no bf16.
-    drafts:    False: parses are generated one token a step (the same parses).
-    compiled:  False: the plain network of `model.py`, which the engines are tested against; on other devices always.
+    drafts:    False: a token a step (the same tokens).
+    compiled:  False: the plain network of `model/network.py`, which the backends are tested against; on other devices always.
     """
     folder, device = Path(folder), torch.device(device)
     config = verify(folder)
     vocabulary, syntax_end = _vocabulary(folder, config)
     present = members(folder)
-    graphed, compiled = compiled and device.type == "cuda", compiled and device.type == "cpu"
-    ranges = read_ranges(folder / RANGES, config) if RANGES in present else None
-    if precision == "auto" and not graphed:
-        precision = "int8" if compiled and ranges and torch.cpu._is_vnni_supported() else "fp32"
-    allowed = "auto", *(GPU_PRECISIONS if graphed else PRECISIONS)
+    pieces = read_pieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
+    generators = _backends(folder, config, syntax_end, device, precision, drafts, compiled)
+    tagger = load_tagger(folder / TAGGER) if TAGGER in present else None
+    endings = read_endings(folder / ENDINGS, vocabulary) if ENDINGS in present else ()
+    return Pipeline(config.pipeline, vocabulary, pieces, *generators, tagger, endings, _lexicon(folder, config))
+
+
+def _backends(folder: Path, config: ArtifactConfig, syntax_end: int, device: torch.device, precision: str, drafts: bool,
+              compiled: bool) -> list[Backend]:
+    """The two networks as what decodes them on `device`; arguments as in `load`.
+
+    syntax_end: how many of the vocabulary's first tokens are special or syntax. The parse generator reads no others, and with
+    constraints it writes no others; its templates are worth remembering, for people ask for a few.
+    """
+    ranges = read_ranges(folder / RANGES, config) if RANGES in members(folder) else None
+    on_cpu, on_gpu = compiled and device.type == "cpu", compiled and device.type == "cuda"
+    if precision == "auto" and not on_gpu:
+        precision = "int8" if on_cpu and ranges and torch.cpu._is_vnni_supported() else "fp32"
+    allowed = "auto", *(GPU_PRECISIONS if on_gpu else PRECISIONS)
     if precision not in allowed:
         raise ValueError(f"precision must be {allowed[0]} or one of {', '.join(allowed[1:])}, not {precision!r}")
-    if precision == "int8" and not (compiled and ranges):
-        raise ArtifactError(RANGES, "a file, and a CPU to compute on, for int8", "none" if compiled else str(device))
-    pieces = WordPieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
-    nets = {}
+    if precision == "int8" and not (on_cpu and ranges):
+        raise ArtifactError(RANGES, "a file, and a CPU to compute on, for int8", "none" if on_cpu else str(device))
+    proposer = load_drafts(folder / DRAFTS) if drafts and on_cpu and DRAFTS in members(folder) else None
+    found: list[Backend] = []
     for name in NETS:
-        net = load_net(folder / f"{name}.safetensors", getattr(config, name), device)
-        # The parse generator reads tags and templates, and with constraints writes nothing else.
-        reads = syntax_end if name == "parse_generator" else None
-        writes = reads if config.pipeline.constrained else None
-        if compiled:
-            net = Engine(net, precision, ranges and ranges[name], writes, reads, remembers=name == "parse_generator")
-        elif graphed:
-            net = Graphed(net, precision, writes, reads)
-        nets[name] = net
-    tagger = Tagger.load(folder / TAGGER) if TAGGER in present else None
-    table = load_drafts(folder / DRAFTS) if drafts and compiled and DRAFTS in present else None
-    endings = read_endings(folder / ENDINGS, vocabulary) if ENDINGS in present else ()
+        net, parses = load_net(folder / f"{name}.safetensors", getattr(config, name), device), name == "parse_generator"
+        sizes = {"input_vocab_size": syntax_end if parses else None,
+                 "output_vocab_size": syntax_end if parses and config.pipeline.constrained else None}
+        if on_cpu:
+            engine = Engine(net, precision, ranges and ranges[name], **sizes, remembers=parses)
+            found.append(CpuBackend(engine, proposer if parses else None, drafts=proposer is not None))
+        elif on_gpu:
+            found.append(CudaGraphEngine(net, precision, **sizes, always_scored=not parses))
+        else:
+            found.append(PlainBackend(net))
+    return found
+
+
+def _lexicon(folder: Path, config: ArtifactConfig) -> Lexicon | None:
+    """The lexicon under the configuration's `tag_weight`; None where that is 0."""
     writer, weight = config.paraphraser, config.pipeline.tag_weight
-    counts = load_lexicon(folder / LEXICON, writer.freely_written) if LEXICON in present else None
-    if weight and counts is None:
+    counts = load_lexicon(folder / LEXICON, writer.output_vocab_size) if LEXICON in members(folder) else None
+    if not weight:
+        return None
+    if counts is None:
         raise ArtifactError(LEXICON, f"a file, for tag_weight {weight}", "none")
-    lexicon = Lexicon(counts, weight, 0 if writer.written is None else writer.bag_width, device) if weight else None
-    return Paraphraser(config.pipeline, vocabulary, pieces, **nets, tagger=tagger, drafts=table, endings=endings, lexicon=lexicon)
+    return Lexicon(counts, weight, 0 if writer.generation_vocab_size is None else writer.bag_width)
+
+
+def read_vocabulary(file: Path) -> Vocabulary:
+    """Read `vocab.json`; raises ArtifactError."""
+    return Vocabulary.from_json(_read_text(file, "a JSON list in UTF-8"), file.name)
+
+
+def read_pieces(codes: Path, counts: Path | None, threshold: int = 0) -> WordPieces:
+    """Byte-pair encoding by `codes`, merges as learn-bpe writes them. counts: `piece count` lines; pieces counted less often than
+    `threshold` are split further. No counts, no such limit. Raises ArtifactError."""
+    known = counted_pieces(_read_text(counts, "`piece count` on each line, in UTF-8"), threshold, counts.name) if counts else None
+    return WordPieces(_read_text(codes, "merges as subword-nmt learn-bpe writes them, in UTF-8"), known, codes.name)
+
+
+def load_tagger(file: Path) -> Tagger:
+    """Read what `scripts.train_tagger` wrote; raises ArtifactError."""
+    if not file.is_file():
+        raise ArtifactError(file.name, "a file", "none")
+    try:
+        with safe_open(file, framework="numpy") as stored:
+            return Tagger.from_arrays(stored.metadata() or {}, {name: stored.get_tensor(name) for name in stored.keys()}, file.name)
+    except SafetensorError as error:
+        raise ArtifactError(file.name, "a safetensors file", str(error)) from None
+
+
+def _read_text(file: Path, expected: str) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ArtifactError(file.name, expected, str(error)) from None
 
 
 def _vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary, int]:
     """The vocabulary, checked against both networks, and how many of its first tokens are special or syntax."""
-    vocabulary = Vocabulary.load(folder / "vocab.json")
+    vocabulary = read_vocabulary(folder / "vocab.json")
     if config.paraphraser.vocab_size != len(vocabulary):  # any word may be in a sentence
         raise ArtifactError("vocab.json", f"{config.paraphraser.vocab_size} tokens, as many as paraphraser.vocab_size",
                             f"{len(vocabulary)}")
@@ -284,13 +338,13 @@ def save_drafts(file: Path, contexts: np.ndarray, tokens: np.ndarray) -> None:
     file.chmod(0o644)
 
 
-def load_drafts(file: Path) -> Drafts:
+def load_drafts(file: Path) -> NgramProposer:
     tensors = _arrays(file)
     contexts, tokens = tensors.get("contexts"), tensors.get("tokens")
     if contexts is None or tokens is None or contexts.dtype != np.uint8 or tokens.dtype != np.uint8 or (
             contexts.shape != (len(tokens), DRAFT_WIDTH)):
         raise ArtifactError(file.name, f"contexts (N, {DRAFT_WIDTH}) and tokens (N), uint8", _described(tensors))
-    return Drafts(contexts, tokens)
+    return NgramProposer(contexts, tokens)
 
 
 def save_lexicon(file: Path, counts: np.ndarray) -> None:

@@ -14,19 +14,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the model's f
 
 import torch  # noqa: E402
 
-from handler import artifacts, request, response  # noqa: E402
-from handler.pipeline import CHUNK_ROWS  # noqa: E402
+from handler import artifacts
+from handler.pipeline import CHUNK_ROWS
+from handler.wire import request, response
 
 logger = logging.getLogger(__name__)
 
 
 def model_fn(model_dir, context=None):
-    """The paraphraser, on the GPU the worker was given or else on the CPU. Raises ArtifactError."""
+    """The pipeline, on the GPU the worker was given or else on the CPU. Raises ArtifactError."""
     torch.set_num_threads(1)  # the toolkit starts a worker a core
     gpu = context.system_properties.get("gpu_id") if context else None
-    paraphraser = artifacts.load(Path(model_dir) / "artifact", "cpu" if gpu is None else f"cuda:{gpu}")
-    paraphraser.warm(CHUNK_ROWS)
-    return paraphraser
+    pipeline = artifacts.load(Path(model_dir) / "artifact", "cpu" if gpu is None else f"cuda:{gpu}")
+    pipeline.warm(CHUNK_ROWS)
+    return pipeline
 
 
 def input_fn(body, content_type, context=None):
@@ -38,10 +39,10 @@ def input_fn(body, content_type, context=None):
     return request.guarded(request.read_body, body, content_type, accept)
 
 
-def predict_fn(envelope, paraphraser, context=None):
+def predict_fn(envelope, pipeline, context=None):
     """The envelope and an answer for each of its items, errors in their places."""
     try:
-        return paraphraser.answer([envelope])[0]
+        return pipeline.answer([envelope])[0]
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # its message may quote what a user wrote: log where, not what

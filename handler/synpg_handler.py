@@ -15,7 +15,8 @@ from ts.metrics.dimension import Dimension
 from ts.metrics.metric_type_enum import MetricTypes
 from ts.torch_handler.base_handler import BaseHandler
 
-from handler import artifacts, request, response
+from handler import artifacts
+from handler.wire import request, response
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +36,9 @@ class SynPGHandler(BaseHandler):
         self.device = torch.device("cpu" if gpu is None else f"cuda:{gpu}")
         torch.set_num_threads(int(options.get("threads", 1)) or len(os.sched_getaffinity(0)))
         torch.set_float32_matmul_precision("highest")  # importing BaseHandler may have lowered it
-        self.paraphraser = artifacts.load(Path(properties["model_dir"]) / "artifact", self.device, options.get("precision", "auto"))
-        self.limits = dataclasses.replace(self.limits, candidates=self.paraphraser.config.candidates)
-        self.paraphraser.warm(self.chunk_rows)
+        self.pipeline = artifacts.load(Path(properties["model_dir"]) / "artifact", self.device, options.get("precision", "auto"))
+        self.limits = dataclasses.replace(self.limits, candidates=self.pipeline.config.candidates)
+        self.pipeline.warm(self.chunk_rows)
         self.inference([request.read_body(request.EXAMPLE, None, None)])  # the first caller should not pay for warm-up
         self.initialized = True
 
@@ -102,7 +103,7 @@ class SynPGHandler(BaseHandler):
 
         `observe` is told of every stage that ran.
         """
-        return self.paraphraser.answer(envelopes, self.chunk_rows, observe)
+        return self.pipeline.answer(envelopes, self.chunk_rows, observe)
 
     def postprocess(self, results):
         """One Response an envelope."""

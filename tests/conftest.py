@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from scripts import build_archive
-from scripts.serve import Server, stop
+from scripts.common.paths import DEMO
+from scripts.serving import archive
+from scripts.serving.server import Server, stop
 from tests.factories import tiny_artifact
 
 
@@ -22,17 +23,17 @@ def one_thread():
 def tiny_archive(tmp_path_factory) -> Path:
     """A real synpg.mar with two networks of a few thousand random weights."""
     folder = tmp_path_factory.mktemp("tiny")
-    build_archive.build(tiny_artifact(folder / "artifact"), folder / "synpg.mar")
+    archive.build(tiny_artifact(folder / "artifact"), folder / "synpg.mar")
     return folder / "synpg.mar"
 
 
 @pytest.fixture(scope="session")
 def demo_archive(tmp_path_factory) -> Path:
     """A real synpg.mar of the model that the repository ships."""
-    if not (build_archive.ARTIFACT / "manifest.json").is_file():
+    if not (DEMO / "manifest.json").is_file():
         pytest.skip("there is no model_store/demo")
     output = tmp_path_factory.mktemp("demo") / "synpg.mar"
-    build_archive.build(build_archive.ARTIFACT, output)
+    archive.build(DEMO, output)
     return output
 
 

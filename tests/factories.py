@@ -6,12 +6,17 @@ import string
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from handler import artifacts, lexicon
-from handler.pipeline import PipelineConfig
-from handler.syntax import SYNTAX_TOKENS
-from handler.text import SPECIALS, Vocabulary
-from scripts.serve import EXAMPLE
+from handler import artifacts
+from handler.decoding.matchers import ParseMatchers, TextMatchers
+from handler.decoding.rules import ParseRules, TextRules
+from handler.gpu.constraints import ParseConstraint, TextConstraint
+from handler.language import word_classes
+from handler.language.trees import SYNTAX_TOKENS
+from handler.language.vocabulary import SPECIALS, Vocabulary
+from handler.planning import PipelineConfig
+from scripts.serving.server import EXAMPLE
 from tests.reference import random_net, tiny_config
 
 CODES = "#version: 0.2\nt h\nth e</w>\ni n\nin g</w>\nr a\nra in\ni s</w>\ni t</w>\n"
@@ -32,7 +37,7 @@ def vocabulary() -> Vocabulary:
 
 def tiny_artifact(folder: Path, constrained: bool = True, attend_pads: bool = False, tokenization: str = "ptb",
                   tie: str = "none", seed: int = 0, tag_weight: float = 0.0, order_bonus: float = 0.0, copy_odds: float = 0.0,
-                  written: int | None = None, candidates: int = 1) -> Path:
+                  generation_vocab_size: int | None = None, candidates: int = 1) -> Path:
     """A complete artifact of two random networks of a few thousand weights; with a tag weight, and a random lexicon."""
     source = folder.with_name(folder.name + "-source")
     source.mkdir(parents=True)
@@ -43,20 +48,36 @@ def tiny_artifact(folder: Path, constrained: bool = True, attend_pads: bool = Fa
         PipelineConfig(tokenization=tokenization, bpe_threshold=50, constrained=constrained, tag_weight=tag_weight,
                        order_bonus=order_bonus, copy_odds=copy_odds, candidates=candidates),
         tiny_config(vocab_size=len(SPECIALS) + len(SYNTAX_TOKENS), syntax_width=41, max_steps=60, **shape),
-        tiny_config(vocab_size=len(TOKENS), syntax_width=64, max_steps=12, written=written, **shape))
+        tiny_config(vocab_size=len(TOKENS), syntax_width=64, max_steps=12, generation_vocab_size=generation_vocab_size, **shape))
     nets = {"parse_generator": random_net(config.parse_generator, seed), "paraphraser": random_net(config.paraphraser, seed + 1)}
     artifacts.save(folder, config, {name: net.state_dict() for name, net in nets.items()}, TOKENS,
                    source / "bpe.codes", source / "bpe.vocab.txt")
     if tag_weight:
-        artifacts.save_lexicon(folder / artifacts.LEXICON, random_counts(seed)[:, :written])
+        artifacts.save_lexicon(folder / artifacts.LEXICON, random_counts(seed)[:, :generation_vocab_size])
         artifacts.write_manifest(folder)
     return folder
 
 
 def random_counts(seed: int = 0) -> np.ndarray:
     """Of tags and words, for a lexicon: most words were never seen, most of the others had a tag or two."""
-    return np.random.default_rng(seed).poisson(0.1, (len(lexicon.ROWS), len(TOKENS))).astype(np.uint16) * 7
+    return np.random.default_rng(seed).poisson(0.1, (len(word_classes.ROWS), len(TOKENS))).astype(np.uint16) * 7
 
 
 def body(value) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
+
+
+def parse_matchers(grammar, templates, max_steps) -> ParseMatchers:
+    return ParseMatchers(ParseRules(grammar, templates, max_steps))
+
+
+def text_matchers(grammar, sentences, max_steps, *settings, **more) -> TextMatchers:
+    return TextMatchers(TextRules(grammar, sentences, max_steps, *settings, **more))
+
+
+def parse_constraint(grammar, templates, max_steps) -> ParseConstraint:
+    return ParseConstraint(ParseRules(grammar, templates, max_steps), torch.device("cpu"))
+
+
+def text_constraint(grammar, sentences, max_steps, *settings, **more) -> TextConstraint:
+    return TextConstraint(TextRules(grammar, sentences, max_steps, *settings, **more), torch.device("cpu"))

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 
-from handler.model import EOS, PAD, SOS, ModelConfig, SynPG, sinusoids
+from handler.model.network import EOS, PAD, SOS, ModelConfig, SynPG, sinusoids
 
 
 class Oracle(nn.Module):

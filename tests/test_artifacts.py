@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from handler import artifacts
 from handler.errors import ArtifactError
-from handler.request import read_request
-from handler.syntax import TAGS
+from handler.language.trees import TAGS
+from handler.wire.request import read_request
 from tests.factories import RAIN, TOKENS, WRITTEN, random_counts, tiny_artifact
 
 
@@ -41,7 +41,7 @@ def test_saved_and_loaded_networks_are_the_same(tmp_path, tie):
     stored = load_file(folder / "paraphraser.safetensors")
     assert ("linear.weight" in stored) == (tie == "none") and ("embedding_encoder.weight" in stored) == (tie != "all")
     one, two = artifacts.load(folder, compiled=False), artifacts.load(folder)
-    assert one.paraphraser.embedding_encoder.weight.shape == one.paraphraser.linear.weight.shape
+    assert one.text_generator.embedding_encoder.weight.shape == one.text_generator.linear.weight.shape
     rows = one.plan(read_request({**RAIN, "seed": 3, "num_paraphrases": 3}))
     assert one.run(rows) == two.run(two.plan(read_request({**RAIN, "seed": 3, "num_paraphrases": 3})))
 
@@ -54,7 +54,7 @@ def test_half_precision_is_stored_half_and_computed_whole(good, tmp_path, dtype)
     artifacts.save(tmp_path / "half", config, nets, vocabulary, good / "bpe.codes", good / "bpe.vocab.txt", dtype=dtype)
     assert {t.dtype for t in load_file(tmp_path / "half" / "paraphraser.safetensors").values()} == {dtype}
     loaded = artifacts.load(tmp_path / "half", compiled=False)
-    assert {p.dtype for p in loaded.paraphraser.parameters()} == {torch.float32}
+    assert {p.dtype for p in loaded.text_generator.net.parameters()} == {torch.float32}
     assert loaded.run(loaded.plan(read_request(RAIN)))[0].text
 
 
@@ -93,10 +93,10 @@ def test_a_folder_that_is_no_artifact(tmp_path):
     (lambda c: c["pipeline"].update(tag_weight=1, tokenization="raw"), "config.json", "and tokenization ptb"),
     (lambda c: c["pipeline"].update(tag_weight=1), "lexicon.safetensors", "expected a file, for tag_weight 1, found none"),
     (lambda c: c["pipeline"].update(copy_odds=-0.1), "config.json", "copy_odds must be a number from 0 to 100"),
-    (lambda c: c["paraphraser"].update(written=0), "config.json", "a usable paraphraser, found written must be an integer from 3"),
-    (lambda c: c["paraphraser"].update(written=len(TOKENS) + 1), "config.json", f"to vocab_size, or null, not {len(TOKENS) + 1}"),
-    (lambda c: c["paraphraser"].update(written=True), "config.json", "or null, not True"),
-    (lambda c: c["paraphraser"].update(written=120, attend_pads=True), "config.json", "written must be null with attend_pads"),
+    (lambda c: c["paraphraser"].update(generation_vocab_size=0), "config.json", "a usable paraphraser, found generation_vocab_size must be an integer from 3"),
+    (lambda c: c["paraphraser"].update(generation_vocab_size=len(TOKENS) + 1), "config.json", f"to vocab_size, or null, not {len(TOKENS) + 1}"),
+    (lambda c: c["paraphraser"].update(generation_vocab_size=True), "config.json", "or null, not True"),
+    (lambda c: c["paraphraser"].update(generation_vocab_size=120, attend_pads=True), "config.json", "generation_vocab_size must be null with attend_pads"),
     (lambda c: c["paraphraser"].pop("n_heads"), "config.json", "expected paraphraser with the keys"),
     (lambda c: c["paraphraser"].update(n_heads=5), "config.json", "not a multiple of n_heads 5"),
     (lambda c: c["paraphraser"].update(d_model=24), "paraphraser.safetensors", r"of shape \(\d+, 24\), found \(\d+, 12\)"),
@@ -159,11 +159,11 @@ def test_a_lexicon_of_another_kind_is_refused(copy, tensors):
     assert artifacts.load(reseal(copy)).lexicon.weight == 2.5
 
 
-@pytest.mark.parametrize("written, found", [(WRITTEN, len(TOKENS)), (WRITTEN, WRITTEN + 1), (None, WRITTEN)])
-def test_a_lexicon_has_a_column_for_each_word_that_is_written(tmp_path, written, found):
-    folder = tiny_artifact(tmp_path / "tiny", tag_weight=1.0, copy_odds=1.0, written=written)
-    loaded, size = artifacts.load(folder), written or len(TOKENS)
-    assert loaded.lexicon.table.shape[1] == size + (60 if written else 0)
+@pytest.mark.parametrize("generation_vocab_size, found", [(WRITTEN, len(TOKENS)), (WRITTEN, WRITTEN + 1), (None, WRITTEN)])
+def test_a_lexicon_has_a_column_for_each_word_that_is_written(tmp_path, generation_vocab_size, found):
+    folder = tiny_artifact(tmp_path / "tiny", tag_weight=1.0, copy_odds=1.0, generation_vocab_size=generation_vocab_size)
+    loaded, size = artifacts.load(folder), generation_vocab_size or len(TOKENS)
+    assert loaded.lexicon.table.shape[1] == size + (60 if generation_vocab_size else 0)
     assert loaded.run(loaded.plan(read_request({**RAIN, "seed": 1})))[0].text
     artifacts.save_lexicon(folder / artifacts.LEXICON, random_counts()[:, :found])
     with pytest.raises(ArtifactError) as caught:
@@ -175,11 +175,11 @@ def test_a_lexicon_has_a_column_for_each_word_that_is_written(tmp_path, written,
 def test_a_configuration_from_before_there_were_copied_words_is_read(copy):
     def older(config):
         for name in artifacts.NETS:
-            del config[name]["written"]
+            del config[name]["generation_vocab_size"]
         del config["pipeline"]["copy_odds"]
     edit_json(copy / "config.json", older)
     config = artifacts.verify(reseal(copy))
-    assert config.paraphraser.written is None and config.paraphraser.freely_written == len(TOKENS) and config.pipeline.copy_odds == 0
+    assert config.paraphraser.generation_vocab_size is None and config.paraphraser.output_vocab_size == len(TOKENS) and config.pipeline.copy_odds == 0
     assert artifacts.load(copy).run(artifacts.load(copy).plan(read_request({**RAIN, "seed": 1})))
 
 

@@ -1,65 +1,110 @@
-"""Data flows one way: who may import whom, read from the source."""
+"""Data flows one way: who may import whom, read from the source of both packages."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-ALLOWED = {  # module of handler/ -> modules of handler/ and packages outside the standard library it may import
-    "errors": set(), "__init__": set(),
-    "syntax": {"errors"},
-    "text": {"errors", "subword_nmt"},
-    "request": {"errors", "syntax"},
-    "response": {"errors", "request"},
-    "tagger": {"errors", "syntax", "numpy", "safetensors"},
+from scripts.common.paths import ROOT
+
+# Room of handler/ (a folder, or a module at its top) -> the rooms whose modules it may import, and the packages besides.
+ROOMS = {
+    "__init__": set(),
+    "errors": set(),
+    "wire": {"errors", "language"},
+    "language": {"errors", "numpy", "safetensors", "subword_nmt"},
     "model": {"torch"},
-    "engine": {"model", "torch"},
-    "drafts": {"numpy"},
-    "lexicon": {"syntax", "numpy", "torch"},
-    "machines": {"constraints", "lexicon", "model", "torch"},
-    "decoding": {"drafts", "engine", "machines", "model", "torch"},
-    "constraints": {"lexicon", "model", "syntax", "text", "torch"},
-    "candidates": {"decoding", "lexicon"},
-    "packed": {"model", "torch"},
-    "graphs": {"constraints", "decoding", "model", "packed", "torch"},
-    "pipeline": {"candidates", "constraints", "decoding", "drafts", "engine", "errors", "graphs", "lexicon", "machines", "model",
-                 "request", "response", "syntax", "tagger", "text", "torch"},
-    "artifacts": {"drafts", "engine", "errors", "graphs", "lexicon", "model", "numpy", "pipeline", "syntax", "tagger", "text", "torch",
-                  "safetensors"},
-    "synpg_handler": {"artifacts", "errors", "request", "response", "torch", "ts"},
-    "inference": {"artifacts", "errors", "pipeline", "request", "response", "sys", "torch"},
+    "decoding": {"language", "model", "numpy", "torch"},
+    "cpu": {"decoding", "language", "model", "numpy", "torch"},
+    "gpu": {"decoding", "language", "model", "torch"},
+    "planning": {"decoding", "errors", "language", "model", "wire"},
+    "pipeline": {"decoding", "errors", "language", "model", "planning", "wire", "torch"},
+    "artifacts": {"cpu", "decoding", "errors", "gpu", "language", "model", "pipeline", "planning", "numpy", "safetensors", "torch"},
+    "synpg_handler": {"artifacts", "errors", "pipeline", "wire", "torch", "ts"},
+    "sagemaker_toolkit": {"artifacts", "errors", "pipeline", "wire", "torch"},
 }
-STANDARD = {"codecs", "json", "re", "math", "random", "dataclasses", "typing", "pathlib", "hashlib", "logging", "os", "traceback",
-            "unicodedata", "functools", "itertools", "time", "collections", "warnings", "contextlib", "copy"}
 
 
-def imports(file: Path) -> set[str]:
-    """Top-level packages a file imports anywhere; modules of handler by their own name."""
-    found = set()
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def module_of(file: Path) -> str:
+    """The dotted name of a source file."""
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(file: Path) -> dict[str, set[str]]:
+    """What a file imports anywhere: dotted modules of ours or packages of others -> the names taken from each."""
+    found: dict[str, set[str]] = {}
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            for alias in node.names:
+                found.setdefault(alias.name, set())
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file.name}: relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module in ("handler", "scripts") else [node.module]
-        else:
-            continue
-        for name in names:
-            parts = name.split(".")
-            found.add(parts[1] if parts[0] == "handler" and len(parts) > 1 else parts[0])
-    return found - STANDARD
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = (ROOT / (inner.replace(".", "/") + ".py")).is_file() or (ROOT / inner.replace(".", "/")).is_dir()
+                found.setdefault(inner if is_module else node.module, set()).update(() if is_module else (alias.name,))
+    return {name: taken for name, taken in found.items() if name.split(".")[0] not in sys.stdlib_module_names}
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "handler").glob("*.py")), ids=lambda file: file.stem)
-def test_the_package_imports_only_what_it_may(file):
-    assert imports(file) <= ALLOWED[file.stem]
+def room_of(module: str) -> str:
+    """The room of a module of handler/; a package of others is itself."""
+    parts = module.split(".")
+    return parts[0] if parts[0] != "handler" else parts[1] if len(parts) > 1 else "__init__"
 
 
-def test_scripts_leave_torchserve_and_the_entry_alone():
-    for file in (ROOT / "scripts").glob("*.py"):
-        assert not imports(file) & {"ts", "synpg_handler", "tests"}, file.name
+@pytest.mark.parametrize("file", sources("handler"), ids=module_of)
+def test_a_room_imports_only_what_it_may(file):
+    mine = room_of(module_of(file))
+    assert {room_of(name) for name in imports(file)} - {mine} <= ROOMS[mine]
 
 
-def test_importing_the_package_imports_nothing():
-    assert imports(ROOT / "handler" / "__init__.py") == set()
+def test_every_room_is_named():
+    assert {room_of(module_of(file)) for file in sources("handler")} == set(ROOMS)
+
+
+def test_no_module_takes_a_private_name_of_another():
+    for file in [*sources("handler"), *sources("scripts")]:
+        for module, names in imports(file).items():
+            private = {name for name in (*names, *module.split(".")) if name.startswith("_") and not name.startswith("__")}
+            assert module.split(".")[0] not in ("handler", "scripts") or not private, f"{module_of(file)} takes {private} of {module}"
+
+
+@pytest.mark.parametrize("package", ["handler", "scripts"])
+def test_there_is_no_circle(package):
+    graph = {module_of(file): {name for name in imports(file) if name.split(".")[0] == package} for file in sources(package)}
+    while graph:  # take away what imports nothing that is left
+        free = {module for module, needs in graph.items() if not needs & (graph.keys() - {module})}
+        assert free, f"a circle among {sorted(graph)}"
+        graph = {module: needs for module, needs in graph.items() if module not in free}
+
+
+FILE_CALLS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "safe_open", "load_file", "save_file", "mkdir", "unlink"}
+
+
+def test_only_the_artifact_opens_files():
+    for file in sources("handler"):
+        calls = [node.func for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        names = {f.id if isinstance(f, ast.Name) else f.attr for f in calls if isinstance(f, (ast.Name, ast.Attribute))}
+        assert file.name == "artifacts.py" or not names & FILE_CALLS, f"{module_of(file)} calls {names & FILE_CALLS}"
+
+
+def test_the_pipeline_never_asks_which_backend_it_has():
+    text = (ROOT / "handler" / "pipeline.py").read_text(encoding="utf-8")
+    assert "PlainBackend" not in text and "isinstance(self" not in text and not {"cpu", "gpu"} & ROOMS["pipeline"]
+
+
+def test_scripts_leave_torchserve_the_entry_and_the_tests_alone():
+    for file in sources("scripts"):
+        assert not {name for name in imports(file) if name.split(".")[0] in ("ts", "tests") or name == "handler.synpg_handler"}, file
+
+
+def test_importing_a_package_imports_nothing():
+    for package in ("handler", "scripts"):
+        for file in sources(package):
+            if file.name == "__init__.py":
+                assert imports(file) == {}, module_of(file)

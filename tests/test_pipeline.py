@@ -6,10 +6,10 @@ import pytest
 
 from handler import artifacts
 from handler.errors import RequestError
-from handler.lexicon import ROWS
-from handler.request import CATALOGUE, read_request
-from handler.syntax import read_tree, template_of
-from handler.tagger import Tagger
+from handler.language.tagger import Tagger
+from handler.language.trees import read_tree, template_of
+from handler.language.word_classes import ROWS
+from handler.wire.request import CATALOGUE, read_request
 from tests.factories import PICNIC, RAIN, tiny_artifact
 from tests.reference import Oracle
 
@@ -61,8 +61,8 @@ def test_the_whole_chain_equals_the_oracle(tmp_path):
         folder = tiny_artifact(tmp_path / str(attend_pads), constrained=False, attend_pads=attend_pads)
         p, plain = artifacts.load(folder), artifacts.load(folder, compiled=False)
         [row] = p.plan(read_request({**PICNIC, "temperature": 0}))
-        parse = Oracle(plain.parse_generator).greedy(row.tags, [1, *row.syntax, 2])
-        text = Oracle(plain.paraphraser).greedy(row.pieces, [1, *parse])
+        parse = Oracle(plain.parse_generator.net).greedy(row.tags, [1, *row.syntax, 2])
+        text = Oracle(plain.text_generator.net).greedy(row.pieces, [1, *parse])
         [decoded] = p.generate_parses([row])
         assert decoded.ids == parse
         assert p.generate_texts([row], [decoded])[0].ids == text
@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_refused_before_it_costs(paraphraser, value, field,
 
 def test_the_step_limit_is_reported(tmp_path):
     paraphraser = artifacts.load(tiny_artifact(tmp_path / "tiny"), compiled=False)
-    bias = paraphraser.paraphraser.linear.bias
+    bias = paraphraser.text_generator.net.linear.bias
     for logit, truncated in ((-1e4, True), (1e4, False)):  # never <eos>, or at once
         bias[2] = logit
         [done] = paraphraser.run(paraphraser.plan(read_request({**RAIN, "seed": 1})))
@@ -109,7 +109,7 @@ def test_raw_mode_takes_the_string_as_it_is(tmp_path):
 
 def test_without_a_parse_the_tagger_stands_in(tmp_path):
     p = artifacts.load(tiny_artifact(tmp_path / "plain"))
-    p.tagger = Tagger(["PRP", "VBZ", "VBG", "."], [], [], b"", [], {},
+    p.planner.tagger = Tagger(["PRP", "VBZ", "VBG", "."], [], [], b"", [], {},
                       {"It": "PRP", "is": "VBZ", "raining": "VBG", ".": "."})
     given = {**RAIN, "seed": 4, "temperature": 1.0}
     bare = {name: given[name] for name in ("sent", "tmpl", "seed", "temperature")} | {"details": True}
@@ -158,26 +158,26 @@ def test_the_sentences_own_tags_are_used_where_they_are_known_and_line_up(aligne
     p, ids = aligned[0], aligned[0].vocabulary.ids
 
     def planned(value, tagger=None):
-        p.tagger = tagger
+        p.planner.tagger = tagger
         try:
             return p.plan(read_request({"seed": 1, **value}))[0]
         finally:
-            p.tagger = None
+            p.planner.tagger = None
     everything = Tagger(["NN"], [], [], b"", [], {}, {})
     whole = {"sent": RAIN["sent"], "parse": "(ROOT (NN ))"}
     given = [(ids[piece], ROWS[tag]) for piece, tag in (("it", "PRP"), ("rain@@", "VBG"), (".", "."))]  # `is` is an auxiliary
     row = planned({**whole, "synt": RAIN["synt"]}, everything)
-    assert (row.seen, row.tags, row.tags_predicted) == (given, [], False)
+    assert (row.tagged_words, row.tags, row.tags_predicted) == (given, [], False)
     row = planned(whole, everything)
-    assert (row.seen, row.tags, row.tags_predicted) == ([(ids[piece], ROWS["NN"]) for piece in ("it", "is", "rain@@", ".")], [], True)
+    assert (row.tagged_words, row.tags, row.tags_predicted) == ([(ids[piece], ROWS["NN"]) for piece in ("it", "is", "rain@@", ".")], [], True)
     assert p.run([row])[0].tags_predicted
     row = planned(whole)  # neither parse nor tagger: they are not needed
-    assert (row.seen, row.tags_predicted) == ([], False)
+    assert (row.tagged_words, row.tags_predicted) == ([], False)
     row = planned(RAIN)
-    assert row.seen == given and len(row.tags) == 4
+    assert row.tagged_words == given and len(row.tags) == 4
     row = planned({"sent": "it ää .", "parse": "(ROOT (NN ))"}, everything)  # `ä@@ ä`: where the word ends is not known
-    assert row.pieces.count(3) == 2 and (row.seen, row.tags_predicted) == ([], False)
-    assert paraphraser.plan(read_request({**RAIN, "seed": 1}))[0].seen == []  # not used, not looked up
+    assert row.pieces.count(3) == 2 and (row.tagged_words, row.tags_predicted) == ([], False)
+    assert paraphraser.plan(read_request({**RAIN, "seed": 1}))[0].tagged_words == []  # not used, not looked up
 
 
 def test_every_stage_that_ran_is_told_with_its_rows_and_tokens(paraphraser):

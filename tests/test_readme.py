@@ -7,14 +7,13 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from handler import __version__
-from handler.request import CATALOGUE, FIELDS
+from handler.wire.request import CATALOGUE, FIELDS
+from scripts.common.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 GUIDES = README, *sorted(ROOT.glob("*/*.md")), *sorted(ROOT.glob("*/*/README.md"))
 CONSOLE = re.compile(r"```console\n\$ (.*?)\n```", re.S)

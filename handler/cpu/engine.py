@@ -6,10 +6,10 @@ What is different from `SynPG`, and why:
   what they do.
 * `precision="int8"`: weights are stored in eight bits with one scale per output, and the input of each linear layer is
   rounded with one fixed scale, measured once (`scripts/calibrate.py`). The sums are whole numbers, so a row's result does not
-  depend on its neighbours; a scale drawn from the batch would make it. Norms stay in fp32, attention goes to fp64 (`widened`).
-* `extend` takes several tokens a row and rows of different lengths, which is what drafts need (`drafts.py`).
-* Only the first `vocabulary` logits are computed, where no other can be chosen. Those of words copied from the sentence
-  (`model.Copies`) are few and computed in fp64, for the same reason as attention.
+  depend on its neighbours; a scale drawn from the batch would make it. Norms stay in fp32, attention goes to fp64 (`upcast_attention`).
+* `verify` takes several tokens a row and rows of different lengths, which is what drafts need (`drafts.py`).
+* Only the first `output_vocab_size` logits are computed, where no other can be chosen. Those of words copied from the sentence
+  (`model.CopyHead`) are few and computed in fp64, for the same reason as attention.
 * Attended pads of the bag are identical rows: all but one per batch column collapse into one key whose score has
   log(count) added, which is exactly the same sum.
 * Nothing crosses between bag and syntax in the encoder, so each is encoded by itself and once: rows that share a sentence or a
@@ -26,7 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handler.model import PAD, Copies, KVCache, ModelConfig, SynPG, to_tokens
+from handler.model.copying import CopyHead, to_token_ids
+from handler.model.network import PAD, KVCache, ModelConfig, SynPG
 
 PRECISIONS = "fp32", "int8"
 FIRST_CAPACITY = 32  # positions a cache has room for at first; it doubles
@@ -85,13 +86,13 @@ class Norm(nn.Module):
         return torch.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
 
 
-def widened(x: Tensor, wide: bool) -> Tensor:
+def upcast_attention(x: Tensor, wide: bool) -> Tensor:
     """x in fp64, or as it is. Attention sums in an order that depends on how wide the batch is; in fp32 the last bit differs, a
     later layer rounds it to another eighth bit, and a sampled word of a hundred texts becomes another one."""
     return x.double() if wide else x
 
 
-class Parts:
+class LayerFactory:
     """What the layers are made of: linear layers of one precision, norms, rows of embeddings."""
 
     def __init__(self, precision: str, ranges: Ranges | None):
@@ -115,7 +116,7 @@ class Parts:
 
 
 class EncoderLayer(nn.Module):
-    def __init__(self, layer, n_heads: int, parts: Parts, name: str):
+    def __init__(self, layer, n_heads: int, parts: LayerFactory, name: str):
         super().__init__()
         self.heads = n_heads
         self.wide = parts.wide
@@ -127,7 +128,7 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
         B, S, E = x.shape
-        qkv = widened(self.qkv(x), self.wide).view(B, S, 3, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, H, S, D)
+        qkv = upcast_attention(self.qkv(x), self.wide).view(B, S, 3, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, H, S, D)
         attended = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=bias)
         x = self.norm1(x + self.out(attended.transpose(1, 2).reshape(B, S, E).float()))
         return self.norm2(x + self.down(self.up.relu(x)))
@@ -136,7 +137,7 @@ class EncoderLayer(nn.Module):
 class Encoder(nn.Module):
     """One embedded input, bag or syntax, to its part of the keys and values of every decoder layer's cross-attention."""
 
-    def __init__(self, net: SynPG, parts: Parts):
+    def __init__(self, net: SynPG, parts: LayerFactory):
         super().__init__()
         heads = net.config.n_heads
         self.heads = heads
@@ -156,14 +157,14 @@ class Encoder(nn.Module):
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for kv in self.kv:
-            packed = widened(kv(x), self.wide).view(B, S, 2, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (2, B, H, S, D)
+            packed = upcast_attention(kv(x), self.wide).view(B, S, 2, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (2, B, H, S, D)
             keys.append(packed[0])
             values.append(packed[1])
         return keys, values
 
 
 class DecoderLayer(nn.Module):
-    def __init__(self, layer, n_heads: int, parts: Parts, name: str):
+    def __init__(self, layer, n_heads: int, parts: LayerFactory, name: str):
         super().__init__()
         self.heads = n_heads
         cross, d = layer.multihead_attn, layer.norm1.normalized_shape[0]
@@ -181,7 +182,7 @@ class DecoderLayer(nn.Module):
                 memory_bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
         B, T, E = x.shape
         D = E // self.heads
-        qkv = widened(self.qkv(x), self.wide).view(B, T, 3, self.heads, D).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
+        qkv = upcast_attention(self.qkv(x), self.wide).view(B, T, 3, self.heads, D).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
         end = start + T
         if positions is None:
             keys[:, :, start:end] = qkv[1]
@@ -192,7 +193,7 @@ class DecoderLayer(nn.Module):
             values.scatter_(2, place, qkv[2])
         attended = F.scaled_dot_product_attention(qkv[0], keys[:, :, :end], values[:, :, :end], attn_mask=bias)
         x = self.norm1(x + self.out(attended.transpose(1, 2).reshape(B, T, E).float()))
-        q = widened(self.cross_q(x), self.wide).view(B, T, self.heads, D).transpose(1, 2)
+        q = upcast_attention(self.cross_q(x), self.wide).view(B, T, self.heads, D).transpose(1, 2)
         crossed = F.scaled_dot_product_attention(q, memory_keys, memory_values, attn_mask=memory_bias)
         x = self.norm2(x + self.cross_out(crossed.transpose(1, 2).reshape(B, T, E).float()))
         return self.norm3(x + self.down(self.up.relu(x)))
@@ -201,7 +202,7 @@ class DecoderLayer(nn.Module):
 class Decoder(nn.Module):
     """Embedded tokens to logits, and the states they come from; writes their keys and values into the cache."""
 
-    def __init__(self, net: SynPG, parts: Parts, vocabulary: int):
+    def __init__(self, net: SynPG, parts: LayerFactory, vocabulary: int):
         super().__init__()
         self.layers = nn.ModuleList([DecoderLayer(layer, net.config.n_heads, parts, f"decoder.{i}")
                                      for i, layer in enumerate(net.transformer.decoder.layers)])
@@ -217,7 +218,7 @@ class Decoder(nn.Module):
         return self.logits(x), x
 
 
-class Remembered:
+class EncoderCache:
     """What was encoded last, by the input's ids; the longest unused are forgotten beyond `REMEMBERED_BYTES`."""
 
     def __init__(self):
@@ -244,53 +245,53 @@ class Remembered:
 
 
 class Engine:
-    """One network, ready to serve. The interface that `decoding` uses: `config`, `encode`, `step`, `extend`.
+    """One network, ready to serve. The interface that `decoding` uses: `config`, `encode`, `step`, `verify`.
 
     net:        its weights are taken over, not copied, in fp32.
     precision:  "fp32" or "int8"; int8 needs `ranges`.
-    vocabulary: how many logits are computed, from the first on; None: all.
-    reads:      how many tokens its input is made of, from the first on; None: all.
+    output_vocab_size: how many logits are computed, from the first on; None: all.
+    input_vocab_size: how many tokens its input is made of, from the first on; None: all.
     remembers:  whether inputs B are worth remembering: templates are, parses hardly come again.
     """
 
-    def __init__(self, net: SynPG, precision: str = "fp32", ranges: Ranges | None = None, vocabulary: int | None = None,
-                 reads: int | None = None, remembers: bool = False):
+    def __init__(self, net: SynPG, precision: str = "fp32", ranges: Ranges | None = None, output_vocab_size: int | None = None,
+                 input_vocab_size: int | None = None, remembers: bool = False):
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         if precision == "int8" and ranges is None:
             raise ValueError("int8 needs the ranges of the layers' inputs")
         self.config, self.precision = net.config, precision
-        self.remembered = Remembered() if remembers else None
+        self.remembered = EncoderCache() if remembers else None
         self.shares = True  # encode rows that are equal once; a benchmark that repeats its sentences switches it off
-        self.vocabulary = min(vocabulary or net.config.freely_written, net.config.freely_written)
+        self.output_vocab_size = min(output_vocab_size or net.config.output_vocab_size, net.config.output_vocab_size)
 
-        parts = Parts(precision, ranges)
+        parts = LayerFactory(precision, ranges)
         self.encoder = scripted(Encoder(net, parts).eval())
-        self.decoder = scripted(Decoder(net, parts, self.vocabulary).eval())
-        self.take_tables(net, parts, vocabulary, reads)
+        self.decoder = scripted(Decoder(net, parts, self.output_vocab_size).eval())
+        self.take_tables(net, parts, output_vocab_size, input_vocab_size)
         self.positions = net.pos_encoder.table
         self.scale = math.sqrt(net.config.d_model)
         self.dtype = torch.float64 if parts.wide else torch.float32  # of attention
 
-    def take_tables(self, net: SynPG, parts: Parts, vocabulary: int | None, reads: int | None) -> None:
+    def take_tables(self, net: SynPG, parts: LayerFactory, output_vocab_size: int | None, input_vocab_size: int | None) -> None:
         """The embeddings, tied ones once, and what texts copy with."""
         source, target = net.embedding_encoder.weight, net.embedding_decoder.weight
-        self.read = parts.rows(source, reads)
-        tied = source.data_ptr() == target.data_ptr() and reads == vocabulary
-        self.fed = self.read if tied else parts.rows(target, vocabulary)
-        self.copied = None  # rows and biases of the output layer, of the tokens that are not freely written
-        if (W := net.config.written) is not None:
+        self.encoder_embedding = parts.rows(source, input_vocab_size)
+        tied = source.data_ptr() == target.data_ptr() and input_vocab_size == output_vocab_size
+        self.decoder_embedding = self.encoder_embedding if tied else parts.rows(target, output_vocab_size)
+        self.copy_weights = None  # rows and biases of the output layer, of the tokens that are not freely written
+        if (W := net.config.generation_vocab_size) is not None:
             tied = net.linear.weight.data_ptr() == target.data_ptr()
-            self.copied = self.fed[W:] if tied else parts.keep(net.linear.weight[W:]), parts.keep(net.linear.bias[W:])
+            self.copy_weights = self.decoder_embedding[W:] if tied else parts.keep(net.linear.weight[W:]), parts.keep(net.linear.bias[W:])
 
     @property
     def device(self) -> torch.device:
-        return self.read.device
+        return self.encoder_embedding.device
 
     def encode(self, bag: Tensor, syntax: Tensor) -> KVCache:
         """Read both inputs, as `SynPG.encode` does."""
         c = self.config
-        copies = None if self.copied is None else Copies.of(bag, c.written, *self.copied)
+        copies = None if self.copy_weights is None else CopyHead.of(bag, c.generation_vocab_size, *self.copy_weights)
         bag_bias = syntax_bias = memory_bias = None
         if c.attend_pads:
             if (bag.shape[1], syntax.shape[1]) != (c.bag_width, c.syntax_width):
@@ -307,15 +308,15 @@ class Engine:
             memory_bias = torch.cat([bag_bias, syntax_bias], -1)
             if not torch.isinf(memory_bias).any():
                 bag_bias = syntax_bias = memory_bias = None
-        bag_side = self._read(F.embedding(bag, self.read) * self.scale, bag, bag_bias)
-        placed = F.embedding(syntax, self.read) * self.scale + self.positions[: syntax.shape[1]]
-        syntax_side = self._read(placed, syntax, syntax_bias) if self.remembered is None else self._recall(placed, syntax)
+        bag_side = self._read(F.embedding(bag, self.encoder_embedding) * self.scale, bag, bag_bias)
+        placed = F.embedding(syntax, self.encoder_embedding) * self.scale + self.positions[: syntax.shape[1]]
+        syntax_side = self._read(placed, syntax, syntax_bias) if self.remembered is None else self.encode_cached(placed, syntax)
         memory_keys, memory_values = ([torch.cat(parts, 2) for parts in zip(*sides)] for sides in zip(bag_side, syntax_side))
         shape = (len(bag), c.n_heads, min(FIRST_CAPACITY, c.max_steps), c.d_model // c.n_heads)
         layers = range(c.n_decoder_layers)
         return KVCache([torch.zeros(shape, dtype=self.dtype) for _ in layers], [torch.zeros(shape, dtype=self.dtype) for _ in layers],
                        memory_keys, memory_values, memory_bias,
-                       copies and Copies(copies.bag, copies.weight.double(), copies.bias.double()))
+                       copies and CopyHead(copies.bag, copies.weight.double(), copies.bias.double()))
 
     def _read(self, x: Tensor, ids: Tensor, bias: Tensor | None) -> Memory:
         """One input, x (B, S, E) embedded from ids (B, S), encoded. Rows that are equal are encoded once."""
@@ -330,7 +331,7 @@ class Engine:
         index = [distinct.index(i) for i in index]
         return [t[index] for t in keys], [t[index] for t in values]
 
-    def _recall(self, x: Tensor, ids: Tensor) -> Memory:
+    def encode_cached(self, x: Tensor, ids: Tensor) -> Memory:
         """`_read` of syntax, from what was encoded before where it can be. Each row is encoded alone, without pads that do not
         count, so that it makes no difference when and beside which others it came first."""
         rows = []
@@ -347,11 +348,11 @@ class Engine:
 
     def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
         """Feed one token a row, (B,); returns the logits of the next one, (B, V), and lengthens the cache."""
-        logits = self.extend(tokens[:, None], cache, [cache.length] * len(tokens))
+        logits = self.verify(tokens[:, None], cache, [cache.length] * len(tokens))
         cache.length += 1
         return logits[:, 0]
 
-    def extend(self, tokens: Tensor, cache: KVCache, lengths: list[int]) -> Tensor:
+    def verify(self, tokens: Tensor, cache: KVCache, lengths: list[int]) -> Tensor:
         """Feed T tokens a row, (B, T), after the first `lengths` (B) tokens of each; logits after each of them, (B, T, V) or, with
         `written`, (B, T, W + A).
 
@@ -361,8 +362,8 @@ class Engine:
         self._make_room(cache, start + T)
         positions = bias = None
         if cache.copies is not None:
-            tokens = to_tokens(cache.copies.bag, tokens, self.config.written)
-        x = F.embedding(tokens, self.fed) * self.scale
+            tokens = to_token_ids(cache.copies.bag, tokens, self.config.generation_vocab_size)
+        x = F.embedding(tokens, self.decoder_embedding) * self.scale
         if min(lengths) == start:
             x = x + self.positions[start : start + T]
             if T > 1:

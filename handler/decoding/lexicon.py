@@ -1,8 +1,8 @@
 """Which parts of speech a word may be, so that the k-th word of a text fits the k-th leaf of the parse it follows.
 
-A small network loses count in a long parse; the rules of `constraints.py` and `machines.py` keep it, and this table says which
+A small network loses count in a long parse; the rules of `matchers.py` keep it, and this table says which
 words fit a leaf. It is made of counts over the training corpus; a word of several pieces is known by its first.
-Shapes: B rows, T tags (`syntax.TAGS`, sorted), V vocabulary, A words of a sentence.
+Shapes: B rows, T tags (`trees.TAGS`, sorted), V vocabulary, A words of a sentence.
 """
 
 from typing import NamedTuple
@@ -12,34 +12,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handler.syntax import TAGS
+from handler.language.word_classes import KIN, NO_TAG, ROWS
 
-NO_TAG = 0  # row of the table that asks for no tag: zeros
-ROWS = {tag: row for row, tag in enumerate(sorted(TAGS), 1)}  # tag -> its row of the table
 RARE = 5  # a word counted less often is rare, ...
 ALPHA = 1.0  # ... and what rare words are counts so often for each word
 FLOOR = -6.0  # nats; a corpus and its parser are never quite right
 SOURCE_COUNT = 20  # how often a word of the sentence counts as what it is there: a rare name is known by it
 FILL = 0  # <pad>, which is never a word
-# Tags whose words may stand for each other: with the same form, or a form that is hardly ever told from it.
-KINDS = (("NN", "NNP"), ("NNS", "NNPS"), ("VB", "VBP"), ("VBD", "VBN"), *((tag,) for tag in (
-    "JJ", "JJR", "JJS", "RB", "RBR", "RBS", "VBG", "VBZ", "CD", "FW", "UH")))  # of content words; others are not copied
-# Verbs that hold a place for others: no content, and no loss where a parse has fewer verbs than the sentence.
-AUXILIARIES = frozenset("be am is are was were been being 's 're 'm have has had having 've 'd do does did doing done".split())
-VERBS = frozenset(row for tag, row in ROWS.items() if tag.startswith("VB"))
-KIN = {ROWS[tag]: [ROWS[other] for other in kind] for kind in KINDS for tag in kind}
 
 
 class Lexicon:
     """log p(tag | first piece of a word) times a weight: what a leaf adds to the scores of the words that may come there."""
 
-    def __init__(self, counts: np.ndarray, weight: float, copies: int = 0, device: torch.device | str = "cpu"):
+    def __init__(self, counts: np.ndarray, weight: float, copies: int = 0):
         """counts (T, V): how often words that begin with a piece had a tag; see `learn`. copies: columns to add, for words of which
-        nothing is known (`model.Copies`)."""
+        nothing is known (`model.copying.CopyHead`)."""
         self.weight, self.counts = weight, torch.from_numpy(np.pad(counts.astype(np.int32), ((0, 0), (0, copies))))
         rare = self.counts[:, self.counts.sum(0) < RARE].sum(1).double()  # (T,)
         self.rare = rare / rare.sum() if rare.any() else torch.full_like(rare, 1 / len(rare))
-        self.table = self._rows(self.counts).to(device)  # (1 + T, V) fp32, row NO_TAG first
+        self.table = self._rows(self.counts)  # (1 + T, V) fp32, row NO_TAG first
         self.common = [FILL, *self.counts.argmax(1).tolist()]  # of each row, the commonest word
 
     def _rows(self, counts: Tensor) -> Tensor:
@@ -48,24 +39,24 @@ class Lexicon:
         logs = ((counts + ALPHA * self.rare[:, None]) / (counts.sum(0) + ALPHA)).log().clamp_min(FLOOR)
         return F.pad(self.weight * logs, (0, 0, 1, 0)).float()
 
-    def own(self, seen: list[list[tuple[int, int]]]) -> tuple[Tensor, Tensor, Tensor]:
+    def own(self, tagged_words: list[list[tuple[int, int]]]) -> tuple[Tensor, Tensor, Tensor]:
         """Columns of the table for the words of each row's own sentence: pieces (B, A), FILL after a row's last; (B, 1 + T, A); and
         which words are of a tag's kind, the same shape.
 
-        seen: as in `Alignment`.
+        tagged_words: as in `Alignment`.
         """
-        places = [{piece: i for i, piece in enumerate(dict.fromkeys(piece for piece, _ in row))} for row in seen]
+        places = [{piece: i for i, piece in enumerate(dict.fromkeys(piece for piece, _ in row))} for row in tagged_words]
         width = max(1, *map(len, places))
         pieces = torch.tensor([[*row, *[FILL] * (width - len(row))] for row in places])
         counts = self.counts.index_select(1, pieces.flatten())  # (T, B * A)
-        there = torch.tensor([(tag - 1, i * width + places[i][piece]) for i, row in enumerate(seen) for piece, tag in row],
+        there = torch.tensor([(tag - 1, i * width + places[i][piece]) for i, row in enumerate(tagged_words) for piece, tag in row],
                              dtype=torch.long).view(-1, 2)
         counts.index_put_((there[:, 0], there[:, 1]), torch.tensor(SOURCE_COUNT, dtype=counts.dtype), accumulate=True)
-        kin = torch.zeros(len(seen), 1 + len(ROWS), width, dtype=torch.bool)
-        for i, row in enumerate(seen):
+        kin = torch.zeros(len(tagged_words), 1 + len(ROWS), width, dtype=torch.bool)
+        for i, row in enumerate(tagged_words):
             for piece, tag in row:
                 kin[i, KIN.get(tag, ()), places[i][piece]] = True
-        return pieces, self._rows(counts).view(-1, len(seen), width).transpose(0, 1).contiguous(), kin
+        return pieces, self._rows(counts).view(-1, len(tagged_words), width).transpose(0, 1).contiguous(), kin
 
 
 class Alignment(NamedTuple):
@@ -73,7 +64,7 @@ class Alignment(NamedTuple):
 
     lexicon: Lexicon
     leaves: list[list[int]]  # rows of the table, NO_TAG where any word will do; a row without leaves follows none
-    seen: list[list[tuple[int, int]]]  # first piece and tag (row of the table) of the sentence's words; empty if not known
+    tagged_words: list[list[tuple[int, int]]]  # first piece and tag (row of the table) of the sentence's words; empty if not known
 
 
 def learn(pieces: np.ndarray, tags: np.ndarray, size: int) -> np.ndarray:

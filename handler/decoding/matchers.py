@@ -1,8 +1,7 @@
-"""What may come next while decoding on a CPU: the rules of `constraints.py`, one small machine a row.
+"""The rules of `rules.py`, one small machine a row: a few integers, and tables that all rows share.
 
-On a GPU a step's rules are a handful of tensor operations for all rows, and no number comes back to the host. On a CPU these
-operations cost more than the rules themselves, which here are a few integers a row and one table of masks. Both give the same
-scores (`tests/test_constraints.py`). Shapes: B rows, V vocabulary, A words of a sentence, T tags.
+As tensor operations for a whole batch (`gpu/constraints.py`) the same rules cost more on a CPU than they decide. Both give the same
+scores (`tests/cpu/test_engine.py`). Shapes: B rows, V vocabulary, A words of a sentence, T tags.
 """
 
 import math
@@ -11,103 +10,72 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from handler.constraints import (
-    ANY_LABEL,
-    ANY_TAG,
-    CLOSE,
-    CLOSED,
-    EITHER,
-    OPEN,
-    OPENED,
-    PHRASE,
-    TAG,
-    ParseConstraint,
-    ParseGrammar,
-    TextGrammar,
-    trie_of,
-)
-from handler.lexicon import FILL, KIN, NO_TAG, Alignment
-from handler.model import EOS
+from handler.decoding.grammar import CLOSED, FORCED, OPENED, ParseGrammar, trie_of
+from handler.decoding.lexicon import FILL
+from handler.decoding.rules import ParseRules, Rules, TextRules
+from handler.language.word_classes import KIN, NO_TAG
+from handler.model.network import EOS
 
 State = tuple[int, int, int, int]  # place in the template, open brackets inside the slot, kind of the last token, steps left
 
 
-class ParseTables:
-    """A grammar as plain lists, and its masks as scores: rows 0 to 4 as `ParseGrammar.table`, then one per forced token."""
+class ParseMatcher:
+    """One row's parse. It holds no state; `State`s are values, so a draft can be taken back."""
 
-    def __init__(self, grammar: ParseGrammar):
-        size = len(grammar.is_phrase)
-        forced = torch.eye(grammar.syntax_end, size, dtype=torch.bool)
-        allowed = torch.cat([grammar.table, forced])
-        self.masks = torch.zeros(allowed.shape).masked_fill_(~allowed, -math.inf)  # (5 + syntax tokens, V)
-        self.allowed = [frozenset(row.nonzero()[:, 0].tolist()) for row in allowed]
-        self.open, self.grammar = grammar.open, grammar
-        self.kinds = [OPENED if i == grammar.open else CLOSED if i == grammar.close else PHRASE if phrase else TAG
-                      for i, phrase in enumerate(grammar.is_phrase.tolist())]
-
-
-class ParseMachine:
-    """One row of `constraints.ParseConstraint`. It holds no state; `State`s are values, so a draft can be taken back."""
-
-    def __init__(self, tables: ParseTables, template: list[int], max_steps: int):
-        self.tables = tables
-        self.template, self.slot, self.rest = ParseConstraint.slots(template, tables.grammar)
+    def __init__(self, grammar: ParseGrammar, template: list[int], max_steps: int):
+        self.grammar = grammar
+        self.template, self.slot, self.rest = grammar.slots(template)
         self.start: State = 0, 0, CLOSED, max_steps
 
     def mask(self, state: State) -> int:
-        """Row of `ParseTables.masks`: what may come next."""
-        place, depth, last, left = state
-        if depth == 0 and not (self.slot[place] and last in (PHRASE, CLOSED)):
-            return 5 + self.template[place]
-        closing = depth + self.rest[place]
-        if last == OPENED:
-            return ANY_LABEL if closing + 4 <= left else ANY_TAG
-        if last == PHRASE:
-            return OPEN
-        return EITHER if last == CLOSED and closing + 3 <= left else CLOSE
+        """Row of `ParseGrammar.score_masks`: what may come next."""
+        place, depth, last, steps_left = state
+        room = min(max(steps_left - depth - self.rest[place], 0), 4)
+        rule = self.grammar.rule_table[depth > 0][self.slot[place]][last][room]
+        return FORCED + self.template[place] if rule == FORCED else rule
 
     def after(self, state: State, token: int) -> State:
         """The state once `token` has come."""
-        place, depth, _, left = state
-        kind = self.tables.kinds[token]
+        place, depth, _, steps_left = state
+        kind = self.grammar.kind_of[token]
         if depth == 0 and not (self.slot[place] and kind == OPENED):  # the token was the template's own
             place = min(place + 1, len(self.template) - 1)
         else:
             depth += (kind == OPENED) - (kind == CLOSED)
-        return place, depth, kind, left - 1
+        return place, depth, kind, steps_left - 1
 
 
-class ParseMachines:
-    """`constraints.ParseConstraint` for a batch: a `decoding.Constraint`."""
+class ParseMatchers:
+    """`ParseRules` for a batch: a `loop.LogitsProcessor`."""
 
-    def __init__(self, tables: ParseTables, templates: list[list[int]], max_steps: int):
-        self.tables = tables
-        self.rows = [ParseMachine(tables, template, max_steps) for template in templates]
+    def __init__(self, rules: ParseRules):
+        self.grammar = rules.grammar
+        self.rows = [ParseMatcher(rules.grammar, template, rules.max_steps) for template in rules.templates]
         self.states = [row.start for row in self.rows]
 
-    def adjust(self, scores: Tensor) -> Tensor:
-        return scores + self.tables.masks[[row.mask(state) for row, state in zip(self.rows, self.states)]]
+    def process(self, scores: Tensor) -> Tensor:
+        return scores + self.grammar.score_masks[[row.mask(state) for row, state in zip(self.rows, self.states)]]
 
-    def advance(self, tokens: Tensor) -> None:
+    def accept(self, tokens: Tensor) -> None:
         self.states = [row.after(state, token) for row, state, token in zip(self.rows, self.states, tokens.tolist())]
 
-    def keep(self, rows: Tensor) -> None:
+    def select_rows(self, rows: Tensor) -> None:
         kept = rows.tolist()
         self.rows, self.states = [self.rows[i] for i in kept], [self.states[i] for i in kept]
 
 
-class TextMachines:
-    """`constraints.TextConstraint` for a batch: a `decoding.Constraint`. What a token changes is a few scores of its row."""
+class TextMatchers:
+    """`TextRules` for a batch: a `loop.LogitsProcessor`. What a token changes is a few scores of its row."""
 
-    def __init__(self, grammar: TextGrammar, sentences: list[list[int]], max_steps: int, source_bonus: float = 0.0,
-                 repetition_penalty: float = 0.0, order_bonus: float = 0.0, copy_odds: float = 0.0, alignment: Alignment | None = None):
-        self.left, self.penalty = [max_steps] * len(sentences), repetition_penalty  # steps, of each row
+    def __init__(self, rules: TextRules):
+        grammar, sentences, alignment, max_steps = rules.grammar, rules.sentences, rules.alignment, rules.max_steps
+        self.steps_left, self.penalty = [max_steps] * len(sentences), rules.repetition_penalty  # of each row
         columns = grammar.width(sentences)
         base = torch.full((columns,), -math.inf)
-        base[: grammar.written].masked_fill_(grammar.words, 0.0)
+        base[: grammar.output_vocab_size].masked_fill_(grammar.words, 0.0)
         self.bias = base.repeat(len(sentences), 1)  # (B, V): what is added between words
         self.grammar = grammar
-        self.said, self.barred = ([frozenset(find(pieces)) for pieces in sentences] for find in (grammar.said, grammar.endings))
+        self.whole_words, self.suffix_only = ([frozenset(find(pieces)) for pieces in sentences] for find in (grammar.said, grammar.endings))
         self.bias[:, EOS] = -math.inf  # no empty text
         self.tries = [trie_of(grammar.split_words(pieces)) for pieces in sentences]
         self.nodes = [0] * len(sentences)
@@ -117,20 +85,20 @@ class TextMachines:
         self.deepest = max((need for trie in self.tries for _, _, need in trie[0]), default=0)
         leaves = alignment.leaves if alignment else [[] for _ in sentences]
         self.leaves = [[NO_TAG, *row[::-1]] for row in leaves]  # the tag of the leaf with so many left, itself included
-        self.due = list(map(len, leaves))  # leaves left
+        self.leaves_left = list(map(len, leaves))  # leaves left
         self.table = ()
         if alignment:
-            self.seen, self.own, _ = alignment.lexicon.own(alignment.seen)  # (B, A), (B, 1 + T, A)
+            self.seen, self.own, _ = alignment.lexicon.own(alignment.tagged_words)  # (B, A), (B, 1 + T, A)
             self.table = alignment.lexicon.table[:, :columns].unbind(0)  # (V,) for each tag
             self.common = alignment.lexicon.common
-        self.copy_odds = copy_odds if alignment else 0.0
+        self.copy_odds = rules.copy_odds if alignment else 0.0
         self.tagged: list[dict[int, list[int]]] = [{} for _ in sentences]  # tag -> first pieces of the sentence's words with it
-        for tagged, seen in zip(self.tagged, alignment.seen if alignment else ()):
+        for tagged, seen in zip(self.tagged, alignment.tagged_words if alignment else ()):
             for piece, tag in seen:
                 tagged.setdefault(tag, []).append(piece)
-        self.order = torch.tensor(float(order_bonus))
+        self.order = torch.tensor(float(rules.order_bonus))
         self.follow: list[dict[int, set[int]]] = [{} for _ in sentences]  # last piece of a word -> first pieces of those after it
-        for follow, pieces in zip(self.follow, sentences if order_bonus else ()):
+        for follow, pieces in zip(self.follow, sentences if rules.order_bonus else ()):
             for last, after in grammar.follow(pieces):
                 follow.setdefault(last, set()).add(after)
         self.last = [FILL] * len(sentences)
@@ -139,9 +107,9 @@ class TextMachines:
             for piece in grammar.columns(pieces):
                 uses[piece] = uses.get(piece, 0) + 1
             self.uses.append(uses)
-            self.bonus.append(dict.fromkeys(uses, source_bonus))
-            self.edges.append({piece: need for piece, _, need in trie[0] if need <= max_steps - self.due[row]})
-            for piece in {*uses, *self.edges[row], *self.barred[row]}:
+            self.bonus.append(dict.fromkeys(uses, rules.source_bonus))
+            self.edges.append({piece: need for piece, _, need in trie[0] if need <= max_steps - self.leaves_left[row]})
+            for piece in {*uses, *self.edges[row], *self.suffix_only[row]}:
                 self._set(row, piece)
 
     def _change(self, row: int, token: int) -> float:
@@ -151,16 +119,16 @@ class TextMachines:
         return self.bonus[row].get(token, 0.0)
 
     def _set(self, row: int, token: int) -> None:
-        may_come = (token in self.edges[row] or token in self.said[row]
-                    or token < self.grammar.written and self.grammar.is_word[token] and token not in self.barred[row])
+        may_come = (token in self.edges[row] or token in self.whole_words[row]
+                    or token < self.grammar.output_vocab_size and self.grammar.is_word[token] and token not in self.suffix_only[row])
         self.bias[row, token] = self._change(row, token) if may_come else -math.inf
 
-    def adjust(self, scores: Tensor, rows: list[int] | None = None) -> Tensor:
+    def process(self, scores: Tensor, rows: list[int] | None = None) -> Tensor:
         """The scores (N, V) of these rows, or of all."""
         places = range(len(self.nodes)) if rows is None else rows
         adjusted = scores + (self.bias if rows is None else self.bias[rows])
         if self.table:
-            tags = [self.leaves[row][self.due[row]] for row in places]
+            tags = [self.leaves[row][self.leaves_left[row]] for row in places]
             if self.copy_odds:
                 self._copy(scores, adjusted, places, tags)
             seen = self.seen if rows is None else self.seen[rows]
@@ -174,7 +142,7 @@ class TextMachines:
             adjusted.view(-1).index_add_(0, torch.tensor(after), self.order.expand(len(after)))
         for i, row in enumerate(places):
             if self.nodes[row]:  # inside a word: only its pieces
-                edges = [piece for piece, _, need in self.tries[row][self.nodes[row]] if need <= self.left[row] - self.due[row]]
+                edges = [piece for piece, _, need in self.tries[row][self.nodes[row]] if need <= self.steps_left[row] - self.leaves_left[row]]
                 values = scores[i, edges] + torch.tensor([self._change(row, piece) for piece in edges])
                 adjusted[i] = -math.inf
                 adjusted[i, edges] = values
@@ -192,38 +160,38 @@ class TextMachines:
             copied = scores.logsumexp(1)[lines] + torch.tensor(odds).log()
             adjusted[lines, pieces] += torch.logaddexp(alone, copied) - alone
 
-    def advance(self, tokens: Tensor, rows: list[int] | None = None) -> None:
+    def accept(self, tokens: Tensor, rows: list[int] | None = None) -> None:
         """Take note of the tokens chosen for these rows, or for all."""
         for row, token in zip(range(len(self.nodes)) if rows is None else rows, tokens.tolist()):
-            self._advance(row, token)
+            self._accept(row, token)
 
-    def _advance(self, row: int, token: int) -> None:
+    def _accept(self, row: int, token: int) -> None:
         first, self.last[row] = self.last[row] == FILL, token
         self.nodes[row] = next((to for piece, to, need in self.tries[row][self.nodes[row]]
-                                if piece == token and need <= self.left[row]), 0)
-        self.left[row] -= 1
+                                if piece == token and need <= self.steps_left[row]), 0)
+        self.steps_left[row] -= 1
         if token == EOS:
             return
         self.uses[row][token] = self.uses[row].get(token, 1) - 1
         self._set(row, token)
-        if self.due[row]:
+        if self.leaves_left[row]:
             if not self.nodes[row]:
-                self.due[row] -= 1
-                if not self.due[row]:  # no word after the last leaf's
+                self.leaves_left[row] -= 1
+                if not self.leaves_left[row]:  # no word after the last leaf's
                     self.bias[row] = -math.inf
                     self.bias[row, EOS] = 0.0
         elif first:
             self.bias[row, EOS] = 0.0
-        room = self.left[row] - self.due[row]
+        room = self.steps_left[row] - self.leaves_left[row]
         if room < self.deepest:
             for piece in [piece for piece, need in self.edges[row].items() if need > room]:
                 del self.edges[row][piece]
                 self._set(row, piece)
 
-    def guess(self, row: int, length: int) -> list[int]:
+    def propose(self, row: int, length: int) -> list[int]:
         """At most `length` guesses at a row's next tokens: the rest of a word, then for each leaf the word that follows in the
         sentence, another of its words with that tag, or the commonest word of all with it. Seven in ten are right."""
-        node, due, last, guesses = self.nodes[row], self.due[row], self.last[row], []
+        node, due, last, guesses = self.nodes[row], self.leaves_left[row], self.last[row], []
         left = dict(self.uses[row])
         while len(guesses) < length and (due or node):
             tag = self.leaves[row][due]
@@ -237,11 +205,16 @@ class TextMachines:
             due -= not node
         return guesses if due or node or self.leaves[row] == [NO_TAG] else [*guesses, EOS][:length]
 
-    def keep(self, rows: Tensor) -> None:
+    def select_rows(self, rows: Tensor) -> None:
         for name in ("bias", "seen", "own") if self.table else ("bias",):
             setattr(self, name, getattr(self, name).index_select(0, rows))
         kept = rows.tolist()
-        for name in ("tries", "nodes", "uses", "edges", "bonus", "said", "barred", "leaves", "due", "follow", "last", "left",
-                     "tagged"):
+        for name in ("tries", "nodes", "uses", "edges", "bonus", "whole_words", "suffix_only", "leaves", "leaves_left", "follow", "last",
+                     "steps_left", "tagged"):
             values = getattr(self, name)
             setattr(self, name, [values[i] for i in kept])
+
+
+def matchers_of(rules: Rules) -> ParseMatchers | TextMatchers:
+    """What makes a batch obey its rules."""
+    return ParseMatchers(rules) if isinstance(rules, ParseRules) else TextMatchers(rules)

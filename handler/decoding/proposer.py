@@ -2,7 +2,7 @@
 
 A parse is mostly predictable: after a tag comes a bracket, inside `(NP (DT ` a noun. A table from the last few tokens to the
 one that followed them most often in the training parses guesses four of five. A guess changes how long decoding takes and
-nothing else (`decoding.draft_parses`).
+nothing else (`speculative.draft_parses`).
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ WIDTH = ORDERS[0]
 FREE = 255  # fills the places before a context shorter than WIDTH; no syntax token has this id
 
 
-class Drafts:
+class NgramProposer:
     """The table: the last tokens of a parse (ids below 255, `<sos>` first) -> the likeliest next one."""
 
     def __init__(self, contexts: np.ndarray, tokens: np.ndarray):
@@ -21,7 +21,7 @@ class Drafts:
         keys = (packed[i : i + width].lstrip(b"\xff") for i in range(0, len(packed), width))
         self.table = dict(zip(keys, tokens.tolist()))
 
-    def guess(self, history: bytes, allowed: frozenset[int]) -> int | None:
+    def propose(self, history: bytes, allowed: frozenset[int]) -> int | None:
         """The likeliest token after `history` that is allowed; None if the table knows none."""
         for order in ORDERS:
             token = self.table.get(history[-order:])

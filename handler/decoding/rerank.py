@@ -7,19 +7,19 @@ Numbers only: no network, no strings.
 
 from collections import Counter
 
-from handler.decoding import Decoded
-from handler.lexicon import KIN
+from handler.decoding.sampling import Decoded
+from handler.language.word_classes import KIN
 
 TEMPERATURE = 0.6  # at least, of all candidates' parses but the first; higher ones are more different, and worse
-MISSING, EXTRA = 2.0, 1.0  # nats a token, for all content words missing, and for as many that the sentence does not have
+MISSING_PENALTY, EXTRA_PENALTY = 2.0, 1.0  # nats a token, for all content words missing, and for as many that the sentence does not have
 
 
-def content_of(seen: list[tuple[int, int]]) -> Counter[int]:
-    """The content words of a sentence by their first pieces. seen: as `lexicon.Alignment` has it."""
-    return Counter(piece for piece, tag in seen if tag in KIN)
+def content_of(tagged_words: list[tuple[int, int]]) -> Counter[int]:
+    """The content words of a sentence by their first pieces. tagged_words: as `lexicon.Alignment` has them."""
+    return Counter(piece for piece, tag in tagged_words if tag in KIN)
 
 
-def merit(parse: Decoded, text: Decoded, content: Counter[int], leaves: list[int]) -> float:
+def rerank_score(parse: Decoded, text: Decoded, content: Counter[int], leaves: list[int]) -> float:
     """The more, the better: the log-probability of parse and text together, a token of the text, less what the text leaves out of
     the sentence's content words and what it makes up.
 
@@ -32,4 +32,4 @@ def merit(parse: Decoded, text: Decoded, content: Counter[int], leaves: list[int
         return likely
     missing = (content - Counter(text.ids)).total()
     extra = max(0, sum(leaf in KIN for leaf in leaves) - (wanted - missing))
-    return likely - (MISSING * missing + EXTRA * extra) / wanted
+    return likely - (MISSING_PENALTY * missing + EXTRA_PENALTY * extra) / wanted

@@ -7,7 +7,7 @@ paraphraser 136 and 126, constraints included), each at least one launch on a GP
 A graph is recorded once and repeats the same operations on the same addresses. Hence:
 
 * Shapes are fixed. Rows are filled up to a power of two with idle ones, the syntax to one of a few widths, the cache to the
-  step limit; where in it a step is says a tensor. `Lane` has the tensors of one such shape, and they are never replaced.
+  step limit; where in it a step is says a tensor. `GraphBuffers` has the tensors of one such shape, and they are never replaced.
 * The constraints' rules, the choice of a token and its log-probability are operations of the step, and so are writing the
   token down and noting which rows have ended. The random numbers are drawn beforehand, the same ones as in
   `decoding.generate`.
@@ -30,10 +30,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from handler.constraints import Tensors
-from handler.decoding import Decoded, DecodingOptions, draw
-from handler.model import EOS, PAD, SOS, Copies, SynPG, to_tokens
-from handler.packed import Packed
+from handler.decoding.rules import Rules
+from handler.decoding.sampling import Decoded, DecodingOptions, draw
+from handler.gpu.constraints import StaticState, constraint_of
+from handler.gpu.weights import FusedWeights
+from handler.model.copying import CopyHead, to_token_ids
+from handler.model.network import EOS, PAD, SOS, SynPG
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 CHECK_EVERY = 4  # steps between two looks at whether all rows have ended; at each of them the GPU waits for the host
@@ -54,10 +56,10 @@ def round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-class Lane:
+class GraphBuffers:
     """All tensors of one batch size and input width, at addresses that stay: B rows, of which the last may be idle."""
 
-    def __init__(self, net: "Graphed", rows: int, width: int, constraint: Tensors | None):
+    def __init__(self, net: "CudaGraphEngine", rows: int, width: int, constraint: StaticState | None):
         c, device = net.config, net.device
         layers, H, D = c.n_decoder_layers, net.net.heads, net.net.width
         M, T = round_up(c.bag_width + width, 16), round_up(c.max_steps, 16)  # fused attention copies biases of other widths
@@ -70,18 +72,18 @@ class Lane:
         self.memory, self.memory_bias = zeros(layers, rows, 2, H, M, D, dtype=net.dtype), zeros(rows, 1, 1, M, dtype=net.dtype)
         self.cache, self.bias = zeros(layers, rows, 2, H, T, D, dtype=net.dtype), zeros(1, 1, 1, T, dtype=net.dtype)
         self.copies = None
-        if c.written is not None:
-            self.copies = Copies(self.bag, zeros(rows, c.d_model, c.bag_width, dtype=torch.float),
+        if c.generation_vocab_size is not None:
+            self.copies = CopyHead(self.bag, zeros(rows, c.d_model, c.bag_width, dtype=torch.float),
                                  zeros(rows, 1, c.bag_width, dtype=torch.float))
         self.position, self.tokens = zeros(1), zeros(rows)
-        self.ids, self.gains = zeros(rows, c.max_steps), zeros(rows, c.max_steps, dtype=torch.float)
+        self.ids, self.token_logprobs = zeros(rows, c.max_steps), zeros(rows, c.max_steps, dtype=torch.float)
         self.ended = zeros(rows, dtype=torch.bool)
-        self.constraint = constraint and constraint.roomy(rows, c)
+        self.constraint = constraint and constraint.allocate(rows, c)
         self.syntax[:, 0] = SOS  # an idle row is some row too
         self.memory_bias[..., c.bag_width + width :] = -math.inf
         self.recorded: dict[str | tuple[bool, bool], Callable[[], None]] = {}  # "start", and steps: (sampled, scored)
 
-    def take(self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, constraint: Tensors | None) -> None:
+    def load_batch(self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, constraint: StaticState | None) -> None:
         """Copy a batch's inputs here."""
         B, steps = len(options), self.ids.shape[1]
         for mine, theirs in ((self.bag, bag), (self.syntax, syntax)):
@@ -92,64 +94,65 @@ class Lane:
             uniforms = [o.uniforms(steps, stream) if o.temperature else [0.0] * steps for o in options]
             self.uniforms[:B].copy_(torch.tensor(uniforms, dtype=torch.double))
         if constraint is not None:
-            self.constraint.take(constraint)
+            self.constraint.copy_from(constraint)
         self.ended.fill_(True)
         self.ended[:B] = False
 
     def decoded(self, rows: int, steps: int, scored: bool) -> list[Decoded]:
         """The first rows' tokens, without what follows <eos>."""
         found = []
-        for ids, gains in zip(self.ids[:rows, :steps].tolist(), self.gains[:rows, :steps].tolist()):
+        for ids, token_logprobs in zip(self.ids[:rows, :steps].tolist(), self.token_logprobs[:rows, :steps].tolist()):
             ended = EOS in ids
             ids = ids[: ids.index(EOS) + 1] if ended else ids
-            found.append(Decoded(ids, sum(gains[: len(ids)]) if scored else 0.0, ended))
+            found.append(Decoded(ids, sum(token_logprobs[: len(ids)]) if scored else 0.0, ended))
         return found
 
 
-class Graphed:
+class CudaGraphEngine:
     """One network, ready to serve on the GPU it is on; on a CPU, for tests, the same steps without graphs.
 
     net:        its weights are taken over, in `precision`.
     precision:  "bf16", "fp16", "fp32" or "auto".
-    vocabulary: how many logits are computed, from the first on; None: all.
-    reads:      how many tokens its input is made of, from the first on; None: all.
+    output_vocab_size: how many logits are computed, from the first on; None: all.
+    input_vocab_size: how many tokens its input is made of, from the first on; None: all.
     graphs:     False: every operation of a step is launched by itself.
+    always_scored: log-probabilities are worked out even where nobody asks, since a step without them would be another graph.
     """
 
     @torch.inference_mode()
-    def __init__(self, net: SynPG, precision: str = "auto", vocabulary: int | None = None, reads: int | None = None,
-                 graphs: bool = True):
-        self.config, self.device = net.config, net.device
+    def __init__(self, net: SynPG, precision: str = "auto", output_vocab_size: int | None = None, input_vocab_size: int | None = None,
+                 graphs: bool = True, always_scored: bool = False):
+        self.config, self.device, self.always_scored = net.config, net.device, always_scored
         self.precision = best_precision(self.device) if precision == "auto" else precision
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be auto or one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.dtype, self.graphs = PRECISIONS[self.precision], graphs and self.device.type == "cuda"
-        self.vocabulary = min(vocabulary or net.config.freely_written, net.config.freely_written)
-        self.lanes: dict[tuple, Lane] = {}
+        self.output_vocab_size = min(output_vocab_size or net.config.output_vocab_size, net.config.output_vocab_size)
+        self.buffers: dict[tuple, GraphBuffers] = {}
         self.pool = None  # memory that all graphs use in turn for what does not outlast a run
         self.steps = self.overshoot = 0  # of the last batch: all steps; those after its last row had ended
-        self.net = Packed(net, self.dtype, vocabulary, reads)
+        self.net = FusedWeights(net, self.dtype, output_vocab_size, input_vocab_size)
 
     @torch.inference_mode()
     def generate(self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str,
-                 constraint: Tensors | None = None, scored: bool = True) -> list[Decoded]:
-        """What `decoding.generate` does, with the same random numbers."""
-        c = self.config
+                 rules: Rules | None = None, scored: bool = True) -> list[Decoded]:
+        """What `decoding.loop.generate` does, with the same random numbers."""
+        c, constraint, scored = self.config, constraint_of(rules, self.device), scored or self.always_scored
         if c.attend_pads and (bag.shape[1], syntax.shape[1]) != (c.bag_width, c.syntax_width):
             raise ValueError(f"widths {bag.shape[1]} and {syntax.shape[1]}, expected {c.bag_width} and {c.syntax_width}")
         with self._on_device():
-            lane, start, step = self._ready(len(options), syntax.shape[1], constraint, any(o.temperature for o in options), scored)
-            lane.take(bag, syntax, options, stream, constraint)
+            buffers, start, step = self._ready(len(options), syntax.shape[1], constraint, any(o.temperature for o in options), scored)
+            buffers.load_batch(bag, syntax, options, stream, constraint)
             start()
-            self.steps = self._run(lane, step)
-            decoded = lane.decoded(len(options), self.steps, scored)
+            self.steps = self._run(buffers, step)
+            decoded = buffers.decoded(len(options), self.steps, scored)
         self.overshoot = self.steps - max(len(row.ids) for row in decoded)
         return decoded
 
     @torch.inference_mode()
-    def warm(self, rows: int, constraint: Tensors | None = None, scored: bool = True) -> None:
+    def warm(self, rows: int, rules: Rules | None = None, scored: bool = True) -> None:
         """Get ready for every batch of up to `rows` rows with constraints like this one, so that no request waits for it."""
-        size = 1
+        constraint, scored, size = constraint_of(rules, self.device), scored or self.always_scored, 1
         while size < 2 * rows:
             for width in self.widths():
                 for sampled in (False, True):
@@ -176,39 +179,39 @@ class Graphed:
             yield
 
     @staticmethod
-    def _run(lane: Lane, step: Callable[[], None], check_every: int = CHECK_EVERY) -> int:
+    def _run(buffers: GraphBuffers, step: Callable[[], None], check_every: int = CHECK_EVERY) -> int:
         """Steps until all rows have ended, as far as is known; how many there were."""
-        steps = lane.ids.shape[1]
+        steps = buffers.ids.shape[1]
         for done in range(1, steps):
             step()
-            if done % check_every == 0 and lane.ended.all():
+            if done % check_every == 0 and buffers.ended.all():
                 return done
         step()
         return steps
 
-    def _ready(self, rows: int, width: int, constraint: Tensors | None, sampled: bool,
-               scored: bool) -> tuple[Lane, Callable[[], None], Callable[[], None]]:
-        """The lane for a batch, and what starts it and what makes a step; recorded now if that has not been done."""
+    def _ready(self, rows: int, width: int, constraint: StaticState | None, sampled: bool,
+               scored: bool) -> tuple[GraphBuffers, Callable[[], None], Callable[[], None]]:
+        """The buffers for a batch, and what starts it and what makes a step; recorded now if that has not been done."""
         size = 1 << (rows - 1).bit_length()
         width = next(w for w in self.widths() if w >= width)
         key = size, width, constraint and (type(constraint), *constraint.fixed)
-        lane = self.lanes.get(key)
-        if lane is None:
-            lane = self.lanes[key] = Lane(self, size, width, constraint)
+        buffers = self.buffers.get(key)
+        if buffers is None:
+            buffers = self.buffers[key] = GraphBuffers(self, size, width, constraint)
 
         def start() -> None:
-            self._start(lane)
+            self._start(buffers)
 
         def step() -> None:
-            self._step(lane, sampled, scored)
+            self._step(buffers, sampled, scored)
 
         for name, function in (("start", start), ((sampled, scored), step)):
-            if name not in lane.recorded:
-                lane.recorded[name] = self._record(function, start, step)
-        return lane, lane.recorded["start"], lane.recorded[sampled, scored]
+            if name not in buffers.recorded:
+                buffers.recorded[name] = self._record(function, start, step)
+        return buffers, buffers.recorded["start"], buffers.recorded[sampled, scored]
 
     def _record(self, function: Callable[[], None], *rehearsal: Callable[[], None]) -> Callable[[], None]:
-        """A function as a CUDA graph, or as it is where there are none. The rehearsal runs on whatever the lane holds."""
+        """A function as a CUDA graph, or as it is where there are none. The rehearsal runs on whatever the buffers holds."""
         if not self.graphs:
             return function
         try:
@@ -230,23 +233,23 @@ class Graphed:
             self.graphs = False
             return function
 
-    def _start(self, lane: Lane) -> None:
-        """Read the lane's inputs and set it back to its first step."""
-        if lane.copies is not None:
-            copies = Copies.of(lane.bag, self.config.written, *self.net.copied)
-            lane.copies.weight.copy_(copies.weight)
-            lane.copies.bias.copy_(copies.bias)
-        lane.position.zero_()
-        lane.tokens.fill_(SOS)
-        lane.bias.fill_(-math.inf)
-        net, (B, A), S = self.net, lane.bag.shape, lane.syntax.shape[1]
+    def _start(self, buffers: GraphBuffers) -> None:
+        """Read the buffers's inputs and set it back to its first step."""
+        if buffers.copies is not None:
+            copies = CopyHead.of(buffers.bag, self.config.generation_vocab_size, *self.net.copy_weights)
+            buffers.copies.weight.copy_(copies.weight)
+            buffers.copies.bias.copy_(copies.bias)
+        buffers.position.zero_()
+        buffers.tokens.fill_(SOS)
+        buffers.bias.fill_(-math.inf)
+        net, (B, A), S = self.net, buffers.bag.shape, buffers.syntax.shape[1]
         a, s = slice(None, A), slice(A, None)
         bag_bias = syntax_bias = None
         if not self.config.attend_pads:
-            lane.memory_bias[..., : A + S].zero_().masked_fill_((torch.cat([lane.bag, lane.syntax], 1) == PAD)[:, None, None], -math.inf)
-            lane.memory_bias[..., 0].zero_()  # as in `SynPG`
-            # Copies: where in a tensor a slice begins need not suit fused attention.
-            bag_bias, syntax_bias = lane.memory_bias[..., :A].clone(), lane.memory_bias[..., A : A + S].clone()
+            buffers.memory_bias[..., : A + S].zero_().masked_fill_((torch.cat([buffers.bag, buffers.syntax], 1) == PAD)[:, None, None], -math.inf)
+            buffers.memory_bias[..., 0].zero_()  # as in `SynPG`
+            # CopyHead: where in a tensor a slice begins need not suit fused attention.
+            bag_bias, syntax_bias = buffers.memory_bias[..., :A].clone(), buffers.memory_bias[..., A : A + S].clone()
 
         def attend(qkv: Tensor) -> Tensor:
             q, k, v = qkv.view(B, A + S, 3, net.heads, net.width).permute(2, 0, 3, 1, 4)  # (B, H, A + S, D) each
@@ -254,50 +257,50 @@ class Graphed:
                      for i, bias in ((a, bag_bias), (s, syntax_bias))]
             return torch.cat(parts, 2).transpose(1, 2).reshape(B * (A + S), -1)
 
-        x = F.embedding(torch.cat([lane.bag, lane.syntax], 1), net.read)  # (B, A + S, E)
+        x = F.embedding(torch.cat([buffers.bag, buffers.syntax], 1), net.encoder_embedding)  # (B, A + S, E)
         x[:, A:] += net.positions[:S]
         x = x.flatten(0, 1)
         for own, forward in net.encoder:
             x = forward(own(x, attend), torch.relu_)
         x = net.encoder_norm(x)
-        for memory, (weight, bias) in zip(lane.memory, net.memory):
+        for memory, (weight, bias) in zip(buffers.memory, net.memory):
             packed = F.linear(x, weight, bias).view(B, A + S, 2, net.heads, net.width)
             memory[..., : A + S, :].copy_(packed.permute(0, 2, 3, 1, 4))
 
-    def _step(self, lane: Lane, sampled: bool, scored: bool) -> None:
+    def _step(self, buffers: GraphBuffers, sampled: bool, scored: bool) -> None:
         """Feed each row's last token, choose the next one, note it, and move on."""
-        net, B = self.net, len(lane.tokens)
+        net, B = self.net, len(buffers.tokens)
 
         def attend(q: Tensor, kv: Tensor, bias: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(q, kv[:, 0], kv[:, 1], attn_mask=bias, scale=net.scale).reshape(B, -1)
 
-        lane.bias.index_fill_(3, lane.position, 0.0)
-        tokens = lane.tokens if lane.copies is None else to_tokens(lane.bag, lane.tokens[:, None], self.config.written)[:, 0]
-        x = F.embedding(tokens, net.fed) + net.positions.index_select(0, lane.position)  # (B, E)
-        for (own, cross, forward), cache, memory in zip(net.decoder, lane.cache, lane.memory):
+        buffers.bias.index_fill_(3, buffers.position, 0.0)
+        tokens = buffers.tokens if buffers.copies is None else to_token_ids(buffers.bag, buffers.tokens[:, None], self.config.generation_vocab_size)[:, 0]
+        x = F.embedding(tokens, net.decoder_embedding) + net.positions.index_select(0, buffers.position)  # (B, E)
+        for (own, cross, forward), cache, memory in zip(net.decoder, buffers.cache, buffers.memory):
             def attend_self(qkv: Tensor) -> Tensor:
                 qkv = qkv.view(B, 3, net.heads, 1, net.width)
-                cache.index_copy_(3, lane.position, qkv[:, 1:])
-                return attend(qkv[:, 0], cache, lane.bias)
+                cache.index_copy_(3, buffers.position, qkv[:, 1:])
+                return attend(qkv[:, 0], cache, buffers.bias)
 
             x = own(x, attend_self)
-            x = cross(x, lambda q: attend(q.view(B, net.heads, 1, net.width), memory, lane.memory_bias))
+            x = cross(x, lambda q: attend(q.view(B, net.heads, 1, net.width), memory, buffers.memory_bias))
             x = forward(x, torch.relu_)
         states = net.decoder_norm(x.float())
         logits = F.linear(states, *net.logits)  # (B, V)
-        if lane.copies is not None:
-            logits = torch.cat([logits, lane.copies.logits(states[:, None])[:, 0]], 1)  # (B, W + A)
-        scores = logits if lane.constraint is None else lane.constraint.adjust(logits)
+        if buffers.copies is not None:
+            logits = torch.cat([logits, buffers.copies.logits(states[:, None])[:, 0]], 1)  # (B, W + A)
+        scores = logits if buffers.constraint is None else buffers.constraint.process(logits)
         if sampled:
-            tokens = draw(scores, lane.temperatures, lane.uniforms.index_select(1, lane.position)[:, 0])
+            tokens = draw(scores, buffers.temperatures, buffers.uniforms.index_select(1, buffers.position)[:, 0])
         else:
             tokens = scores.argmax(-1)
-        if lane.constraint is not None:
-            lane.constraint.advance(tokens)
+        if buffers.constraint is not None:
+            buffers.constraint.accept(tokens)
         if scored:
-            gains = torch.log_softmax(logits, -1).gather(1, tokens[:, None])
-            lane.gains.index_copy_(1, lane.position, gains)
-        lane.ids.index_copy_(1, lane.position, tokens[:, None])
-        lane.tokens.copy_(tokens)
-        lane.ended.logical_or_(tokens == EOS)
-        lane.position.add_(1)
+            token_logprobs = torch.log_softmax(logits, -1).gather(1, tokens[:, None])
+            buffers.token_logprobs.index_copy_(1, buffers.position, token_logprobs)
+        buffers.ids.index_copy_(1, buffers.position, tokens[:, None])
+        buffers.tokens.copy_(tokens)
+        buffers.ended.logical_or_(tokens == EOS)
+        buffers.position.add_(1)

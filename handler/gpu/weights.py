@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handler.model import Attention, FeedForwardLayer, SynPG
+from handler.model.network import Attention, FeedForwardLayer, SynPG
 
 
 class Norm:
@@ -26,7 +26,7 @@ class Norm:
 class Sublayer:
     """norm(x + out(f(into(x)))), the form of every part of a post-norm layer.
 
-    `out` has no bias: the norm before this sublayer has added it to x, and the bias of `into` makes up for that (`chained`).
+    `out` has no bias: the norm before this sublayer has added it to x, and the bias of `into` makes up for that (`fold_residual_biases`).
     So the residual sum is no launch of its own: the product is added to x in place.
     """
 
@@ -41,7 +41,7 @@ class Sublayer:
 Part = tuple[Tensor, Tensor, Tensor, Tensor, nn.LayerNorm]  # into, its bias, out, its bias, norm
 
 
-def chained(layers: list[tuple[Part, ...]], dtype: torch.dtype) -> tuple[list[list[Sublayer]], Tensor]:
+def fold_residual_biases(layers: list[tuple[Part, ...]], dtype: torch.dtype) -> tuple[list[list[Sublayer]], Tensor]:
     """The sublayers of each layer in `dtype`, and what has to be added to the first one's x."""
     moved = [part[3] for layer in layers for part in layer]
     after = iter([*moved[1:], 0.0])
@@ -71,19 +71,19 @@ class Heads:
         return F.pad(packed.view(3 * self.n, self.width, -1), (0, 0, 0, self.extra)).view(-1, *packed.shape[1:])
 
 
-class Packed:
+class FusedWeights:
     """All of a network. Computed in `dtype`, but for the logits: their differences are what decides.
 
-    vocabulary: how many logits are computed, from the first on; reads: how many tokens its input is made of; None: all.
+    output_vocab_size: how many logits are computed, from the first on; input_vocab_size: how many tokens its input is made of; None: all.
     """
 
-    def __init__(self, net: SynPG, dtype: torch.dtype, vocabulary: int | None = None, reads: int | None = None):
+    def __init__(self, net: SynPG, dtype: torch.dtype, output_vocab_size: int | None = None, input_vocab_size: int | None = None):
         encoder, decoder, scale = net.transformer.encoder, net.transformer.decoder, math.sqrt(net.config.d_model)
         own = [Heads(layer.self_attn) for layer in encoder.layers]
         layers = [((heads.weight, heads.bias, heads.out, heads.out_bias, layer.norm1), feed_forward(layer, layer.norm2))
                   for layer, heads in zip(encoder.layers, own)]
-        self.encoder, first = chained(layers, dtype)
-        self.read = (net.embedding_encoder.weight[:reads] * scale + first).to(dtype)
+        self.encoder, first = fold_residual_biases(layers, dtype)
+        self.encoder_embedding = (net.embedding_encoder.weight[:input_vocab_size] * scale + first).to(dtype)
         self.encoder_norm = Norm(encoder.norm, dtype)
 
         own, cross = ([Heads(getattr(layer, name)) for layer in decoder.layers] for name in ("self_attn", "multihead_attn"))
@@ -91,13 +91,13 @@ class Packed:
         layers = [((mine.weight, mine.bias, mine.out, mine.out_bias, layer.norm1),
                    (other.weight[:n], other.bias[:n], other.out, other.out_bias, layer.norm2), feed_forward(layer, layer.norm3))
                   for layer, mine, other in zip(decoder.layers, own, cross)]
-        self.decoder, first = chained(layers, dtype)
+        self.decoder, first = fold_residual_biases(layers, dtype)
         self.memory = [(heads.weight[n:].to(dtype), heads.bias[n:].to(dtype)) for heads in cross]
-        self.fed = (net.embedding_decoder.weight[:vocabulary] * scale + first).to(dtype)
+        self.decoder_embedding = (net.embedding_decoder.weight[:output_vocab_size] * scale + first).to(dtype)
         self.decoder_norm = Norm(decoder.norm, torch.float)
         weight, bias = net.linear.weight.float(), net.linear.bias.float()
-        self.written = net.config.written
-        self.logits = weight[: self.written or vocabulary], bias[: self.written or vocabulary]
-        self.copied = (weight[self.written :], bias[self.written :]) if self.written else None
+        self.generation_vocab_size = net.config.generation_vocab_size
+        self.logits = weight[: self.generation_vocab_size or output_vocab_size], bias[: self.generation_vocab_size or output_vocab_size]
+        self.copy_weights = (weight[self.generation_vocab_size :], bias[self.generation_vocab_size :]) if self.generation_vocab_size else None
         self.positions = net.pos_encoder.table.to(dtype)
         self.heads, self.width, self.scale = own[0].n, n // own[0].n, own[0].width ** -0.5  # H, D, what products are scaled by

@@ -1,10 +1,10 @@
 """Part-of-speech tags of a sentence by an averaged perceptron, for requests without a parse. No nltk, no pickle.
 
-    tagger = Tagger.load(Path("model_store/demo/tagger.safetensors"))
+    tagger = artifacts.load_tagger(Path("model_store/demo/tagger.safetensors"))
     tagger.tag(["the", "cat", "sat", "."])          # ["DT", "NN", "VBD", "."]
 
 Words are tagged from left to right; the features of a word see its neighbours, what tags a lexicon knows for them, and
-the two tags before it. `scripts/train_tagger.py` trains on the same features and writes the file:
+the two tags before it. `python -m scripts.train_tagger` trains on the same features and writes the file:
 
     metadata "tagger"   JSON: format, tags (list of labels)
     features   uint8    UTF-8, one feature a line
@@ -17,14 +17,12 @@ the two tags before it. `scripts/train_tagger.py` trains on the same features an
 
 import json
 from itertools import accumulate
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from handler.errors import ArtifactError
-from handler.syntax import TAGS
+from handler.language.trees import TAGS
 
 FORMAT = 1
 TENSORS = {"features": "uint8", "counts": "uint8", "tags": "uint8", "weights": "int16", "lexicon": "uint8",
@@ -108,7 +106,7 @@ class Tagger:
         self._tags, self._weights = tags, weights
 
     def tag(self, tokens: list[str]) -> list[str]:
-        """One label of `handler.syntax.TAGS` for each token, which are the Penn Treebank's, case as written."""
+        """One label of `trees.TAGS` for each token, which are the Penn Treebank's, case as written."""
         (previous, before), tags = START, []
         for token, place in zip(tokens, places(tokens, self.lexicon)):
             label = self.certain.get(token) or self._best(place.features + history(place.anchors, previous, before))
@@ -128,53 +126,48 @@ class Tagger:
         return self.labels[scores.index(max(scores))]
 
     @classmethod
-    def load(cls, file: Path) -> "Tagger":
-        """Read what `train_tagger` wrote. Raises ArtifactError with file, expected and found."""
-        if not file.is_file():
-            raise ArtifactError(file.name, "a file", "none")
+    def from_arrays(cls, metadata: dict[str, str], arrays: dict[str, np.ndarray], name: str) -> "Tagger":
+        """Check what `train_tagger` wrote. Raises ArtifactError for the file of that name."""
         try:
-            with safe_open(file, framework="numpy") as stored:
-                header = json.loads((stored.metadata() or {}).get("tagger", "null"))
-                arrays = {name: stored.get_tensor(name) for name in stored.keys()}
-        except (SafetensorError, ValueError) as error:
-            raise ArtifactError(file.name, "a safetensors file", str(error)) from None
+            header = json.loads(metadata.get("tagger", "null"))
+        except ValueError as error:
+            raise ArtifactError(name, "a tagger's header in JSON", str(error)) from None
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             found = header.get("format") if isinstance(header, dict) else header
-            raise ArtifactError(file.name, f"a tagger of format {FORMAT}", repr(found))
+            raise ArtifactError(name, f"a tagger of format {FORMAT}", repr(found))
         labels = header.get("tags")
         if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels) or (
                 not set(labels) <= TAGS or len(set(labels)) != len(labels)):
-            raise ArtifactError(file.name, "distinct part-of-speech tags", repr(labels)[:80])
-        found = {name: str(array.dtype) if array.ndim == 1 else f"{array.ndim}-dimensional"
-                 for name, array in arrays.items()}
+            raise ArtifactError(name, "distinct part-of-speech tags", repr(labels)[:80])
+        found = {part: str(array.dtype) if array.ndim == 1 else f"{array.ndim}-dimensional" for part, array in arrays.items()}
         if found != TENSORS:
-            raise ArtifactError(file.name, f"the arrays {TENSORS}", f"{found}"[:200])
-        features, counts, tags = _lines(file, arrays, "features"), arrays["counts"], arrays["tags"]
+            raise ArtifactError(name, f"the arrays {TENSORS}", f"{found}"[:200])
+        features, counts, tags = _lines(name, arrays, "features"), arrays["counts"], arrays["tags"]
         if len(features) != len(counts) or len(set(features)) != len(features):
-            raise ArtifactError(file.name, "a count for each of its features, which are distinct",
+            raise ArtifactError(name, "a count for each of its features, which are distinct",
                                 f"{len(features)} features and {len(counts)} counts")
         if not counts.sum(dtype=np.int64) == len(tags) == len(arrays["weights"]):
-            raise ArtifactError(file.name, f"{counts.sum(dtype=np.int64)} tags and weights",
+            raise ArtifactError(name, f"{counts.sum(dtype=np.int64)} tags and weights",
                                 f"{len(tags)} and {len(arrays['weights'])}")
         if len(tags) and tags.max() >= len(labels):
-            raise ArtifactError(file.name, f"tags below {len(labels)}", f"{tags.max()}")
-        lexicon, certain = _pairs(file, arrays, "lexicon"), _pairs(file, arrays, "certain")
+            raise ArtifactError(name, f"tags below {len(labels)}", f"{tags.max()}")
+        lexicon, certain = _pairs(name, arrays, "lexicon"), _pairs(name, arrays, "certain")
         if not set(certain.values()) <= set(labels):
-            raise ArtifactError(file.name, "certain words with tags of its own",
+            raise ArtifactError(name, "certain words with tags of its own",
                                 ", ".join(sorted(set(certain.values()) - set(labels))[:3]))
         return cls(labels, features, counts.tolist(), tags.tobytes(), arrays["weights"].tolist(), lexicon, certain)
 
 
-def _lines(file: Path, arrays: dict[str, np.ndarray], name: str) -> list[str]:
+def _lines(name: str, arrays: dict[str, np.ndarray], part: str) -> list[str]:
     try:
-        text = arrays[name].tobytes().decode("utf-8")
+        text = arrays[part].tobytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ArtifactError(file.name, f"{name} in UTF-8", str(error)) from None
+        raise ArtifactError(name, f"{part} in UTF-8", str(error)) from None
     return text.split("\n") if text else []
 
 
-def _pairs(file: Path, arrays: dict[str, np.ndarray], name: str) -> dict[str, str]:
-    pairs = [line.split(" ") for line in _lines(file, arrays, name)]
+def _pairs(name: str, arrays: dict[str, np.ndarray], part: str) -> dict[str, str]:
+    pairs = [line.split(" ") for line in _lines(name, arrays, part)]
     if any(len(pair) != 2 or not all(pair) for pair in pairs):
-        raise ArtifactError(file.name, f"{name} of two words a line", "another number")
+        raise ArtifactError(name, f"{part} of two words a line", "another number")
     return dict(pairs)

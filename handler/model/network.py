@@ -13,11 +13,12 @@ E = H * D model width, L layers.
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from handler.model.copying import CopyHead, to_token_ids
 
 PAD, SOS, EOS, UNK = 0, 1, 2, 3
 TIES = "none", "output", "all"
@@ -39,7 +40,7 @@ class ModelConfig:
     max_steps: int  # most tokens generated, <eos> included
     attend_pads: bool  # True: pads are embedded and attended to (published checkpoints). False: pads are masked
     tie: str  # "none"; "output": `linear.weight` is `embedding_decoder.weight`; "all": and `embedding_encoder.weight` too
-    written: int | None = None  # W: of the vocabulary's first W any may be written, of the others those in the bag; None: V
+    generation_vocab_size: int | None = None  # W: of the vocabulary's first W any may be written, of the others those in the bag; None: V
 
     def __post_init__(self):
         for name in ("vocab_size", "d_model", "n_heads", "d_feedforward", "n_encoder_layers", "n_decoder_layers",
@@ -47,12 +48,12 @@ class ModelConfig:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, not {value!r}")
-        if self.written is not None and (type(self.written) is not int or not EOS < self.written <= self.vocab_size):
-            raise ValueError(f"written must be an integer from {EOS + 1} to vocab_size, or null, not {self.written!r}")
+        if self.generation_vocab_size is not None and (type(self.generation_vocab_size) is not int or not EOS < self.generation_vocab_size <= self.vocab_size):
+            raise ValueError(f"generation_vocab_size must be an integer from {EOS + 1} to vocab_size, or null, not {self.written!r}")
         if type(self.attend_pads) is not bool:
             raise ValueError(f"attend_pads must be true or false, not {self.attend_pads!r}")
-        if self.attend_pads and self.written is not None:
-            raise ValueError("written must be null with attend_pads")
+        if self.attend_pads and self.generation_vocab_size is not None:
+            raise ValueError("generation_vocab_size must be null with attend_pads")
         if self.tie not in TIES:
             raise ValueError(f"tie must be one of {', '.join(TIES)}, not {self.tie!r}")
         if self.d_model % self.n_heads:
@@ -61,9 +62,9 @@ class ModelConfig:
             raise ValueError(f"syntax_width and max_steps must be at most {MAX_POSITIONS}")
 
     @property
-    def freely_written(self) -> int:
+    def output_vocab_size(self) -> int:
         """W."""
-        return self.written or self.vocab_size
+        return self.generation_vocab_size or self.vocab_size
 
 
 def sinusoids(length: int, d_model: int) -> Tensor:
@@ -210,59 +211,17 @@ class KVCache:
     memory_keys: list[Tensor]  # L of (B, H, M, D)
     memory_values: list[Tensor]  # L of (B, H, M, D)
     memory_bias: Tensor | None  # (B, 1, 1, M), added to the scores; None when every position counts
-    copies: "Copies | None" = None  # None where all tokens are written freely
+    copies: "CopyHead | None" = None  # None where all tokens are written freely
     length: int = 0  # positions decoded so far
 
-    def keep(self, rows: Tensor) -> None:
+    def select_rows(self, rows: Tensor) -> None:
         """Drop all rows but these; rows (kept,) are indices in their new order."""
         for tensors in (self.keys, self.values, self.memory_keys, self.memory_values):
             tensors[:] = [t.index_select(0, rows) for t in tensors]
         if self.memory_bias is not None:
             self.memory_bias = self.memory_bias.index_select(0, rows)
         if self.copies is not None:
-            self.copies = self.copies.keep(rows)
-
-
-class Copies(NamedTuple):
-    """How a batch's texts have tokens beyond the freely written ones: each from its own sentence, by place.
-
-    Such tokens are rare: training has hardly seen them, so their rows mean something beside a sentence that has them, and nothing
-    elsewhere. A text's tokens are therefore numbered anew, in its row: those below W as in the vocabulary, and W + j is the
-    token at place j of the bag. `to_columns` and `to_tokens` go from one numbering to the other.
-    """
-
-    bag: Tensor  # (B, A)
-    weight: Tensor  # (B, E, A), rows of the output layer
-    bias: Tensor  # (B, 1, A), with minus infinity where a token is not rare, or was there before
-
-    @classmethod
-    def of(cls, bag: Tensor, written: int, weight: Tensor, bias: Tensor) -> "Copies":
-        """bag (B, A); weight (V - W, E) and bias (V - W) of the output layer, of the rare tokens only."""
-        if not len(weight):  # no token is rare, but there is a row to look up
-            weight, bias = weight.new_zeros(1, weight.shape[1]), bias.new_zeros(1)
-        rare = (bag - written).clamp_min(0)
-        first = to_columns(bag, bag, written) == written + torch.arange(bag.shape[1], device=bag.device)
-        return cls(bag, F.embedding(rare, weight).transpose(1, 2), F.embedding(rare, bias[:, None]).transpose(1, 2)
-                   .masked_fill(~first[:, None], -math.inf))
-
-    def logits(self, states: Tensor) -> Tensor:
-        """Of decoder states (B, T, E): (B, T, A)."""
-        return torch.baddbmm(self.bias, states, self.weight)
-
-    def keep(self, rows: Tensor) -> "Copies":
-        return Copies(*(t.index_select(0, rows) for t in self))
-
-
-def to_columns(bag: Tensor, tokens: Tensor, written: int) -> Tensor:
-    """Tokens (B, T) in the numbering of their rows, whose bags (B, A) are; -1 for a rare one that the bag lacks."""
-    there = bag[:, None] == tokens[:, :, None]  # (B, T, A)
-    place = there.byte().argmax(-1) + written  # of the first of several
-    return torch.where(tokens < written, tokens, place.masked_fill(~there.any(-1), -1))
-
-
-def to_tokens(bag: Tensor, columns: Tensor, written: int) -> Tensor:
-    """The way back: columns (B, T), none of them -1."""
-    return torch.where(columns < written, columns, bag.gather(1, (columns - written).clamp_min(0)))
+            self.copies = self.copies.select_rows(rows)
 
 
 class SynPG(nn.Module):
@@ -288,9 +247,9 @@ class SynPG(nn.Module):
         return self.linear.weight.device
 
     @property
-    def vocabulary(self) -> int:
+    def output_vocab_size(self) -> int:
         """How many logits there are, but for copies."""
-        return self.config.freely_written
+        return self.config.output_vocab_size
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Initial weights for training: Xavier for matrices, zero biases, embeddings of unit variance after scaling."""
@@ -322,10 +281,10 @@ class SynPG(nn.Module):
     def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
         """Feed one token a row, shape (B,); returns the logits of the next one, (B, V), and lengthens the cache.
 
-        With `written`, tokens are numbered as `Copies` says, and the logits are (B, W + A).
+        With `generation_vocab_size`, tokens are numbered as `CopyHead` says, and the logits are (B, W + A).
         """
         if cache.copies is not None:
-            tokens = to_tokens(cache.copies.bag, tokens[:, None], self.config.written)[:, 0]
+            tokens = to_token_ids(cache.copies.bag, tokens[:, None], self.config.generation_vocab_size)[:, 0]
         x = self._embed(self.embedding_decoder, tokens[:, None]) + self.pos_encoder.table[cache.length]  # (B, 1, E)
         for i, layer in enumerate(self.transformer.decoder.layers):
             x = layer.step(x, cache.keys[i], cache.values[i], cache.length,
@@ -333,16 +292,16 @@ class SynPG(nn.Module):
         cache.length += 1
         return self.logits(self.transformer.decoder.norm(x), cache.copies)[:, 0]
 
-    def copies(self, bag: Tensor) -> Copies | None:
+    def copies(self, bag: Tensor) -> CopyHead | None:
         """What texts may copy from these bags (B, A)."""
-        W = self.config.written
-        return None if W is None else Copies.of(bag, W, self.linear.weight[W:], self.linear.bias[W:])
+        W = self.config.generation_vocab_size
+        return None if W is None else CopyHead.of(bag, W, self.linear.weight[W:], self.linear.bias[W:])
 
-    def logits(self, states: Tensor, copies: Copies | None) -> Tensor:
-        """Of decoder states (B, T, E): (B, T, V), or (B, T, W + A) as `Copies` numbers them."""
+    def logits(self, states: Tensor, copies: CopyHead | None) -> Tensor:
+        """Of decoder states (B, T, E): (B, T, V), or (B, T, W + A) as `CopyHead` numbers them."""
         if copies is None:
             return self.linear(states)
-        W = self.config.written
+        W = self.config.generation_vocab_size
         return torch.cat([F.linear(states, self.linear.weight[:W], self.linear.bias[:W]), copies.logits(states)], -1)
 
     def forward(self, bag: Tensor, syntax: Tensor, target: Tensor) -> Tensor:

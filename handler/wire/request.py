@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from handler.errors import RequestError, SyntaxTreeError
-from handler.syntax import TAGS, TEMPLATE_DEPTH, Tree, read_tree, words
+from handler.language.trees import TAGS, TEMPLATE_DEPTH, Tree, read_tree, words
 
 JSON, JSON_LINES = "application/json", "application/jsonlines"
 MEDIA_TYPES = {JSON: JSON, JSON_LINES: JSON_LINES, "application/x-jsonlines": JSON_LINES, "application/jsonl": JSON_LINES,

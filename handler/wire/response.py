@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 
 from handler.errors import RequestError
-from handler.request import JSON, JSON_LINES, Envelope, Request
+from handler.wire.request import JSON, JSON_LINES, Envelope, Request
 
 # Fixed ASCII, whatever happens: TorchServe's wire format breaks on anything else in a reason phrase.
 PHRASES = {200: "OK", 400: "Bad Request", 406: "Not Acceptable", 413: "Payload Too Large", 415: "Unsupported Media Type"}

@@ -4,12 +4,10 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from handler import __version__
 from scripts.aws.errors import AwsError
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = "synpg"
 REPOSITORY = "synpg-torchserve"  # of the image, here and in ECR
 VARIANT = "main"  # the only production variant of an endpoint

@@ -1,13 +1,4 @@
-"""Put the image into ECR: make the repository if there is none, log in, push, print the digest.
-
-    python -m scripts.push_image                the CPU image of this version, as scripts.build_image leaves it
-    python -m scripts.push_image --gpu
-    python -m scripts.push_image --image mine:1 --tag 1-mine
-    python -m scripts.push_image --dry-run      the calls and commands, as JSON
-
-The repository scans what is pushed and keeps the newest images; the password of the registry goes to docker by standard
-input. `DOCKER` names another command than docker, such as podman. Standard output is one JSON object with the digest.
-"""
+"""Put the image into ECR: make the repository if there is none, log in, push, print the digest."""
 
 import json
 import os
@@ -16,7 +7,7 @@ from dataclasses import replace
 
 from handler import __version__
 from scripts.aws import errors, policies
-from scripts.aws.command import carry_out, guarded, names_for, open_session, parser
+from scripts.aws.command import carry_out, names_for, open_session
 from scripts.aws.errors import AwsError
 from scripts.aws.found import image_in_ecr, objections
 from scripts.aws.names import PROJECT, REPOSITORY, Names, pairs
@@ -24,16 +15,6 @@ from scripts.aws.plan import Call, Run, command
 from scripts.aws.session import Session
 
 DOCKER = os.environ.get("DOCKER") or "docker"
-
-
-def main(argv: list[str] | None = None) -> int:
-    made = parser("push_image", __doc__)
-    made.add_argument("--gpu", action="store_true", help="the image for GPU instances")
-    made.add_argument("--image", default="", help=f"an image here; default: {REPOSITORY}:{__version__}-cpu")
-    made.add_argument("--repository", default=REPOSITORY, help="in ECR (%(default)s)")
-    made.add_argument("--tag", default="", help=f"in ECR; default: {__version__}-cpu")
-    options = made.parse_args(argv)
-    return guarded(lambda: push(options))
 
 
 def push(options) -> int:
@@ -103,7 +84,3 @@ def digest(session: Session, names: Names, uri: str, tag: str) -> str:
     if not found:
         raise AwsError(f"{uri}:{tag} was pushed, but neither ECR nor {DOCKER} knows its digest.")
     return found[-1]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

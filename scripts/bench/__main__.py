@@ -27,10 +27,9 @@ from handler import artifacts
 from handler.errors import ArtifactError
 from scripts.bench import compare, conditions, plot, published, quality, report, torchserve, variants, workload
 from scripts.bench.workers import EngineError
-from scripts.serve import ServerError
+from scripts.common.paths import DEMO
+from scripts.serving.diagnosis import ServerError
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-DEMO = ROOT / "model_store" / "demo"
 SECTIONS = {"published": ("steps", "requests", "quality", "server", "cold"), "demo": ("requests", "quality", "server")}
 CLIENTS = 1, 4, 16, 64
 MARKERS = "<!-- results: `python -m scripts.bench --save` writes from here -->\n", "<!-- to here -->\n"

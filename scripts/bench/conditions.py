@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from scripts.common.paths import ROOT
+
 INSTRUCTIONS = "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"  # that engines choose by
 PACKAGES = "torch", "ctranslate2", "numpy", "torchserve"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handler.model import PAD, SynPG, sinusoids
+from handler.model.network import PAD, SynPG, sinusoids
 from scripts.bench.timing import StepClock, Steps
 
 MISSING = "CTranslate2 is not installed, so its rows are left out: `pip install -r scripts/bench/requirements.txt`."

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from handler import artifacts
-from handler.model import PAD, SOS, SynPG
+from handler.model.network import PAD, SOS, SynPG
 from scripts.bench import ctranslate, reference, workload
 from scripts.bench.timing import StepClock, Steps
 from scripts.bench.workers import peak_memory
@@ -55,19 +55,19 @@ class Ours:
         torch.set_num_threads(threads)
         self.paraphraser = artifacts.load(folder, **options)
         for name in artifacts.NETS:  # the rows of a batch are a few sentences again and again
-            getattr(self.paraphraser, name).shares = False
+            self.paraphraser.backend(name).net.shares = False
 
     def describe(self) -> str:
         """What `artifacts.load` made of options left to it."""
-        precision = getattr(self.paraphraser.paraphraser, "precision", "fp32")
-        return precision + (" with drafts" if getattr(self.paraphraser, "drafts", None) else "")
+        backend = self.paraphraser.text_generator
+        return backend.precision + (" with drafts" if getattr(backend, "drafts", False) else "")
 
     def answered(self, bodies: list[dict]) -> list[Ids]:
         return workload.answered(self.paraphraser, bodies)
 
     @torch.inference_mode()
     def steps(self, name: str, ids: Ids, batch: int, count: int) -> Steps:
-        net = getattr(self.paraphraser, name)
+        net = self.paraphraser.backend(name).net
         rows = together(net, [inputs(name, ids)] * batch)
         clock = StepClock()
         cache, tokens = net.encode(*rows), torch.full((batch,), SOS)
@@ -79,7 +79,7 @@ class Ours:
     @torch.inference_mode()
     def encode(self, name: str, ids: list[Ids]) -> float:
         """Seconds to encode some requests together, without a step."""
-        net = getattr(self.paraphraser, name)
+        net = self.paraphraser.backend(name).net
         rows = together(net, [inputs(name, each) for each in ids])
         began = time.perf_counter()
         net.encode(*rows)
@@ -112,7 +112,7 @@ class Ours:
     @torch.inference_mode()
     def predicted(self, name: str, ids: list[Ids]) -> list[list[int]]:
         """The likeliest token at each place of each right answer, given what comes before it there."""
-        net, found = getattr(self.paraphraser, name), []
+        net, found = self.paraphraser.backend(name).net, []
         for chunk in (ids[i : i + CHUNK_ROWS] for i in range(0, len(ids), CHUNK_ROWS)):
             answers = [answer(name, each) for each in chunk]
             cache, last = net.encode(*together(net, [inputs(name, each) for each in chunk])), max(map(len, answers))
@@ -151,7 +151,7 @@ class Rival:
     """
 
     def __init__(self, folder: Path, converted: Path, compute_type: str, threads: int):
-        vocabulary = artifacts.Vocabulary.load(folder / "vocab.json").tokens
+        vocabulary = artifacts.artifacts.read_vocabulary(folder / "vocab.json").tokens
         config = artifacts.read_config(folder / "config.json")
         self.nets = {name: ctranslate.Translator(converted / name, getattr(config, name), vocabulary, compute_type, threads)
                      for name in artifacts.NETS}
@@ -189,7 +189,7 @@ def plain_nets(folder: Path) -> dict[str, SynPG]:
 
 def convert(folder: Path, converted: Path) -> None:
     """Both networks of an artifact for `Rival`; a parse generator with words in its vocabulary twice, without and with."""
-    vocabulary, nets = artifacts.Vocabulary.load(folder / "vocab.json"), plain_nets(folder)
+    vocabulary, nets = artifacts.artifacts.read_vocabulary(folder / "vocab.json"), plain_nets(folder)
     generator, syntax = nets["parse_generator"], max(vocabulary.syntax_ids.values()) + 1
     ctranslate.convert(generator, vocabulary.tokens, converted / "parse_generator", syntax)
     if generator.config.vocab_size > syntax:

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import torch
 
-from handler import artifacts, syntax
-from handler.model import EOS, PAD, SOS, ModelConfig, SynPG
-from handler.pipeline import PipelineConfig
-from handler.text import Vocabulary, WordPieces
-from scripts._recording import RecordingEngine
+from handler import artifacts
+from handler.language import trees
+from handler.language.vocabulary import Vocabulary
+from handler.model.network import EOS, PAD, SOS, ModelConfig, SynPG
+from handler.planning import PipelineConfig
 from scripts.bench import workload
+from scripts.training.recording import RecordingEngine
 
 VOCABULARY = 31_414
 SHAPE = dict(d_model=300, n_heads=6, d_feedforward=2048, n_encoder_layers=6, n_decoder_layers=6, bag_width=40,
@@ -40,14 +41,14 @@ def make(folder: Path, words: Path, shape: dict | None = None, vocabulary: int =
         PipelineConfig(tokenization="ptb", bpe_threshold=threshold, constrained=True),
         ModelConfig(vocab_size=len(tokens), syntax_width=102, max_steps=161, **shape),
         ModelConfig(vocab_size=len(tokens), syntax_width=162, max_steps=41, **shape))
-    pieces, entries = WordPieces(words / "bpe.codes", words / "bpe.vocab.txt", threshold), Vocabulary(tokens)
+    pieces, entries = artifacts.read_pieces(words / "bpe.codes", words / "bpe.vocab.txt", threshold), Vocabulary(tokens)
     examples = {"parse_generator": [], "paraphraser": []}
     for sentence, tree in sentences:
-        root = syntax.read_tree(tree)
-        parse = [entries.syntax_ids[token] for token in syntax.syntax_tokens(root)]
-        template = [entries.syntax_ids[token] for token in syntax.syntax_tokens(syntax.template_of(root))]
+        root = trees.read_tree(tree)
+        parse = [entries.syntax_ids[token] for token in trees.syntax_tokens(root)]
+        template = [entries.syntax_ids[token] for token in trees.syntax_tokens(trees.template_of(root))]
         text = [entries.ids[piece] for piece in pieces.split(sentence.split(" "))]
-        examples["parse_generator"].append(([entries.syntax_ids[tag] for tag in syntax.tags(root)],
+        examples["parse_generator"].append(([entries.syntax_ids[tag] for tag in trees.tags(root)],
                                             [SOS, *template, EOS], [*parse, EOS]))
         examples["paraphraser"].append((text, [SOS, *parse, EOS], [*text, EOS]))
     generator = torch.Generator().manual_seed(seed)
@@ -94,7 +95,7 @@ def calibrate(net: SynPG, examples: list[Example]) -> dict:
     recording = RecordingEngine(net)
     for bag, tree, answer in examples:
         cache = recording.encode(*padded(net.config, bag, tree))
-        recording.extend(torch.tensor([[SOS, *answer[:-1]]]), cache, [0])
+        recording.verify(torch.tensor([[SOS, *answer[:-1]]]), cache, [0])
     return recording.ranges
 
 

@@ -8,10 +8,10 @@ import contextlib
 import random
 from pathlib import Path
 
-from handler import syntax
-from scripts._corpus import read_columns
+from handler.language import trees
 from scripts.bench import engines, variants, workload
 from scripts.bench.workers import EngineError, Remote
+from scripts.training.corpus import read_columns
 
 ALONE = 64  # sentences decoded one by one too
 
@@ -72,13 +72,13 @@ def measure(folder: Path, threads: int, data: dict, say=print) -> dict:
 
 def reference(body: dict) -> str:
     """The sentence as the networks write it."""
-    return " ".join(syntax.words(syntax.normalize(syntax.read_tree(body["synt"])))).lower()
+    return " ".join(trees.words(trees.normalize(trees.read_tree(body["synt"])))).lower()
 
 
 def bleu(texts: list[str], references: list[str]) -> float | None:
     """BLEU as the authors compute it; None where what it needs (`tests/requirements.txt`) is not installed."""
     try:
-        from scripts.evaluate import bleu
+        from scripts.training.evaluation import bleu
         return round(bleu(texts, references)["bleu_authors"], 2)
     except ImportError:
         return None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from handler.model import EOS, PAD, SOS, SynPG, sinusoids
+from handler.model.network import EOS, PAD, SOS, SynPG, sinusoids
 
 
 class PlainTransformer(nn.Module):

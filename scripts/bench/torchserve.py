@@ -12,10 +12,10 @@ import threading
 import time
 from pathlib import Path
 
-from scripts import build_archive
 from scripts.bench import engines, timing, variants, workload
 from scripts.bench.workers import Remote, vm_high_water
-from scripts.serve import Server, members, running
+from scripts.serving import archive
+from scripts.serving.server import Server, members, running
 
 # TorchServe calls it once without data, to initialise.
 ECHO = "import torch\n\n\ndef handle(data, context):\n    return [torch.__version__ for _ in data or ()]\n"
@@ -89,7 +89,7 @@ def under_load(server: Server, clients: int, seconds: float) -> dict:
 def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float, rounds: int, say=print) -> dict:
     """A server with this artifact, and beside it the same engine without a server."""
     archive = scratch / "synpg.mar"
-    build_archive.build(folder, archive)
+    archive.build(folder, archive)
     options, threads = variants.served()
     state = Path(tempfile.mkdtemp(prefix="bench-", dir=scratch))
     with Remote(engines.Ours, folder, options, threads, threads=threads) as engine, Server(archive, state, port=0) as server:
@@ -161,7 +161,7 @@ def cold_start(archive: Path, scratch: Path, model: str, body: dict) -> float:
 
 def stopwatch(folder: Path) -> dict[str, float]:
     """What the worker's part of a start consists of, seconds."""
-    done = subprocess.run([sys.executable, "-c", STOPWATCH, str(folder), json.dumps(variants.served())], cwd=build_archive.ROOT,
+    done = subprocess.run([sys.executable, "-c", STOPWATCH, str(folder), json.dumps(variants.served())], cwd=archive.ROOT,
                           capture_output=True, text=True, check=True, timeout=300)
     imports, load, first, second = json.loads(done.stdout.splitlines()[-1])
     return {"imports": imports, "load": load, "warm_up": first - second, "answer": second}
@@ -171,7 +171,7 @@ def cold(folder: Path, scratch: Path, rounds: int, budget: float) -> dict:
     """Starts of this artifact's archive and of the echo handler's in turn. Files are in the system's cache."""
     archive, echo = scratch / "synpg.mar", echo_archive(scratch / "echo.mar")
     if not archive.is_file():
-        build_archive.build(folder, archive)
+        archive.build(folder, archive)
     request = workload.served()
     found = timing.interleaved({"synpg": lambda: cold_start(archive, scratch, "synpg", request),
                                 "echo": lambda: cold_start(echo, scratch, "echo", request),

@@ -2,13 +2,13 @@
 
 import inspect
 import os
-from pathlib import Path
 
 import yaml
 
 from handler import artifacts
+from scripts.common.paths import ROOT
 
-SETTINGS = Path(__file__).resolve().parent.parent.parent / "handler" / "model-config.yaml"
+SETTINGS = ROOT / "handler" / "model-config.yaml"
 
 # name -> options of `artifacts.load`; those with an option that this version's `load` does not know are left out.
 VARIANTS = {

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from handler import syntax
 from handler.errors import RequestError, SyntaxTreeError
-from handler.model import EOS, SOS
-from handler.pipeline import Paraphraser
-from handler.request import read_request
+from handler.language import trees
+from handler.model.network import EOS, SOS
+from handler.pipeline import Pipeline
+from handler.wire.request import read_request
 
 # (lower-case sentence, its parse): 10 to 13 words, 52 to 70 syntax tokens.
 SENTENCES = (
@@ -33,12 +33,12 @@ class Ids:
     template: list[int]  # with <sos> and <eos>
     pieces: list[int]
     parse: list[int]  # what the parse generator answers, <eos> included
-    text: list[int]  # what the paraphraser answers, numbered as `model.Copies` has it, <eos> included
+    text: list[int]  # what the paraphraser answers, numbered as `model.CopyHead` has it, <eos> included
 
 
 def body(sentence: str, parse: str) -> dict:
     """The request to rebuild a sentence under the top of its parse, with one candidate."""
-    return {"sent": sentence, "synt": parse, "tmpl": str(syntax.template_of(syntax.normalize(syntax.read_tree(parse)))),
+    return {"sent": sentence, "synt": parse, "tmpl": str(trees.template_of(trees.normalize(trees.read_tree(parse)))),
             "temperature": 0, "candidates": 1}
 
 
@@ -58,12 +58,12 @@ def served(turn: int = 0) -> dict:
     return {name: value for name, value in request.items() if name != "candidates"}
 
 
-def rows(paraphraser: Paraphraser, requests: list[dict]) -> list:
+def rows(paraphraser: Pipeline, requests: list[dict]) -> list:
     """The pipeline's rows of some requests."""
     return [row for request in requests for row in paraphraser.plan(read_request(request))]
 
 
-def answered(paraphraser: Paraphraser, requests: list[dict]) -> list[Ids]:
+def answered(paraphraser: Pipeline, requests: list[dict]) -> list[Ids]:
     """The requests as ids, with the ids that this paraphraser answers."""
     found = rows(paraphraser, requests)
     parses = paraphraser.generate_parses(found)
@@ -72,7 +72,7 @@ def answered(paraphraser: Paraphraser, requests: list[dict]) -> list[Ids]:
             for row, parse, text in zip(found, parses, texts)]
 
 
-def known_answers(paraphraser: Paraphraser, sentences) -> tuple[list[dict], list[Ids]]:
+def known_answers(paraphraser: Pipeline, sentences) -> tuple[list[dict], list[Ids]]:
     """Requests to rebuild (sentence, parse) pairs, and their ids with the right answers; pairs that do not fit are left out."""
     requests, found = [], []
     for sentence, parse in sentences:
@@ -81,12 +81,12 @@ def known_answers(paraphraser: Paraphraser, sentences) -> tuple[list[dict], list
             [row], _ = rows(paraphraser, [request]), rows(paraphraser, [whole(request)])
         except (RequestError, SyntaxTreeError):
             continue
-        tree = syntax.normalize(syntax.read_tree(parse))
+        tree = trees.normalize(trees.read_tree(parse))
         ids = Ids(row.tags, [SOS, *row.syntax, EOS], row.pieces,
-                  [*(paraphraser.vocabulary.syntax_ids[token] for token in syntax.syntax_tokens(tree)), EOS],
+                  [*(paraphraser.vocabulary.syntax_ids[token] for token in trees.syntax_tokens(tree)), EOS],
                   [*paraphraser.text_grammar.columns(row.pieces), EOS])
         if all(len(answer) <= net.config.max_steps for answer, net in
-               ((ids.parse, paraphraser.parse_generator), (ids.text, paraphraser.paraphraser))):
+               ((ids.parse, paraphraser.parse_generator), (ids.text, paraphraser.text_generator))):
             requests.append(request)
             found.append(ids)
     return requests, found

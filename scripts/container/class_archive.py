@@ -1,4 +1,4 @@
-"""Write the archive of the classes that TorchServe loads, in the Dockerfile: `python -m scripts._classes FILE`.
+"""Write the archive of the classes that TorchServe loads, in the Dockerfile: `python -m scripts.container.class_archive FILE`.
 
 With it Java starts with half the work. Written by running the container once as it will run, so the build fails where the
 image would not serve its own model.
@@ -11,7 +11,7 @@ import time
 
 import psutil
 
-from scripts.serve import call
+from scripts.serving.server import call
 
 PATIENCE = 300.0  # s
 
@@ -21,7 +21,7 @@ def write(file: str) -> None:
     env = {**os.environ, "SYNPG_DEVICE": "cpu", "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
            "SAGEMAKER_MODEL_SERVER_VMARGS": f"-XX:ArchiveClassesAtExit={file}"}
     deadline = time.monotonic() + PATIENCE
-    container = subprocess.Popen([sys.executable, "-m", "scripts.entrypoint", "serve"], env=env)
+    container = subprocess.Popen([sys.executable, "-m", "scripts.container", "serve"], env=env)
     while not ready():
         if container.poll() is not None or time.monotonic() > deadline:
             container.kill()

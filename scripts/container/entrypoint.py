@@ -1,10 +1,10 @@
 """The container's entry point: start TorchServe on the model, stand in front of it, end with it.
 
-    python -m scripts.entrypoint serve
+    python -m scripts.container serve
 
-1. reads the environment (`_environment.py`) and writes the effective configuration under the temporary folder, the only one
-   it writes to (`_model_folder.py`);
-2. starts Java with TorchServe on the loopback interface, and listens on the container's port itself (`_front.py`);
+1. reads the environment (`environment.py`) and writes the effective configuration under the temporary folder, the only one
+   it writes to (`model_folder.py`);
+2. starts Java with TorchServe on the loopback interface, and listens on the container's port itself (`front.py`);
 3. on SIGTERM: /ping says 503, what was accepted is answered, within 25 s, then Java is told to end; exit status 0;
 4. exit status 1 with one line that names the cause when a setting is wrong, the model cannot be loaded, the GPU this image is
    for is missing, or the server ends by itself or stays without a worker.
@@ -25,16 +25,17 @@ import time
 from collections import deque
 from pathlib import Path
 
-from scripts import _environment as environment
-from scripts import _model_folder as model_folder
-from scripts._environment import LEVELS, MB, Settings, SettingsError
-from scripts._front import Front, FrontSettings, Workers
-from scripts._http import Backend
-from scripts.serve import FAILED, SILENT, UNWANTED_ENV, ServerError, cause, find_java, free_ports
+from scripts.common.paths import ROOT
+from scripts.container import environment, model_folder
+from scripts.container.environment import LEVELS, MB, Settings, SettingsError
+from scripts.container.front import Front, FrontSettings, Workers
+from scripts.container.http11 import Backend
+from scripts.serving.diagnosis import FAILED, SILENT, ServerError, cause
+from scripts.serving.java import find_java
+from scripts.serving.server import LOG_CONFIG, UNWANTED_ENV, free_ports
 
-ROOT = Path(__file__).resolve().parent.parent
 BAKED = ROOT / "model"  # the model of the image, served when none is mounted
-METRICS, LOG_CONFIG = ROOT / "handler" / "metrics.yaml", Path(__file__).resolve().with_name("log4j2.xml")
+METRICS = ROOT / "handler" / "metrics.yaml"
 NATIVE = ROOT / "native"  # Netty's library, where the image has it: the temporary folder may not be executable
 PATIENCE = 25.0  # s for running requests after SIGTERM; SageMaker kills after 30
 END_TIME = 4.0  # s that Java gets to end by itself
@@ -288,7 +289,3 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"{error.filename or 'The temporary folder'}: {error.strerror or error}.", file=sys.stderr, flush=True)
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

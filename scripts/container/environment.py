@@ -1,6 +1,6 @@
 """The container's environment variables to settings: SageMaker's, its PyTorch container's, and TorchServe's. Pure functions.
 
-`scripts/container.md` lists them. A value that cannot be meant is an error; SageMaker sets variables of its own, so an
+`scripts/container/README.md` lists them. A value that cannot be meant is an error; SageMaker sets variables of its own, so an
 unknown `SAGEMAKER_*` is none.
 """
 

@@ -3,7 +3,7 @@
 Why not TorchServe itself on the port: it says 200 to /ping while the model is still loading or dies over and over; leaves
 callers without an answer for ever when a worker is gone; resets the connections of running requests on SIGTERM; and any caller
 could scale workers or reach every other path of its. Endpoint plugins mend the first alone. The front costs about a
-millisecond a request (`scripts/container.md`), and makes these promises:
+millisecond a request (`scripts/container/README.md`), and makes these promises:
 
 * /ping is 200 while every worker has its model loaded and the container is not ending, else 503;
 * a request is answered within the time-out, whatever happens behind; one that a dying worker dropped is done once more;
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import h11
 
-from scripts._http import MB, Answer, Backend, Call, Caller, CallerGone, Refused, refusal, too_large
+from scripts.container.http11 import MB, Answer, Backend, Call, Caller, CallerGone, Refused, refusal, too_large
 
 CONNECTIONS = 2000  # open at once
 FRESH = 0.2  # s that what is known of the workers holds for /ping

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from scripts._environment import MB, Settings, SettingsError
+from scripts.container.environment import MB, Settings, SettingsError
 
 MANIFEST, CONFIG = Path("MAR-INF", "MANIFEST.json"), "model-config.yaml"
 DEFAULT_MAX_BODY = 6291456  # bytes; what SageMaker passes on, and the handler reads

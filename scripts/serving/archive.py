@@ -1,18 +1,5 @@
-"""Build the model archive that TorchServe loads: code, artifact and settings in one file.
+"""Build the model archive that TorchServe loads: code, artifact and settings in one file."""
 
-    python -m scripts.build_archive                                    model_store/demo -> model_store/synpg.mar
-    python -m scripts.build_archive --format tgz                       -> model_store/synpg.tar.gz, for S3 and SageMaker
-    python -m scripts.build_archive --artifact DIR --output OTHER.mar
-    python -m scripts.build_archive --if-changed                       only if the archive differs from its sources
-
-In the archive: `synpg_handler.py`, the entry, at the top; the rest of the package under `handler/`; the artifact under
-`artifact/`; `model-config.yaml`; and MAR-INF/MANIFEST.json with the project's version. The tarball has the same at its top
-level, which SageMaker unpacks to /opt/ml/model, and `code/` for AWS's own PyTorch containers. The same sources make the same
-tarball, byte for byte.
-"""
-
-import argparse
-import contextlib
 import gzip
 import io
 import json
@@ -27,14 +14,10 @@ import zlib
 from pathlib import Path
 
 from handler import __version__, artifacts
-from handler.errors import ArtifactError
-from scripts.serve import shown
+from scripts.common.paths import ARCHIVE, ROOT, TARBALL, shown
 
-ROOT = Path(__file__).resolve().parent.parent
-ARTIFACT, OUTPUT = ROOT / "model_store" / "demo", ROOT / "model_store" / "synpg.mar"
 ENTRY, SETTINGS = ROOT / "handler" / "synpg_handler.py", ROOT / "handler" / "model-config.yaml"
-TARBALL = OUTPUT.with_name("synpg.tar.gz")
-FOR_AWS, PINS = ROOT / "handler" / "inference.py", ROOT / "handler" / "requirements.txt"
+TOOLKIT, PINS = ROOT / "handler" / "sagemaker_toolkit.py", ROOT / "handler" / "requirements.txt"
 LACKING = "subword-nmt", "safetensors"  # what the package needs and AWS's PyTorch containers do not have
 MANIFEST = "MAR-INF/MANIFEST.json"
 
@@ -45,9 +28,9 @@ class ArchiveError(Exception):
 
 def members(artifact: Path) -> dict[str, Path]:
     """Every file of the archive but the manifest: name there -> source."""
-    package = [*sorted((ROOT / "handler").glob("*.py")), ROOT / "handler" / "openapi.yaml"]
+    package = [*sorted((ROOT / "handler").rglob("*.py")), ROOT / "handler" / "wire" / "openapi.yaml"]
     files = {ENTRY.name: ENTRY, SETTINGS.name: SETTINGS}
-    files |= {f"handler/{source.name}": source for source in package if source not in (ENTRY, FOR_AWS)}
+    files |= {str(source.relative_to(ROOT)): source for source in package if source not in (ENTRY, TOOLKIT)}
     files |= {f"artifact/{name}": artifact / name for name in artifacts.members(artifact)}
     if (artifact / "README.md").is_file():  # whose data it was made from, and under which licence
         files["artifact/README.md"] = artifact / "README.md"
@@ -68,7 +51,7 @@ def build(artifact: Path, output: Path) -> None:
             each.mkdir()
         for name, source in files.items():
             if source not in (ENTRY, SETTINGS):  # the archiver is told of these by name
-                (stage / name).parent.mkdir(exist_ok=True)
+                (stage / name).parent.mkdir(parents=True, exist_ok=True)
                 (stage / name).symlink_to(source)  # the archiver copies what it points to
         command = [sys.executable, "-c", "from model_archiver.model_packaging import generate_model_archive as m; m()",
                    "--model-name", output.stem, "--version", __version__, "--handler", str(ENTRY),
@@ -108,10 +91,10 @@ def check(archive: Path, artifact: Path) -> None:
 
 def tarball_members(artifact: Path) -> dict[str, Path | bytes]:
     """Every file of the tarball: name there -> source, or content where it is made here."""
-    manifest = {"runtime": "python", "model": {"modelName": OUTPUT.stem, "modelVersion": __version__, "handler": ENTRY.name,
+    manifest = {"runtime": "python", "model": {"modelName": ARCHIVE.stem, "modelVersion": __version__, "handler": ENTRY.name,
                                                "configFile": SETTINGS.name}}
     pins = [re.search(rf"^{name}==\S+", PINS.read_text(encoding="utf-8"), re.M)[0] + "\n" for name in LACKING]
-    return {**members(artifact), "code/inference.py": FOR_AWS, "code/requirements.txt": "".join(pins).encode(),
+    return {**members(artifact), "code/inference.py": TOOLKIT, "code/requirements.txt": "".join(pins).encode(),
             MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}
 
 
@@ -171,42 +154,6 @@ def same(one, other, size: int = 1 << 20) -> bool:
 
 
 FORMATS = {  # where it goes, how its name ends, what writes it, checks it, lists its members
-    "mar": (OUTPUT, ".mar", build, check, lambda artifact: [*members(artifact), MANIFEST]),
+    "mar": (ARCHIVE, ".mar", build, check, lambda artifact: [*members(artifact), MANIFEST]),
     "tgz": (TARBALL, ".tar.gz", build_tarball, check_tarball, tarball_members),
 }
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.build_archive", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--artifact", type=Path, default=ARTIFACT, help="%(default)s")
-    parser.add_argument("--format", choices=FORMATS, default="mar", help="mar for TorchServe, tgz for SageMaker (%(default)s)")
-    parser.add_argument("--output", type=Path, help=f"of a .mar, its name is the model's: {shown(OUTPUT)} or {shown(TARBALL)}")
-    parser.add_argument("--if-changed", action="store_true", help="do nothing if the archive equals its sources")
-    options = parser.parse_args(argv)
-    default, suffix, write, compare, listed = FORMATS[options.format]
-    output = options.output or default
-    try:
-        if not output.name.endswith(suffix):
-            raise ArchiveError(f"{output} must end in {suffix}.")
-        artifacts.verify(options.artifact)
-        done = "built"
-        if options.if_changed and output.is_file():
-            with contextlib.suppress(ArchiveError):
-                compare(output, options.artifact)
-                done = "is up to date"
-        if done == "built":
-            write(options.artifact, output)
-        count = len(listed(options.artifact))
-    except (ArchiveError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except ArtifactError as error:
-        print(f"The artifact {shown(options.artifact)} cannot be served: {error}.", file=sys.stderr)
-        return 1
-    size = output.stat().st_size / 1e6
-    print(f"{shown(output)} {done}: version {__version__}, {count} files, {size:.1f} MB")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

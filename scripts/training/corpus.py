@@ -21,9 +21,9 @@ from subword_nmt.learn_bpe import learn_bpe
 
 from handler import artifacts
 from handler.errors import SyntaxTreeError
-from handler.model import EOS, SOS, UNK
-from handler.syntax import SYNTAX_TOKENS, read_tree, syntax_tokens, tags, template_of, words
-from handler.text import SPECIALS, Vocabulary, WordPieces
+from handler.language.trees import SYNTAX_TOKENS, read_tree, syntax_tokens, tags, template_of, words
+from handler.language.vocabulary import SPECIALS
+from handler.model.network import EOS, SOS, UNK
 
 MIN_COUNT = 5  # a piece seen less often is split further, a character seen less often becomes <unk>
 WRITTEN_COUNT = 20  # with word vectors: a piece seen less often is only copied from the sentence (`model.ModelConfig.written`)
@@ -90,13 +90,13 @@ def prepare(folder: Path, files: dict[str, Path], merges: int, limits: Limits, b
             shutil.copyfile(base / name, folder / name)
     else:
         threshold = MIN_COUNT
-        written = learn_vocabulary(folder, files["train"], merges, vectors)
+        generation_vocab_size = learn_vocabulary(folder, files["train"], merges, vectors)
         say(f"BPE: {merges} merges, {time.monotonic() - began:.0f} s")
 
     encoder = Encoder(folder, threshold)
     record = {"merges": None if base else merges, "bpe_threshold": threshold, "limits": limits.__dict__, "splits": {}}
     if vectors:
-        record |= {"written": written, "vectors": origin(vectors)}
+        record |= {"generation_vocab_size": generation_vocab_size, "vectors": origin(vectors)}
     for name, file in files.items():
         split, dropped = encoder.split(file, limits)
         if not len(split):
@@ -129,7 +129,7 @@ def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None
     dictionary = "".join(f"{word} {n}\n" for word, n in sorted(counts.items()))
     with open(folder / "bpe.codes", "w", encoding="utf-8") as out:
         learn_bpe(io.StringIO(dictionary), out, merges, min_frequency=2, is_dict=True)
-    unfiltered = WordPieces(folder / "bpe.codes", None)
+    unfiltered = artifacts.read_pieces(folder / "bpe.codes", None)
     pieces, seen_pieces = collections.Counter(), collections.Counter()
     for word, n in counts.items():
         for piece in unfiltered.split([word]):
@@ -174,8 +174,8 @@ class Encoder:
     """Sentences with parses to ids, with the vocabulary of a prepared corpus or of an artifact."""
 
     def __init__(self, folder: Path, threshold: int):
-        self.vocabulary = Vocabulary.load(folder / "vocab.json")
-        self.pieces = WordPieces(folder / "bpe.codes", folder / "bpe.vocab.txt", threshold)
+        self.vocabulary = artifacts.read_vocabulary(folder / "vocab.json")
+        self.pieces = artifacts.read_pieces(folder / "bpe.codes", folder / "bpe.vocab.txt", threshold)
 
     def sentence(self, parse: str) -> dict[str, list[int]]:
         """The four id sequences of one parse. Raises SyntaxTreeError."""

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from handler import artifacts
-from handler.model import UNK, SynPG
-from handler.syntax import SYNTAX_TOKENS
-from handler.text import SEPARATOR, SPECIALS, WordPieces
-from scripts import _corpus
+from handler.language.trees import SYNTAX_TOKENS
+from handler.language.vocabulary import SEPARATOR, SPECIALS
+from handler.model.network import UNK, SynPG
+from scripts.training.corpus import VECTORS
 
 RIDGE = 100.0  # on the map from word vectors; the held-out loss hardly depends on it
 RARE_LENGTH, RARE_BIAS = 1.25, 1.0  # of a rare token's row, to the common ones' mean, and its bias: short rows are badly copied
@@ -30,38 +30,38 @@ def begin_from(base: Path, name: str, corpus: Path) -> SynPG:
     record = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
     c = net.config
     known = {token: i for i, token in enumerate(old[: c.vocab_size])}
-    pieces = WordPieces(base / "bpe.codes", base / "bpe.vocab.txt", settings.pipeline.bpe_threshold)
+    pieces = artifacts.read_pieces(base / "bpe.codes", base / "bpe.vocab.txt", settings.pipeline.bpe_threshold)
     syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
     of_words = c.vocab_size > syntax
     kept = new if of_words else new[:syntax]
     origins = [[known[token]] if token in known else
                [known.get(piece, UNK) for piece in pieces.split([token.removesuffix(SEPARATOR)])] for token in kept]
     longest = {"max_steps": record["limits"]["parse"] - 1} if name == "parse_generator" else {"syntax_width": record["limits"]["parse"]}
-    written = {"written": record.get("written")} if of_words and record["merges"] else {}
-    config = replace(c, vocab_size=len(kept), **written, **({} if c.attend_pads else longest))
+    generation_vocab_size = {"generation_vocab_size": record.get("generation_vocab_size")} if of_words and record["merges"] else {}
+    config = replace(c, vocab_size=len(kept), **generation_vocab_size, **({} if c.attend_pads else longest))
     state = net.state_dict()
     for key in "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias":
         state[key] = torch.stack([state[key][ids].mean(0) for ids in origins])
-    if of_words and (corpus / _corpus.VECTORS).exists():
-        begin_at_vectors(state, corpus, config.written, torch.tensor([token in known for token in kept]))
+    if of_words and (corpus / VECTORS).exists():
+        begin_at_vectors(state, corpus, config.generation_vocab_size, torch.tensor([token in known for token in kept]))
     fitted = SynPG(config)  # a new one: what `load_net` returns shares tied tensors, but not as one parameter
     fitted.load_state_dict(state)
     return fitted
 
 
-def begin_at_vectors(state: dict[str, torch.Tensor], corpus: Path, written: int, known: torch.Tensor) -> None:
+def begin_at_vectors(state: dict[str, torch.Tensor], corpus: Path, generation_vocab_size: int, known: torch.Tensor) -> None:
     """Move the rows of the rare tokens, in place, to where their word vectors say, and make them easy to copy.
 
     The map is the least squares one from the vectors of the common, known (V,) words to their rows.
     """
-    with np.load(corpus / _corpus.VECTORS, allow_pickle=False) as arrays:
+    with np.load(corpus / VECTORS, allow_pickle=False) as arrays:
         ids, vectors = torch.from_numpy(arrays["ids"]), F.pad(torch.from_numpy(arrays["vectors"]), (0, 1), value=1.0).double()
-    common, rare = (ids < written) & known[ids], ids >= written
+    common, rare = (ids < generation_vocab_size) & known[ids], ids >= generation_vocab_size
     one = vectors[common]
     gram = one.T @ one + RIDGE * torch.eye(one.shape[1], dtype=one.dtype)
     for key in "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight":
         rows = state[key][ids[common]].double()
         state[key][ids[rare]] = (vectors[rare] @ torch.linalg.solve(gram, one.T @ rows)).float()
-        lengths = state[key][written:].norm(dim=1, keepdim=True)
-        state[key][written:] *= RARE_LENGTH * rows.norm(dim=1).mean().float() / lengths
-    state["linear.bias"][written:] = RARE_BIAS
+        lengths = state[key][generation_vocab_size:].norm(dim=1, keepdim=True)
+        state[key][generation_vocab_size:] *= RARE_LENGTH * rows.norm(dim=1).mean().float() / lengths
+    state["linear.bias"][generation_vocab_size:] = RARE_BIAS

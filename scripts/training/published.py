@@ -1,17 +1,4 @@
-"""Turn a checkpoint of the published code (uclanlp/synpg: plain, Large or fine-tuned) into an artifact.
-
-    python -m scripts.import_checkpoint --synpg pretrained_synpg.pt --parse-generator pretrained_parse_generator.pt \\
-        --dictionary dictionary.pkl --bpe-codes bpe.codes --bpe-vocab vocab.txt model_store/published
-    python -m scripts.build_archive --artifact model_store/published
-
-    … --faithful OUT       answers as the published code does: raw text, nothing constrained
-    … --dtype fp16 OUT     half the size
-
-Sizes are read from the tensors; the number of heads is not in them, published checkpoints have six. Of the files nothing
-is run: the dictionary's unpickler knows four harmless names, tensors are read with `weights_only`. OUT appears only when
-the artifact is complete and a server would load it. The tagger of the model that ships comes along, so that requests need
-no parse.
-"""
+"""Turn a checkpoint of the published code (uclanlp/synpg: plain, Large or fine-tuned) into an artifact."""
 
 import argparse
 import collections
@@ -28,19 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from handler import artifacts
-from handler.errors import ArtifactError
-from handler.model import EOS, PAD, SOS, ModelConfig, PositionTable, SynPG, sinusoids
-from handler.pipeline import TOKENIZATIONS, PipelineConfig
-from handler.request import EXAMPLE, read_request
-from handler.syntax import LABELS, syntax_tokens, tags, words
-from handler.text import SEPARATOR, SPECIALS, Vocabulary, WordPieces
-from scripts import calibrate
+from handler.language.trees import LABELS, syntax_tokens, tags, words
+from handler.language.vocabulary import SEPARATOR, SPECIALS, Vocabulary, WordPieces
+from handler.model.network import EOS, PAD, SOS, ModelConfig, PositionTable, SynPG, sinusoids
+from handler.planning import PipelineConfig
+from handler.wire.request import EXAMPLE, read_request
+from scripts.common.paths import DEMO
+from scripts.training import calibration
 
-TAGGER = Path(__file__).resolve().parent.parent / "model_store" / "demo" / "tagger.safetensors"
+TAGGER = DEMO / artifacts.TAGGER
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 PER_ENTRY = "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias"  # a row per token
 SAMPLED_WORDS = 2000  # of the dictionary, to see whether the BPE files are its own
@@ -246,7 +232,7 @@ def build(config: ModelConfig, state: dict[str, Tensor]) -> SynPG:
 
 
 def stored(file: Path, state: dict[str, Tensor], dtype: torch.dtype, entries: int) -> dict[str, Tensor]:
-    """Copies of the tensors as `dtype`, of the vocabulary only the first `entries`."""
+    """CopyHead of the tensors as `dtype`, of the vocabulary only the first `entries`."""
     copies = {name: (t[:entries] if name in PER_ENTRY else t).to(dtype, copy=True) for name, t in state.items()}
     for name, tensor in copies.items():
         if not is_finite(tensor):
@@ -266,7 +252,7 @@ def convert(options: argparse.Namespace) -> str:
     tokens = read_dictionary(options.dictionary)
     vocabulary = Vocabulary(tokens)
     with contextlib.redirect_stderr(io.StringIO()):  # subword_nmt talks before it raises
-        pieces = WordPieces(options.bpe_codes, options.bpe_vocab, options.bpe_threshold)
+        pieces = artifacts.read_pieces(options.bpe_codes, options.bpe_vocab, options.bpe_threshold)
     check_pieces(pieces, vocabulary, f"{options.bpe_codes} and {options.bpe_vocab}")
 
     prints = {part: artifacts.fingerprint(file)["sha256"] for part, file in files.items()}
@@ -297,7 +283,7 @@ def convert(options: argparse.Namespace) -> str:
         artifacts.save(made, config, states, tokens, options.bpe_codes, options.bpe_vocab)
         (made / "README.md").write_text(record(files, prints, options), encoding="utf-8")
         if options.constrained and (TAGGER.parent / artifacts.DRAFTS).is_file():
-            calibrate.borrow_drafts(TAGGER.parent, made)
+            calibration.borrow_drafts(TAGGER.parent, made)
         artifacts.load(made)  # as a server will
         size = sum(file.stat().st_size for file in made.iterdir()) / 1e6
         made.rename(out)
@@ -335,62 +321,3 @@ def refuse_web_page(file: Path) -> None:
 def some(names, count: int = 3) -> str:
     listed = [ascii(name)[1:-1] if isinstance(name, str) else ascii(name) for name in names]
     return ", ".join(listed[:count]) + (f" and {len(listed) - count} more" if len(listed) > count else "") or "none"
-
-
-def at_least(least: int):
-    def integer(text: str) -> int:
-        if int(text) < least:
-            raise ValueError
-        return int(text)
-    return integer
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.import_checkpoint", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder to be made")
-    for name, text in (("--synpg", "checkpoint of the paraphraser, .pt"), ("--parse-generator", "the other checkpoint, .pt"),
-                       ("--dictionary", "dictionary.pkl"), ("--bpe-codes", "bpe.codes"), ("--bpe-vocab", "vocab.txt")):
-        parser.add_argument(name, type=Path, required=True, metavar="FILE", help=text)
-    parser.add_argument("--bpe-threshold", type=at_least(0), default=50,
-                        help="pieces counted less often are split further (%(default)s)")
-    parser.add_argument("--heads", type=at_least(1), default=6, help="attention heads of both networks (%(default)s)")
-    for name, default, text in (("sent", 40, "word pieces"), ("tmpl", 100, "brackets and labels of a template"),
-                                ("synt", 160, "brackets and labels of a parse")):
-        parser.add_argument(f"--max-{name}-len", type=at_least(1), default=default,
-                            help=f"{text} it was trained with at most (%(default)s)")
-    parser.add_argument("--tokenization", choices=TOKENIZATIONS, help="ptb: tokenise and lower-case requests (default); "
-                        "raw: read them as they are, as the published code does")
-    parser.add_argument("--constrained", action=argparse.BooleanOptionalAction,
-                        help="parses are trees with the asked top, texts are words (default)")
-    parser.add_argument("--faithful", action="store_true", help="--tokenization raw --no-constrained")
-    tagger = parser.add_mutually_exclusive_group()
-    tagger.add_argument("--tagger", type=Path, metavar="FILE", default=TAGGER if TAGGER.is_file() else None,
-                        help="part-of-speech tagger for requests without a parse (that of the model that ships)")
-    tagger.add_argument("--no-tagger", dest="tagger", action="store_const", const=None, help="requests need a parse")
-    parser.add_argument("--dtype", choices=DTYPES, default="fp32", help="type the weights are stored in (%(default)s)")
-    options = parser.parse_args(argv)
-    if options.tokenization is None:
-        options.tokenization = "raw" if options.faithful else "ptb"
-    if options.constrained is None:
-        options.constrained = not options.faithful
-    try:
-        made = convert(options)
-    except CheckpointError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except SafetensorError as error:  # its way to say that the disk is full
-        print(f"{options.out} could not be written: {error}.", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename or options.out}: {error.strerror or error}.", file=sys.stderr)
-        return 1
-    except ArtifactError as error:
-        print(f"A server would refuse this: {error}.", file=sys.stderr)
-        return 1
-    print(f"Wrote {options.out}: {made}. To serve it: python -m scripts.build_archive --artifact {options.out}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from handler.engine import Decoder, Encoder, Engine, Float, Parts, Ranges
-from handler.model import SynPG
+from handler.cpu.engine import Decoder, Encoder, Engine, Float, LayerFactory, Ranges
+from handler.model.network import SynPG
 
 
 class Recording(nn.Module):
@@ -25,8 +25,8 @@ class Recording(nn.Module):
         return torch.relu(self(x))
 
 
-class RecordingParts(Parts):
-    """Parts in fp32 whose linear layers write what they see into `ranges`."""
+class RecordingLayerFactory(LayerFactory):
+    """LayerFactory in fp32 whose linear layers write what they see into `ranges`."""
 
     def __init__(self):
         super().__init__("fp32", {})
@@ -39,10 +39,10 @@ class RecordingEngine(Engine):
     """An fp32 engine that collects the `ranges` which int8 needs. Slow: its layers are called one by one."""
 
     def __init__(self, net: SynPG):
-        self.config, self.precision, self.vocabulary = net.config, "fp32", net.config.freely_written
+        self.config, self.precision, self.output_vocab_size = net.config, "fp32", net.config.output_vocab_size
         self.remembered, self.shares = None, False
-        parts = RecordingParts()
+        parts = RecordingLayerFactory()
         self.ranges = parts.ranges
-        self.encoder, self.decoder = Encoder(net, parts).eval(), Decoder(net, parts, self.vocabulary).eval()
+        self.encoder, self.decoder = Encoder(net, parts).eval(), Decoder(net, parts, self.output_vocab_size).eval()
         self.take_tables(net, parts, None, None)
         self.positions, self.scale, self.dtype = net.pos_encoder.table, math.sqrt(net.config.d_model), torch.float32

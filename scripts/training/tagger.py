@@ -1,32 +1,11 @@
-"""Train the part-of-speech tagger that stands in for a missing parse, and write it as one file.
+"""Train the part-of-speech tagger that stands in for a missing parse, and write it as one file."""
 
-    python -m scripts.train_tagger model_store/demo/tagger.safetensors --train train.tsv.gz --dev dev.tsv.gz
-    python -m scripts.train_tagger OUT_FILE --train my.tsv --dev my_dev.tsv --sample 0      trees of your own
-
-Files hold `sentence<TAB>parse[<TAB>source]`; words and tags are the parse's leaves. Every sentence is learned from twice,
-as written and in lower case, because people type both. Trees by hand count more (`--weights`, copies per epoch); of all
-other sources together `--sample` sentences are drawn, the lexicon reads everything. Accuracy is measured, with the file
-as it is served, on the dev and test sentences of the `--gold` sources, or on all where those are absent.
-
-Written into an artifact as `tagger.safetensors` it becomes part of it: the manifest is brought up to date. Needs nltk
-(`tests/requirements.txt`).
-
-The perceptron and its averaging are nltk's PerceptronTagger; its features and its list of unambiguous words are replaced
-by those of `handler/tagger.py`. Afterwards small weights go, the rest are rounded. The record is written beside the file.
-"""
-
-import argparse
 import collections
-import hashlib
 import json
-import logging
-import platform
 import random
 import statistics
-import sys
 import time
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +14,9 @@ from safetensors import numpy as safetensors
 
 from handler import artifacts
 from handler.errors import SyntaxTreeError
-from handler.syntax import read_tree, tags, words
-from handler.tagger import FORMAT, START, Place, Tagger, history, normalize, places
-from scripts._corpus import read_columns
+from handler.language.tagger import FORMAT, START, Place, Tagger, history, normalize, places
+from handler.language.trees import read_tree, tags, words
+from scripts.training.corpus import read_columns
 
 NOT_PROPER = {"NNP": "NN", "NNPS": "NNS"}  # for the accuracy that does not ask whether a noun is a name
 ROUNDED = 100  # stored weights are hundredths
@@ -210,7 +189,7 @@ def speed(file: Path, sentences: list[Sentence], length: int = 20) -> dict[str, 
     loads = []
     for _ in range(5):
         began = time.perf_counter()
-        tagger = Tagger.load(file)
+        tagger = artifacts.load_tagger(file)
         loads.append(time.perf_counter() - began)
     text = [word for s in sentences for word in s.words][: length * 200]
     times = []
@@ -224,69 +203,3 @@ def speed(file: Path, sentences: list[Sentence], length: int = 20) -> dict[str, 
         out |= {f"tag_{length}_words_ms": round(1000 * statistics.median(times), 3),
                 f"tag_{length}_words_p95_ms": round(1000 * times[int(0.95 * len(times))], 3)}
     return out
-
-
-def read_weights(text: str) -> dict[str, int]:
-    """`masc=6,gum_open=3` as a dictionary."""
-    try:
-        weights = {source: int(n) for source, n in (item.split("=") for item in text.split(",") if item)}
-    except ValueError:
-        raise argparse.ArgumentTypeError("expected SOURCE=COPIES,SOURCE=COPIES") from None
-    if any(n < 1 for n in weights.values()):
-        raise argparse.ArgumentTypeError("copies must be 1 or more")
-    return weights
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.train_tagger", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, metavar="OUT_FILE", help="such as model_store/demo/tagger.safetensors")
-    parser.add_argument("--train", type=Path, required=True)
-    parser.add_argument("--dev", type=Path, required=True)
-    parser.add_argument("--test", type=Path)
-    parser.add_argument("--weights", type=read_weights, default="masc=2,mctb=2,gum_open=1",
-                        help="copies in an epoch of the sources with tags by hand (%(default)s)")
-    parser.add_argument("--sample", type=int, default=7_000, help="sentences of all other sources; 0 = all (%(default)s)")
-    parser.add_argument("--gold-only", action="store_true", help="learn from the --gold sources alone")
-    parser.add_argument("--gold", default="masc,mctb", help="sources to measure on (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=4, help="(%(default)s)")
-    parser.add_argument("--prune", type=float, default=Recipe.prune,
-                        help="smallest weight kept; take less for small corpora (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
-    args = parser.parse_args(argv)
-    say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
-    logging.basicConfig(stream=sys.stderr, format="%(message)s")
-    logging.getLogger("nltk.tag.perceptron").setLevel(logging.INFO)
-
-    files = {"train": args.train, "dev": args.dev, **({"test": args.test} if args.test else {})}
-    for file in files.values():
-        if not file.is_file():
-            raise SystemExit(f"{file}: no such file")
-    recipe = Recipe(args.weights, args.sample, tuple(args.gold.split(",")), args.epochs, args.seed, args.prune)
-    splits = {name: read_sentences(file) for name, file in files.items()}
-    sentences = splits.pop("train")
-    if args.gold_only:
-        sentences = [s for s in sentences if s.source in recipe.gold]
-        if not sentences:
-            raise SystemExit(f"{args.train}: no sentence of {args.gold} in it")
-    began = time.monotonic()
-    trainer, lexicon = train(sentences, recipe, say)
-    seconds = time.monotonic() - began
-    sizes = save(args.out, trainer, lexicon, recipe.prune)
-    held_out = [s for split in splits.values() for s in split]
-    record = {
-        "recipe": asdict(recipe), "gold_only": args.gold_only,
-        "data": {name: {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-                 for name, file in files.items()},
-        "training_seconds": round(seconds), "nltk": version("nltk"), "python": platform.python_version(), "size": sizes,
-        "accuracy": evaluate(Tagger.load(args.out), splits, recipe.gold), "speed": speed(args.out, held_out),
-    }
-    args.out.with_suffix(".record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    if (args.out.parent / "manifest.json").is_file() and args.out.name == artifacts.TAGGER:
-        artifacts.write_manifest(args.out.parent)
-    print(json.dumps(record))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,39 +1,21 @@
-"""Train the two networks from sentences with their parses, resumably, and write an artifact.
+"""Train the two networks from sentences with their parses, resumably, and write an artifact."""
 
-    python -m scripts.train WORK --train train.tsv.gz --dev dev.tsv.gz                both networks, one after the other
-    python -m scripts.train WORK --train … --dev … --net paraphraser --epochs 3        one of them (run two side by side)
-    python -m scripts.train WORK --from model_store/demo --train … --dev …             fine-tune on text of your own
-    python -m scripts.train WORK --from … --merges 20000 --train … --dev …             the same, with a larger vocabulary
-    python -m scripts.train WORK --from … --merges 50000 --vectors glove.txt --train … and with words seldom seen, from their vectors
-    python -m scripts.train WORK --from … --net paraphraser --train … --dev …          one network; the other stays as it is
-    python -m scripts.train WORK --export model_store/mine                             write what is trained as an artifact
-
-Interrupted, the same command goes on from the last checkpoint in WORK. No pairs are needed: the paraphraser learns
-(words of s, parse of s) -> s, the parse generator (tags of s, template of s) -> parse of s.
-Source: Huang and Chang, EACL 2021 (arXiv 2101.10579).
-"""
-
-import argparse
 import json
 import math
-import shutil
-import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 
 from handler import artifacts
-from handler.errors import ArtifactError
-from handler.model import EOS, PAD, SOS, ModelConfig, SynPG, to_columns
-from handler.pipeline import PipelineConfig
-from handler.syntax import SYNTAX_TOKENS
-from handler.text import SPECIALS
-from scripts import _base, _corpus
+from handler.language.trees import SYNTAX_TOKENS
+from handler.language.vocabulary import SPECIALS
+from handler.model.copying import to_extended_ids
+from handler.model.network import EOS, PAD, SOS, ModelConfig, SynPG
+from scripts.training import corpus, initial_weights
 
 NETS = "parse_generator", "paraphraser"
 
@@ -60,13 +42,9 @@ class Recipe:
 
 REPORT_STEPS, CHECKPOINT_STEPS = 100, 500
 PROGRESS = "step", "epoch", "next_batch", "seconds", "curve", "best"  # of a training, in its checkpoint
-RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
 FINE_TUNE = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when going on from an artifact
-LIMITS = _corpus.Limits(words=64, template=64, parse=302)
+LIMITS = corpus.Limits(words=64, template=64, parse=302)
 MERGES = 20000  # of BPE
-# Of an exported artifact; the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
-DECODING = {"source_bonus": 1.0, "repetition_penalty": 4.0, "tag_weight": 1.5, "order_bonus": 3.0, "copy_odds": 4.0,
-            "candidates": 4}
 SHAPES = {
     "parse_generator": dict(d_model=192, n_heads=4, d_feedforward=768, n_encoder_layers=2, n_decoder_layers=3,
                             bag_width=64, syntax_width=64, max_steps=301, attend_pads=False, tie="all"),
@@ -85,43 +63,43 @@ def schedule(step: int, total: int, recipe: Recipe) -> float:
     return recipe.peak_rate * max(0.0, min(1.0, (step + 1) / recipe.warmup, left))
 
 
-def make_batch(split: _corpus.Split, indices: np.ndarray, recipe: Recipe, config: ModelConfig, device,
+def make_batch(split: corpus.Split, indices: np.ndarray, recipe: Recipe, config: ModelConfig, device,
                rng: np.random.Generator | None):
     """bag (B, A), syntax (B, S), decoder input (B, T) and labels (B, T); word dropout when a generator is given."""
     widths = (config.bag_width, config.syntax_width) if config.attend_pads else (0, 0)
-    bag = _corpus.pad(split.rows(recipe.bag, indices), widths[0])
+    bag = corpus.pad(split.rows(recipe.bag, indices), widths[0])
     if rng is not None:
         bag[rng.random(bag.shape) < recipe.word_dropout] = PAD
     target = split.rows(recipe.target, indices)
     if recipe.target == "words":  # the only field without <sos> and <eos>
         target = [np.concatenate([[SOS], row, [EOS]]) for row in target]
-    target = _corpus.pad(target)
-    arrays = bag, _corpus.pad(split.rows(recipe.syntax, indices), widths[1]), target[:, :-1], target[:, 1:]
+    target = corpus.pad(target)
+    arrays = bag, corpus.pad(split.rows(recipe.syntax, indices), widths[1]), target[:, :-1], target[:, 1:]
     return [torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays]
 
 
 def loss_of(net: SynPG, bag, syntax, source, labels) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Summed cross-entropy (nats), number of tokens predicted right, number of tokens; pads do not count."""
     states, counted = net(bag, syntax, source), labels != PAD
-    if (written := net.config.written) is None:
+    if (generation_vocab_size := net.config.generation_vocab_size) is None:
         logits, labels = net.linear(states[counted]), labels[counted]  # the output layer is not spent on pads
     else:
-        labels = to_columns(bag, labels, written)
+        labels = to_extended_ids(bag, labels, generation_vocab_size)
         counted &= labels >= 0  # a rare word that was dropped from the bag could not be written
         copied = net.copies(bag).logits(states)[counted]
-        logits = torch.cat([F.linear(states[counted], net.linear.weight[:written], net.linear.bias[:written]), copied], -1)
+        logits = torch.cat([F.linear(states[counted], net.linear.weight[:generation_vocab_size], net.linear.bias[:generation_vocab_size]), copied], -1)
         labels = labels[counted]
     return (F.cross_entropy(logits.float(), labels, reduction="sum"),
             (logits.argmax(-1) == labels).sum(), len(labels))
 
 
 @torch.no_grad()
-def evaluate(net: SynPG, split: _corpus.Split, recipe: Recipe, autocast) -> dict:
+def evaluate(net: SynPG, split: corpus.Split, recipe: Recipe, autocast) -> dict:
     """Held-out loss (nats a token) and teacher-forced accuracy, without dropout."""
     net.eval()
     loss = right = tokens = 0
     device = next(net.parameters()).device
-    for indices in _corpus.batches(split, "parse", 4 * recipe.tokens, np.random.default_rng(0), np.arange(len(split))):
+    for indices in corpus.batches(split, "parse", 4 * recipe.tokens, np.random.default_rng(0), np.arange(len(split))):
         with autocast():
             a, b, c = loss_of(net, *make_batch(split, indices, recipe, net.config, device, None))
         loss, right, tokens = loss + a.item(), right + b.item(), tokens + c
@@ -141,10 +119,10 @@ class Training:
     def __init__(self, name: str, work: Path, recipe: Recipe, device: torch.device):
         torch.set_flush_denormal(True)
         self.name, self.recipe, self.file = name, recipe, work / f"{name}.pt"
-        self.splits = {split: _corpus.Split.load(work / "corpus" / f"{split}.npz") for split in ("train", "dev")}
+        self.splits = {split: corpus.Split.load(work / "corpus" / f"{split}.npz") for split in ("train", "dev")}
         base = work / "base"
         if base.exists():
-            self.net = _base.begin_from(base, name, work / "corpus")
+            self.net = initial_weights.begin_from(base, name, work / "corpus")
         else:
             tokens = len(json.loads((work / "corpus" / "vocab.json").read_text(encoding="utf-8")))
             syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
@@ -185,8 +163,8 @@ class Training:
             self.measure(1, say)  # where fine-tuning begins
         while self.epoch < math.ceil(self.recipe.epochs) and not self.stopped_early():
             rng = np.random.default_rng((self.recipe.seed, self.epoch))
-            plan = _corpus.batches(self.splits["train"], "parse", self.recipe.tokens, rng,
-                                   _corpus.cap_templates(self.splits["train"], self.recipe.template_cap, rng))
+            plan = corpus.batches(self.splits["train"], "parse", self.recipe.tokens, rng,
+                                   corpus.cap_templates(self.splits["train"], self.recipe.template_cap, rng))
             total = int(len(plan) * self.recipe.epochs)
             began, window = time.monotonic(), []
             while self.next_batch < len(plan) and self.step < total and not self.stopped_early():
@@ -238,130 +216,8 @@ class Training:
         say(f"{self.name}: step {self.step} dev loss {point['loss']:.4f} accuracy {point['accuracy']:.4f}")
 
 
-def limits_of(config: artifacts.ArtifactConfig) -> _corpus.Limits:
+def limits_of(config: artifacts.ArtifactConfig) -> corpus.Limits:
     """The longest sentences that both networks of an artifact can read and write."""
     parser, writer = config.parse_generator, config.paraphraser
-    return _corpus.Limits(words=min(writer.bag_width, parser.bag_width, writer.max_steps - 1), template=parser.syntax_width,
+    return corpus.Limits(words=min(writer.bag_width, parser.bag_width, writer.max_steps - 1), template=parser.syntax_width,
                           parse=min(writer.syntax_width, parser.max_steps + 1))
-
-
-def pipeline_of(base: Path, threshold: int) -> PipelineConfig:
-    """Of an exported artifact: those of the one it was begun from, or `DECODING`.
-
-    One without a lexicon cannot have chosen how to use it: with constraints and ptb it is used as in a new artifact.
-    """
-    if not base.exists():
-        return PipelineConfig(tokenization="ptb", bpe_threshold=threshold, constrained=True, **DECODING)
-    pipeline = replace(artifacts.verify(base).pipeline, bpe_threshold=threshold)
-    if pipeline.constrained and pipeline.tokenization == "ptb" and not (base / artifacts.LEXICON).is_file():
-        pipeline = replace(pipeline, **{name: DECODING[name] for name in ("tag_weight", "order_bonus", "copy_odds")})
-    return pipeline
-
-
-def export(work: Path, out: Path) -> None:
-    """Write both networks as an artifact, in fp16, with the record of how they came to be beside it.
-
-    One that has not been trained is that of the artifact it was to be begun from, as it is, if its vocabulary is still the same.
-    """
-    corpus, base = work / "corpus", work / "base"
-    trained = [name for name in NETS if (work / f"{name}.pt").exists()]
-    vocabulary, before = (json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-                          for file in (corpus / "vocab.json", base / "vocab.json"))
-    for name in NETS:
-        size = getattr(artifacts.verify(base), name).vocab_size if before else 0
-        same = before[:size] == vocabulary[: size if name == "parse_generator" else None]
-        if name not in trained and not (trained and before and same):
-            raise SystemExit(f"{work / f'{name}.pt'} is missing: train the {name.replace('_', ' ')} first")
-    states = {name: torch.load(work / f"{name}.pt", map_location="cpu", weights_only=True) for name in trained}
-    unchanged = [name for name in NETS if name not in trained]
-    settings = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
-    configs = {name: getattr(artifacts.verify(base), name) for name in unchanged} | {
-        name: ModelConfig(**state["config"]) for name, state in states.items()}
-    tensors = {name: load_file(base / f"{name}.safetensors") for name in unchanged} | {
-        name: {key: tensor.half() for key, tensor in state["best"].items()} for name, state in states.items()}
-    config = artifacts.ArtifactConfig(pipeline_of(base, settings["bpe_threshold"]), **configs)
-    out.mkdir(parents=True, exist_ok=True)
-    if (base / artifacts.TAGGER).is_file() and not (out / artifacts.TAGGER).exists():
-        shutil.copyfile(base / artifacts.TAGGER, out / artifacts.TAGGER)
-    artifacts.save(out, config, tensors, vocabulary, corpus / "bpe.codes", corpus / "bpe.vocab.txt")
-    from scripts import calibrate  # which builds on this module
-
-    calibrate.calibrate(out, _corpus.Split.load(corpus / "train.npz"), base if before == vocabulary else None)
-    record = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
-    if (base / "training.json").is_file():
-        record["begun_from"] = json.loads((base / "training.json").read_text(encoding="utf-8"))
-        record |= {name: record["begun_from"][name] for name in unchanged if name in record["begun_from"]}
-    if unchanged:
-        record["unchanged"] = unchanged
-    artifacts.write_json(out / "training.json", record)
-    draw(record, out / "training.png")
-
-
-def draw(record: dict, file: Path) -> None:
-    """Held-out loss over the sentences' epochs, both networks, as a picture; needs matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print(f"{file.name} was not drawn: matplotlib is not installed (tests/requirements.txt)", file=sys.stderr)
-        return
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for panel, name in zip(axes, NETS):
-        curve = record[name]["curve"] if name in record else []  # an imported network's is not known
-        panel.plot([p["epoch"] for p in curve], [p["loss"] for p in curve], marker=".")
-        panel.set(title=name.replace("_", " "), xlabel="epoch", ylabel="held-out loss, nats a token", ylim=(0, None))
-    figure.savefig(file, dpi=120)
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path, help="folder of checkpoints and the prepared corpus")
-    parser.add_argument("--train", type=Path, help="sentence<TAB>parse, .tsv or .tsv.gz")
-    parser.add_argument("--dev", type=Path, help="the same, held out")
-    parser.add_argument("--export", type=Path, metavar="DIR", help="write an artifact from the checkpoints and stop")
-    parser.add_argument("--net", choices=(*NETS, "both"), default="both")
-    parser.add_argument("--epochs", type=float, help="instead of the recipe's; may be changed when going on")
-    parser.add_argument("--from", dest="base", type=Path, metavar="ARTIFACT", help="fine-tune this one; its vocabulary is kept")
-    parser.add_argument("--merges", type=int, help="BPE merges (default: 20000, or with --from its vocabulary as it is)")
-    parser.add_argument("--vectors", type=Path, help="with --from and --merges: word vectors as text, `word numbers` a line, "
-                        "commonest first; the vocabulary has their words too, and rare ones begin at their vectors")
-    parser.add_argument("--peak-rate", type=float, help="learning rate, instead of the recipe's")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
-    args = parser.parse_args(argv)
-    if args.export:
-        export(args.work, args.export)
-        return 0
-    if args.vectors and not (args.base and args.merges):
-        parser.error("--vectors needs --from and --merges")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    corpus, base = args.work / "corpus", args.work / "base"
-    try:
-        if not (corpus / "corpus.json").exists():
-            if not (args.train and args.dev):
-                parser.error("a new WORK needs --train and --dev")
-            limits, keep = LIMITS, args.base and not args.merges
-            if args.base:
-                settings = artifacts.verify(args.base)
-                if args.vectors and settings.paraphraser.attend_pads:
-                    parser.error("--vectors needs an artifact that masks pads: all words can be written with attended ones")
-                shutil.copytree(args.base, base, dirs_exist_ok=True)
-                if keep or settings.paraphraser.attend_pads:
-                    limits = limits_of(settings)
-            _corpus.prepare(corpus, {"train": args.train, "dev": args.dev}, args.merges or MERGES, limits, base if keep else None,
-                            args.vectors)
-        elif args.base and not base.exists():
-            parser.error(f"{args.work} was begun without --from")
-    except ArtifactError as error:
-        print(error, file=sys.stderr)
-        return 1
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for name in NETS if args.net == "both" else (args.net,):
-        recipe = replace(RECIPES[name], **FINE_TUNE) if base.exists() else RECIPES[name]
-        recipe = replace(recipe, **{key: value for key in ("epochs", "peak_rate") if (value := getattr(args, key))})
-        Training(name, args.work, recipe, device).run(lambda text: print(text, flush=True))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

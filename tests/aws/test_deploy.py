@@ -9,8 +9,10 @@ from pathlib import Path
 import boto3
 import pytest
 
+from handler import __version__
 from scripts import delete, deploy, push_image
-from scripts.aws import plan, policies
+from scripts.aws import plan, policies, push
+from scripts.aws.names import Names
 from scripts.aws.session import Session
 
 moto = pytest.importorskip("moto", reason="moto stands in for AWS: pip install -r tests/requirements.txt")
@@ -55,11 +57,11 @@ def aws(monkeypatch):
 @pytest.fixture
 def account(aws):
     """One with the two images."""
-    names = push_image.Names("synpg", "serverless", REGION, ACCOUNT)
-    steps = push_image.plan(names, "here", f"{names.registry}/synpg-torchserve", "synpg-torchserve", "1", exists=False)
+    names = Names("synpg", "serverless", REGION, ACCOUNT)
+    steps = push.plan(names, "here", f"{names.registry}/synpg-torchserve", "synpg-torchserve", "1", exists=False)
     plan.apply([step for step in steps if isinstance(step, plan.Call)], Session(REGION), lambda *a, **k: None)
     for kind in "cpu", "gpu":
-        aws("ecr").put_image(repositoryName="synpg-torchserve", imageTag=f"{push_image.__version__}-{kind}",
+        aws("ecr").put_image(repositoryName="synpg-torchserve", imageTag=f"{__version__}-{kind}",
                              imageManifest=MANIFEST + " " * len(kind))
     return aws
 
@@ -317,14 +319,14 @@ esac
 
 
 def test_push(aws, run, monkeypatch, tmp_path):
-    monkeypatch.setattr(push_image, "DOCKER", str(fake_docker(tmp_path)))
+    monkeypatch.setattr(push, "DOCKER", str(fake_docker(tmp_path)))
     status, made, err = run(push_image)
     registry = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
-    image = f"{registry}/synpg-torchserve:{push_image.__version__}-cpu"
+    image = f"{registry}/synpg-torchserve:{__version__}-cpu"
     assert (status, made) == (0, {"image": image, "digest": "sha256:" + "d" * 64}), err
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls[1:4] == [f"login --username AWS --password-stdin {registry}",
-                          f"tag synpg-torchserve:{push_image.__version__}-cpu {image}", f"push {image}"]
+                          f"tag synpg-torchserve:{__version__}-cpu {image}", f"push {image}"]
     password = (tmp_path / "password").read_text()
     assert password == f"{ACCOUNT}-auth-token" and password not in "".join(calls)
     [repository] = aws("ecr").describe_repositories()["repositories"]
@@ -337,7 +339,7 @@ def test_push(aws, run, monkeypatch, tmp_path):
 
 
 def test_a_push_that_cannot_be(aws, run, monkeypatch, tmp_path):
-    monkeypatch.setattr(push_image, "DOCKER", str(fake_docker(tmp_path)))
+    monkeypatch.setattr(push, "DOCKER", str(fake_docker(tmp_path)))
     assert "There is no image none here; `python -m scripts.build_image` builds it.\n" == run(push_image, "--image", "none")[2]
     monkeypatch.setenv("ARCH", "arm64")
     assert "is built for arm64" in run(push_image)[2]
@@ -345,13 +347,13 @@ def test_a_push_that_cannot_be(aws, run, monkeypatch, tmp_path):
     monkeypatch.setenv("BROKEN", "1")
     status, out, err = run(push_image)
     assert status == 1 and out is None and err.endswith("docker push` failed: denied: no.\n")
-    monkeypatch.setattr(push_image, "DOCKER", str(tmp_path / "none"))
+    monkeypatch.setattr(push, "DOCKER", str(tmp_path / "none"))
     assert "install Docker" in run(push_image)[2]
 
 
 def test_what_ecr_says_of_a_pushed_image_is_believed(account, run, monkeypatch, tmp_path):
-    monkeypatch.setattr(push_image, "DOCKER", str(fake_docker(tmp_path)))
+    monkeypatch.setattr(push, "DOCKER", str(fake_docker(tmp_path)))
     status, made, _ = run(push_image)
     [known] = account("ecr").describe_images(repositoryName="synpg-torchserve", imageIds=[
-        {"imageTag": f"{push_image.__version__}-cpu"}])["imageDetails"]
+        {"imageTag": f"{__version__}-cpu"}])["imageDetails"]
     assert status == 0 and made["digest"] == known["imageDigest"] != "sha256:" + "d" * 64

@@ -14,6 +14,7 @@ from scripts import invoke
 from scripts.aws import runtime
 from scripts.aws.runtime import AGAIN, REFUSED, SPLIT, STOP
 from scripts.aws.session import Session
+from scripts.client.invoke import LINES
 from tests.gateway import Container, Endpoint, Gateway
 
 moto = pytest.importorskip("moto", reason="moto stands in for AWS: pip install -r tests/requirements.txt")
@@ -237,16 +238,16 @@ def queue(monkeypatch):
 def test_asynchronous(queue, capsys, monkeypatch):
     made = runtime.AsyncEndpoint(Session(), "there")
     made.runtime, made.sleep = queue, queue.sleep
-    assert made.send(b'{"sent": "a"}\n{"sent": "b"}', invoke.LINES) == '"a"\n"b"'
+    assert made.send(b'{"sent": "a"}\n{"sent": "b"}', LINES) == '"a"\n"b"'
     [key] = [item["Key"] for item in queue.s3.list_objects_v2(Bucket="models", Prefix="synpg-async/input/")["Contents"]]
     with pytest.raises(runtime.Unanswered, match="The model answered 400"):
         made.send(b"{}", "application/json")
     with pytest.raises(runtime.Unanswered, match="answered 500"):
-        made.send(json.dumps(POISON).encode(), invoke.LINES, attempts=2)
+        made.send(json.dumps(POISON).encode(), LINES, attempts=2)
     assert made.retried == 1
     made.timeout = 0.0
     with pytest.raises(runtime.Unanswered, match="No answer came to s3://models/synpg-async/output/"):
-        made.send(b'{"sent": "a"}', invoke.LINES)
+        made.send(b'{"sent": "a"}', LINES)
     assert invoke.main(["--endpoint", "plain", "--async", "{}"]) == 1
     assert "The endpoint plain is not asynchronous; leave --async out." in capsys.readouterr().err
     assert invoke.main(["--endpoint", "none", "--async", "{}"]) == 1

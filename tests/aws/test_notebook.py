@@ -26,8 +26,9 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from sagemaker.serverless import ServerlessInferenceConfig
 
-from scripts import build_archive
-from scripts.serve import call
+from scripts.common.paths import DEMO
+from scripts.serving import archive
+from scripts.serving.server import call
 from tests.factories import PICNIC, body
 from tests.gateway import ACCOUNT, REALTIME_BYTES, REGION, SERVERLESS_BYTES, Endpoint, Gateway
 
@@ -51,10 +52,10 @@ def aws(server, tmp_path, monkeypatch):
     config.write_text("SchemaVersion: '1.0'\nSageMaker:\n  PythonSDK:\n    Modules:\n      TelemetryOptOut: true\n")
     monkeypatch.setenv("SAGEMAKER_USER_CONFIG_OVERRIDE", str(config))
     (tmp_path / "notebook").mkdir()
-    (tmp_path / "notebook" / "inference.py").write_bytes(build_archive.FOR_AWS.read_bytes())  # beside the notebook, as it has it
+    (tmp_path / "notebook" / "inference.py").write_bytes(archive.FOR_AWS.read_bytes())  # beside the notebook, as it has it
     monkeypatch.chdir(tmp_path / "notebook")
     monkeypatch.setattr("sagemaker.session.time", SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None}))  # 30 s a look
-    build_archive.build_tarball(build_archive.ARTIFACT, tmp_path / "synpg.tar.gz")
+    archive.build_tarball(DEMO, tmp_path / "synpg.tar.gz")
     with mock_aws(), Gateway({}) as gateway:
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         boto3.client("s3").upload_file(str(tmp_path / "synpg.tar.gz"), BUCKET, "synpg.tar.gz")
@@ -104,7 +105,7 @@ def test_deploy_predict_delete(aws, server, tmp_path, model, deployment, limit):
     with tarfile.open(tmp_path / "theirs.tar.gz") as theirs, tarfile.open(tmp_path / "synpg.tar.gz") as ours:
         for entry in ours:
             inside = theirs.extractfile(next(e for e in theirs if e.name.removeprefix("./") == entry.name))
-            assert build_archive.same(inside, ours.extractfile(entry)), entry.name
+            assert archive.same(inside, ours.extractfile(entry)), entry.name
 
     synpg_predictor.delete_endpoint()
     assert not boto3.client("sagemaker").list_endpoints()["Endpoints"]

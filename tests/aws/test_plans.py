@@ -14,9 +14,8 @@ from botocore import xform_name
 from botocore.validate import ParamValidator
 
 from handler import __version__
-from scripts import push_image
 from scripts.aws import plan as steps_of
-from scripts.aws import policies, removal, scaling
+from scripts.aws import policies, push, removal, scaling
 from scripts.aws.errors import AwsError
 from scripts.aws.found import Found, Image, model_key
 from scripts.aws.names import Names, digest
@@ -117,7 +116,7 @@ def test_removal_and_push_are_ones_that_the_services_know():
     shared = removal.Shared("", {"models": "", "others": "it holds other things too"})
     steps = removal.plan(remains, everything=True) + removal.plan_shared(shared)
     assert check_steps(steps) == len(steps) == 18
-    assert check_steps(push_image.plan(names(), "here:1", f"{IMAGE.uri.split('@')[0]}", "synpg-torchserve", "1", exists=False)) == 3
+    assert check_steps(push.plan(names(), "here:1", f"{IMAGE.uri.split('@')[0]}", "synpg-torchserve", "1", exists=False)) == 3
 
 
 def dry_run_text() -> str:
@@ -222,7 +221,7 @@ def test_images_in_use_do_not_vanish_with_time():
 
 
 def test_the_password_is_never_an_argument():
-    steps = push_image.plan(names(), "here:1", "host/repo", "repo", "1", exists=True)
+    steps = push.plan(names(), "here:1", "host/repo", "repo", "1", exists=True)
     login = next(step for step in steps if isinstance(step, Run))
     assert login.secret == "${login.authorizationData[0].authorizationToken}" and login.secret not in login.command
     assert login.command[1:] == ("login", "--username", "AWS", "--password-stdin", "host")

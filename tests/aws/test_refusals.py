@@ -4,7 +4,6 @@ import json
 import os
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from botocore import exceptions
@@ -17,7 +16,8 @@ from scripts.aws.names import MODES, digest
 from scripts.aws.serving import configuration
 from scripts.aws.session import Session
 from scripts.aws.settings import GPU_AMI, MEMORY, settings
-from tests.test_aws_plans import IMAGE, TOPIC, names, nothing
+from scripts.common.paths import ROOT
+from tests.aws.test_plans import IMAGE, TOPIC, names, nothing
 
 
 @pytest.mark.parametrize("mode, given, words", [
@@ -178,7 +178,7 @@ def test_the_guide_shows_options_that_there_are(capsys):
             module.main(["--help"])
         return set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
 
-    text = (Path(deploy.__file__).parent / "aws" / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "scripts" / "aws" / "README.md").read_text(encoding="utf-8")
     lines = [line.partition("#")[0] for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
     assert len(lines) >= 14 and len(text.splitlines()) <= 150
     known = {module.__name__: options_of(module) for module in (deploy, delete, push_image, invoke)}

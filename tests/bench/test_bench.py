@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from handler import artifacts
-from handler.model import EOS, SOS
+from handler.model.network import EOS, SOS
 from scripts.bench import __main__ as bench
 from scripts.bench import compare, ctranslate, published, quality, reference, report, timing, workers, workload
 from scripts.bench.workers import EngineError, Remote

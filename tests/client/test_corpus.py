@@ -13,9 +13,9 @@ import time
 
 import pytest
 
-from handler.request import CATALOGUE
+from handler.wire.request import CATALOGUE
 from scripts import paraphrase
-from scripts.paraphrase import InputError, read
+from scripts.client.corpus import InputError, read
 from tests.factories import RAIN
 from tests.gateway import Container, Endpoint, Gateway
 

@@ -17,15 +17,14 @@ import psutil
 import pytest
 import yaml
 
-from scripts import _environment as environment
-from scripts import _model_folder as model_folder
-from scripts import build_archive, entrypoint
-from scripts._environment import MB, SettingsError, read_environment
-from scripts._model_folder import effective, find_model, link_model, properties
-from scripts.serve import ROOT, call, free_ports
+from scripts.container import entrypoint, environment, model_folder
+from scripts.container.environment import MB, SettingsError, read_environment
+from scripts.container.model_folder import effective, find_model, link_model, properties
+from scripts.serving import archive
+from scripts.serving.server import ROOT, call, free_ports
 from tests.factories import RAIN, body, tiny_artifact
 
-CONFIG = yaml.safe_load(build_archive.SETTINGS.read_text())
+CONFIG = yaml.safe_load(archive.SETTINGS.read_text())
 
 
 def settings_of(**env):
@@ -106,7 +105,7 @@ def unpacked(tmp_path_factory):
     """/opt/ml with a tiny model, as SageMaker unpacks it."""
     base = tmp_path_factory.mktemp("ml")
     artifact = tiny_artifact(tmp_path_factory.mktemp("tiny") / "artifact")
-    for name, source in build_archive.tarball_members(artifact).items():
+    for name, source in archive.tarball_members(artifact).items():
         place = base / "model" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(source if isinstance(source, bytes) else source.read_bytes())
@@ -167,7 +166,7 @@ def test_a_tarball_stays_in_its_folder(tmp_path, name, kind):
 def test_the_model_is_linked_and_its_settings_replaced(tmp_path, unpacked):
     link_model(unpacked / "model", tmp_path / "store" / "synpg", {"batchSize": 3})
     store = tmp_path / "store" / "synpg"
-    assert (store / "artifact").is_symlink() and (store / "handler" / "model.py").is_file()
+    assert (store / "artifact").is_symlink() and (store / "handler" / "pipeline.py").is_file()
     assert yaml.safe_load((store / "model-config.yaml").read_text()) == {"batchSize": 3}
     assert json.loads((store / "MAR-INF" / "MANIFEST.json").read_text())["model"]["configFile"] == "model-config.yaml"
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from scripts import _front
-from scripts._front import Front, FrontSettings, Workers
-from scripts._http import Backend
+from scripts.container import front
+from scripts.container.front import FRESH, Front, FrontSettings, Workers
+from scripts.container.http11 import Backend
 
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: here\r\n"
 OK = b'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"ok"'
@@ -111,7 +111,7 @@ def test_ping_is_200_exactly_while_all_workers_are_loaded():
     async def scenario(front, port, fake, log):
         for workers, status in ([], 503), (["UNLOADING"], 503), (["READY"], 200), (["READY", "UNLOADING"], 503), (["READY", "READY"], 200):
             fake.workers = [{"pid": pid, "status": state} for pid, state in enumerate(workers)]
-            await asyncio.sleep(_front.FRESH + 0.1)
+            await asyncio.sleep(FRESH + 0.1)
             got, head, body = await post(port, b"", path=b"/ping", method=b"GET")
             assert (got, body) == (status, b"")
         front.ending = True
@@ -215,7 +215,7 @@ def test_a_request_over_which_the_worker_died_is_asked_once_more(answers, status
 
 
 def test_a_request_that_a_dying_worker_lost_is_asked_once_more(monkeypatch):
-    monkeypatch.setattr(_front, "RESEND", 0.1)
+    monkeypatch.setattr(front, "RESEND", 0.1)
 
     async def never():
         await asyncio.sleep(60)
@@ -255,7 +255,7 @@ def test_too_many_are_told_to_come_back():
 
 
 def test_the_end_answers_what_was_accepted(monkeypatch):
-    monkeypatch.setattr(_front, "LINGER", 0.2)
+    monkeypatch.setattr(front, "LINGER", 0.2)
 
     async def slow():
         await asyncio.sleep(0.6)
@@ -290,7 +290,7 @@ def test_the_end_does_not_wait_for_ever(monkeypatch):
 
 
 def test_a_server_too_busy_to_say_is_not_ready_and_nobody_has_died(monkeypatch):
-    monkeypatch.setattr(_front, "PING_TIME", 0.1)
+    monkeypatch.setattr(front, "PING_TIME", 0.1)
 
     async def scenario(front, port, fake, log):
         await until(lambda: front.workers.ready)

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from scripts import _http
-from tests.test_front import HEAD, run, send
+from scripts.container import http11
+from tests.container.test_front import HEAD, run, send
 
 
 @pytest.mark.parametrize("request_bytes, bodies", [
@@ -66,9 +66,9 @@ def test_what_is_not_http_is_refused(data):
 
 
 def test_slow_callers_are_given_up(monkeypatch):
-    monkeypatch.setattr(_http, "HEADER_TIME", 0.1)
-    monkeypatch.setattr(_http, "BODY_TIME", 0.1)
-    monkeypatch.setattr(_http, "IDLE_TIME", 0.3)
+    monkeypatch.setattr(http11, "HEADER_TIME", 0.1)
+    monkeypatch.setattr(http11, "BODY_TIME", 0.1)
+    monkeypatch.setattr(http11, "IDLE_TIME", 0.3)
 
     async def scenario(front, port, fake, log):
         assert await send(port, b"POST /invoc") == b""
@@ -79,7 +79,7 @@ def test_slow_callers_are_given_up(monkeypatch):
 
 
 def test_a_caller_who_does_not_read_is_given_up(monkeypatch):
-    monkeypatch.setattr(_http, "BODY_TIME", 0.2)
+    monkeypatch.setattr(http11, "BODY_TIME", 0.2)
     size = 20_000_000
 
     async def scenario(front, port, fake, log):

@@ -7,18 +7,33 @@ import numpy as np
 import pytest
 import torch
 
-from handler import artifacts, drafts, engine
-from handler.constraints import ParseConstraint, TextConstraint
-from handler.decoding import DecodingOptions, choose, draft_parses, generate
-from handler.engine import Engine, layer_names
+from handler import artifacts
+from handler.cpu import engine
+from handler.cpu.engine import Engine, layer_names
+from handler.decoding import proposer
+from handler.decoding.lexicon import Alignment, Lexicon
+from handler.decoding.loop import generate
+from handler.decoding.sampling import DecodingOptions, choose
+from handler.decoding.speculative import draft_parses
 from handler.errors import ArtifactError
-from handler.lexicon import ROWS, Alignment, Lexicon
-from handler.machines import ParseMachines, TextMachines
-from handler.model import EOS, SynPG, to_columns
-from handler.request import CATALOGUE, read_request
-from handler.syntax import read_tree, syntax_tokens
-from scripts._recording import RecordingEngine
-from tests.factories import PICNIC, RAIN, TOKENS, WRITTEN, random_net, tiny_artifact
+from handler.language.trees import read_tree, syntax_tokens
+from handler.language.word_classes import ROWS
+from handler.model.copying import to_extended_ids
+from handler.model.network import EOS, SynPG
+from handler.wire.request import CATALOGUE, read_request
+from scripts.training.recording import RecordingEngine
+from tests.factories import (
+    PICNIC,
+    RAIN,
+    TOKENS,
+    WRITTEN,
+    parse_constraint,
+    parse_matchers,
+    random_net,
+    text_constraint,
+    text_matchers,
+    tiny_artifact,
+)
 from tests.reference import inputs, tiny_config
 
 TEMPLATES = [*CATALOGUE.values(), "(ROOT (S ))", "(ROOT (FRAG (NP ) (. )))"]
@@ -37,13 +52,13 @@ def calibrated(folder):
     ranges = {}
     with torch.inference_mode():
         for name in artifacts.NETS:
-            recording = RecordingEngine(getattr(plain, name))
-            setattr(plain, name, recording)
+            recording = RecordingEngine(plain.backend(name).net)
+            plain.backend(name).net = recording
             ranges[name] = recording.ranges
         plain.run(plain.plan(read_request({**PICNIC, "seed": 1, "temperature": 1.0})))
     artifacts.write_json(folder / artifacts.RANGES, ranges)
     parses = [bytes([1, *(plain.vocabulary.syntax_ids[t] for t in syntax_tokens(read_tree(PICNIC["synt"]))), 2])]
-    artifacts.save_drafts(folder / artifacts.DRAFTS, *drafts.learn(parses, least=1))
+    artifacts.save_drafts(folder / artifacts.DRAFTS, *proposer.learn(parses, least=1))
     artifacts.write_manifest(folder)
 
 
@@ -57,11 +72,11 @@ def test_logits_equal_the_plain_networks(folder, attend_pads):
     config = dataclasses.replace(artifacts.verify(folder).paraphraser, attend_pads=attend_pads, max_steps=48)
     net = random_net(config, 1)
     bag, syntax = inputs(config, 5)
-    tokens = torch.randint(5, config.vocab_size, (5, 40), generator=torch.Generator().manual_seed(1))  # beyond the first capacity
+    tokens = torch.randint(5, config.vocab_size, (5, 40), generator=torch.Generator().manual_seed(1))  # padded the first capacity
     with torch.inference_mode():
         expected, found = logits_of(net, bag, syntax, tokens), logits_of(Engine(net), bag, syntax, tokens)
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
-        cut = Engine(net, vocabulary=20, reads=config.vocab_size)
+        cut = Engine(net, output_vocab_size=20, input_vocab_size=config.vocab_size)
         torch.testing.assert_close(logits_of(cut, bag, syntax, tokens % 20), logits_of(net, bag, syntax, tokens % 20)[..., :20],
                                    atol=2e-5, rtol=1e-4)
 
@@ -69,21 +84,21 @@ def test_logits_equal_the_plain_networks(folder, attend_pads):
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_several_tokens_at_once_equal_one_at_a_time(folder, precision):
     paraphraser = artifacts.load(folder, precision=precision)
-    net = paraphraser.paraphraser
+    net = paraphraser.text_generator.net
     bag, syntax = inputs(net.config, 3)
     tokens = torch.randint(5, net.config.vocab_size, (3, 12), generator=torch.Generator().manual_seed(2))
     close = {"fp32": dict(atol=2e-5, rtol=1e-4), "int8": dict(atol=0, rtol=0)}[precision]
     with torch.inference_mode():
         expected = logits_of(net, bag, syntax, tokens)
         cache = net.encode(bag, syntax)
-        torch.testing.assert_close(net.extend(tokens[:, :5], cache, [0, 0, 0]), expected[:, :5], **close)
-        # rows of different lengths; what was beyond them is overwritten
-        found = net.extend(torch.stack([tokens[0, 5:8], tokens[1, 2:5], tokens[2, 3:6]]), cache, [5, 2, 3])
+        torch.testing.assert_close(net.verify(tokens[:, :5], cache, [0, 0, 0]), expected[:, :5], **close)
+        # rows of different lengths; what was padded them is overwritten
+        found = net.verify(torch.stack([tokens[0, 5:8], tokens[1, 2:5], tokens[2, 3:6]]), cache, [5, 2, 3])
         torch.testing.assert_close(found, torch.stack([expected[0, 5:8], expected[1, 2:5], expected[2, 3:6]]), **close)
 
 
 def test_int8_rows_do_not_depend_on_their_neighbours(folder):
-    net = artifacts.load(folder, precision="int8").paraphraser
+    net = artifacts.load(folder, precision="int8").text_generator.net
     bag, syntax = inputs(net.config, 4)
     tokens = torch.randint(5, net.config.vocab_size, (4, 6), generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
@@ -93,7 +108,7 @@ def test_int8_rows_do_not_depend_on_their_neighbours(folder):
 
 
 def test_int8_is_near_fp32(folder):
-    one, two = (artifacts.load(folder, precision=precision).paraphraser for precision in ("fp32", "int8"))
+    one, two = (artifacts.load(folder, precision=precision).text_generator.net for precision in ("fp32", "int8"))
     bag, syntax = inputs(one.config, 4)
     tokens = torch.randint(5, one.config.vocab_size, (4, 6), generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
@@ -103,7 +118,7 @@ def test_int8_is_near_fp32(folder):
 
 def test_int8_attention_sums_alike_however_wide_the_batch_is(folder):
     """A width of its own for every neighbour: in fp32 the sums' last bits would differ, and be rounded apart."""
-    net = artifacts.load(folder, precision="int8").paraphraser
+    net = artifacts.load(folder, precision="int8").text_generator.net
     tokens = torch.randint(5, net.config.vocab_size, (1, 8), generator=torch.Generator().manual_seed(5))
     bag, syntax = inputs(net.config, 1)
     with torch.inference_mode():
@@ -120,9 +135,9 @@ def test_what_is_encoded_once_is_what_each_row_would_get_alone(tmp_path, attend_
     folder = tiny_artifact(tmp_path / "tiny", attend_pads=attend_pads)
     calibrated(folder)
     paraphraser = artifacts.load(folder, precision=precision)
-    tokens = torch.randint(5, paraphraser.parse_generator.vocabulary, (5, 6), generator=torch.Generator().manual_seed(2))
+    tokens = torch.randint(5, paraphraser.parse_generator.output_vocab_size, (5, 6), generator=torch.Generator().manual_seed(2))
     exact = precision == "int8"
-    for net, remembers in ((paraphraser.parse_generator, True), (paraphraser.paraphraser, False)):
+    for net, remembers in ((paraphraser.parse_generator.net, True), (paraphraser.text_generator.net, False)):
         assert (net.remembered is not None) == remembers
         bag, syntax = inputs(net.config, 4)
         bag, syntax = bag[[0, 1, 1, 2, 3]], syntax[[2, 1, 0, 2, 0]]  # sentences and targets come twice
@@ -140,7 +155,7 @@ def test_what_is_encoded_once_is_what_each_row_would_get_alone(tmp_path, attend_
 
 def test_the_longest_unused_templates_are_forgotten(monkeypatch):
     monkeypatch.setattr(engine, "REMEMBERED_BYTES", 100)
-    remembered, memory = engine.Remembered(), ([torch.zeros(5)], [torch.zeros(5)])  # 40 bytes
+    remembered, memory = engine.EncoderCache(), ([torch.zeros(5)], [torch.zeros(5)])  # 40 bytes
     for key in (b"a", b"b"):
         remembered.add(key, memory)
     assert remembered.get(b"a") is not None and remembered.get(b"c") is None
@@ -153,28 +168,28 @@ def test_the_longest_unused_templates_are_forgotten(monkeypatch):
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
 def test_drafts_change_no_token(folder, temperature):
     paraphraser = artifacts.load(folder, precision="fp32")
-    net, tables = paraphraser.parse_generator, paraphraser.parse_tables
+    backend, net = paraphraser.parse_generator, paraphraser.parse_generator.net
     request = {**PICNIC, "tmpl": TEMPLATES, "temperature": temperature, "seed": 3}
     rows = paraphraser.plan(read_request(request))
-    bag = paraphraser._pad([row.tags for row in rows], 0, net)
-    syntax = paraphraser._pad([[1, *row.syntax, 2] for row in rows], 0, net)
+    bag = paraphraser._pad([row.tags for row in rows], backend, 0)
+    syntax = paraphraser._pad([[1, *row.syntax, 2] for row in rows], backend, 0)
     options, templates = [row.options for row in rows], [row.syntax for row in rows]
     plain = artifacts.load(folder, compiled=False)
-    slow = generate(plain.parse_generator, bag, syntax, options, "parse",
-                    ParseConstraint(plain.parse_grammar, templates, net.config.max_steps))
+    slow = generate(plain.parse_generator.net, bag, syntax, options, "parse",
+                    parse_constraint(plain.parse_grammar, templates, net.config.max_steps))
     calls = []
-    extend = net.extend
-    net.extend = lambda *args: calls.append(args[0].shape) or extend(*args)
+    verify = net.verify
+    net.verify = lambda *args: calls.append(args[0].shape) or verify(*args)
     try:
         for some in (slice(None), slice(0, 1), slice(3, 5)):  # how long drafts are depends on how many rows there are
             calls.clear()
-            machines = ParseMachines(tables, templates[some], net.config.max_steps)
-            fast = draft_parses(net, bag[some], syntax[some], options[some], "parse", machines, paraphraser.drafts, scored=True)
+            machines = parse_matchers(paraphraser.parse_grammar, templates[some], net.config.max_steps)
+            fast = draft_parses(net, bag[some], syntax[some], options[some], "parse", machines, backend.proposer, scored=True)
             assert [(d.ids, d.ended) for d in fast] == [(d.ids, d.ended) for d in slow[some]]
             assert [d.log_probability for d in fast] == pytest.approx([d.log_probability for d in slow[some]], abs=1e-2)
         assert len(calls) < max(len(d.ids) for d in fast)
     finally:
-        net.extend = extend
+        net.verify = verify
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
@@ -186,13 +201,13 @@ def test_drafts_change_no_word(tmp_path, temperature, max_steps):
     fast, plain = artifacts.load(folder, precision="fp32"), artifacts.load(folder, compiled=False)
     for paraphraser in (fast, plain):
         paraphraser.config = dataclasses.replace(paraphraser.config, source_bonus=9.0, repetition_penalty=2.0)
-        paraphraser.paraphraser.config = dataclasses.replace(paraphraser.paraphraser.config, max_steps=max_steps)
+        paraphraser.text_generator.net.config = dataclasses.replace(paraphraser.text_generator.config, max_steps=max_steps)
     request = {**PICNIC, "temperature": temperature, "seed": 3, "details": True}
     rows = plain.plan(read_request({**request, "tmpl": TEMPLATES}))
-    rows += [dataclasses.replace(row, seen=[]) for row in plain.plan(read_request({**request, "sent": RAIN["sent"], "synt": RAIN["synt"]}))]
+    rows += [dataclasses.replace(row, tagged_words=[]) for row in plain.plan(read_request({**request, "sent": RAIN["sent"], "synt": RAIN["synt"]}))]
     parses = plain.generate_parses(rows)
-    calls, extend = [], fast.paraphraser.extend
-    fast.paraphraser.extend = lambda *args: calls.append(args[0].shape) or extend(*args)
+    calls, verify = [], fast.text_generator.net.verify
+    fast.text_generator.net.verify = lambda *args: calls.append(args[0].shape) or verify(*args)
     for some in (slice(None), slice(0, 1), slice(3, 6)):  # how long drafts are depends on how many rows there are
         calls.clear()
         expected, found = plain.generate_texts(rows[some], parses[some]), fast.generate_texts(rows[some], parses[some])
@@ -207,7 +222,7 @@ W = 60  # freely written, of the 140 tokens of a tiny network
 
 def copying_net(tie: str):
     """A random network that likes to copy, and to end."""
-    net = random_net(tiny_config(tie=tie, written=W), 2)
+    net = random_net(tiny_config(tie=tie, generation_vocab_size=W), 2)
     with torch.no_grad():
         net.linear.bias[W:] += 2.5
         net.linear.bias[EOS] += 2.0
@@ -233,7 +248,7 @@ def measured(net: SynPG):
 def test_copied_tokens_are_those_of_the_plain_network_alone_and_in_a_batch(tie, temperature):
     net = copying_net(tie)
     fast, options = Engine(net), [DecodingOptions(temperature, i) for i in range(6)]
-    assert fast.vocabulary == W
+    assert fast.output_vocab_size == W
     bag, syntax = batch_of(net)
     expected, found = (generate(each, bag, syntax, options, "x") for each in (net, fast))
     assert [(d.ids, d.ended) for d in found] == [(d.ids, d.ended) for d in expected]
@@ -250,9 +265,9 @@ def test_copied_tokens_are_those_of_the_plain_network_alone_and_in_a_batch(tie, 
 def test_copies_in_int8_do_not_depend_on_neighbours_and_are_near_fp32(tie):
     net = copying_net(tie)
     exact, rounded = Engine(net), Engine(net, "int8", measured(net))
-    assert (rounded.copied[0].data_ptr() == rounded.fed[W:].data_ptr()) == (tie != "none")  # not twice in memory
+    assert (rounded.copy_weights[0].data_ptr() == rounded.decoder_embedding[W:].data_ptr()) == (tie != "none")  # not twice in memory
     bag, syntax = batch_of(net)
-    tokens = to_columns(bag, bag[:, [0, 0, 0]], W)
+    tokens = to_extended_ids(bag, bag[:, [0, 0, 0]], W)
     with torch.inference_mode():
         together, expected = (logits_of(each, bag, syntax, tokens) for each in (rounded, exact))
         copied = expected[..., W:].isfinite()
@@ -269,27 +284,27 @@ def test_copies_in_int8_do_not_depend_on_neighbours_and_are_near_fp32(tie):
         assert generate(rounded, bag[i : i + 1], syntax[i : i + 1], options[i : i + 1], "x")[0].ids == decoded[i].ids
 
 
-@pytest.mark.parametrize("written", [W, 140])
-def test_several_copied_tokens_at_once_equal_one_at_a_time(written):
-    net = random_net(tiny_config(written=written), 2).requires_grad_(False)
+@pytest.mark.parametrize("generation_vocab_size", [W, 140])
+def test_several_copied_tokens_at_once_equal_one_at_a_time(generation_vocab_size):
+    net = random_net(tiny_config(generation_vocab_size=generation_vocab_size), 2).requires_grad_(False)
     fast, (bag, syntax) = Engine(net), batch_of(net, 3)
-    tokens = to_columns(bag, bag[:, [0, 0, 0, 0]], written)
+    tokens = to_extended_ids(bag, bag[:, [0, 0, 0, 0]], generation_vocab_size)
     with torch.inference_mode():
         expected = logits_of(net, bag, syntax, tokens)
         cache = fast.encode(bag, syntax)
-        torch.testing.assert_close(fast.extend(tokens[:, :3], cache, [0, 0, 0]), expected[:, :3], atol=2e-5, rtol=1e-4)
-        cache.keep(torch.tensor([2, 0]))
-        found = fast.extend(tokens[[2, 0], 2:], cache, [2, 2])
+        torch.testing.assert_close(fast.verify(tokens[:, :3], cache, [0, 0, 0]), expected[:, :3], atol=2e-5, rtol=1e-4)
+        cache.select_rows(torch.tensor([2, 0]))
+        found = fast.verify(tokens[[2, 0], 2:], cache, [2, 2])
         torch.testing.assert_close(found, expected[[2, 0], 2:], atol=2e-5, rtol=1e-4)
         recording = RecordingEngine(net)  # what calibration looks at
-        torch.testing.assert_close(recording.extend(tokens, recording.encode(bag, syntax), [0] * 3), expected, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(recording.verify(tokens, recording.encode(bag, syntax), [0] * 3), expected, atol=2e-5, rtol=1e-4)
 
 
 @pytest.fixture(scope="module", params=["none", "all"])
 def limited(request, tmp_path_factory):
     """A tiny artifact whose rare words are only copied, and often."""
     folder = tiny_artifact(tmp_path_factory.mktemp("limited") / "tiny", tie=request.param, tag_weight=1.0, order_bonus=2.0,
-                           copy_odds=2.0, written=WRITTEN)
+                           copy_odds=2.0, generation_vocab_size=WRITTEN)
     calibrated(folder)
     return folder
 
@@ -302,7 +317,7 @@ def rows_of(paraphraser, **more):
     for request in (RAIN, RARE):
         whole = {"sent": request["sent"], "synt": request["synt"], "parse": [request["synt"], RARE["synt"]], "details": True}
         rows += paraphraser.plan(read_request({**whole, "seed": 4, "num_paraphrases": 3, **more}))
-    return [*rows, dataclasses.replace(rows[-1], seen=[])]
+    return [*rows, dataclasses.replace(rows[-1], tagged_words=[])]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
@@ -312,8 +327,8 @@ def test_drafts_change_no_copied_word(limited, temperature):
     rows = rows_of(plain, temperature=temperature)
     parses = plain.generate_parses([row for row in rows if not row.target.whole])
     parses += [dataclasses.replace(parses[0], ids=[*row.syntax, EOS]) for row in rows if row.target.whole]
-    calls, extend = [], drafted.paraphraser.extend
-    drafted.paraphraser.extend = lambda *args: calls.append(args[0].shape) or extend(*args)
+    calls, verify = [], drafted.text_generator.net.verify
+    drafted.text_generator.net.verify = lambda *args: calls.append(args[0].shape) or verify(*args)
     copied = 0
     for some in (slice(None), slice(0, 1), slice(3, 6), slice(-2, None)):
         expected = plain.generate_texts(rows[some], parses[some])
@@ -353,20 +368,20 @@ def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_
     seen = list(zip(words, (DT, NN, VBZ, DT, NN)))
 
     def machines(leaves, seen=seen, order=1.0):
-        return TextMachines(paraphraser.text_grammar, [words], 20, 1.0, 1.0, order, alignment=Alignment(lexicon, [leaves], [seen]))
+        return text_matchers(paraphraser.text_grammar, [words], 20, 1.0, 1.0, order, alignment=Alignment(lexicon, [leaves], [seen]))
 
     the, x, is_, a, y = words
-    assert machines([NN, VBZ, DT, JJ, NN]).guess(0, 9) == [x, is_, a, ids["z"], y, EOS]
-    assert machines([NN, VBZ, DT, JJ, NN]).guess(0, 2) == [x, is_]
+    assert machines([NN, VBZ, DT, JJ, NN]).propose(0, 9) == [x, is_, a, ids["z"], y, EOS]
+    assert machines([NN, VBZ, DT, JJ, NN]).propose(0, 2) == [x, is_]
     moved = machines([DT, NN, NN, DT])
-    moved.advance(torch.tensor([a]))  # after it comes `y`; then the noun and the article that are left
-    assert moved.guess(0, 9) == [y, x, the, EOS]
-    assert machines([DT, NN], order=0.0).guess(0, 9) == [the, x, EOS]
-    assert machines([], []).guess(0, 9) == []  # no leaves to go by
+    moved.accept(torch.tensor([a]))  # after it comes `y`; then the noun and the article that are left
+    assert moved.propose(0, 9) == [y, x, the, EOS]
+    assert machines([DT, NN], order=0.0).propose(0, 9) == [the, x, EOS]
+    assert machines([], []).propose(0, 9) == []  # no leaves to go by
     rain, ing = ids["rain@@"], ids["ing"]
-    split = TextMachines(paraphraser.text_grammar, [[is_, rain, ing]], 20, 1.0, 1.0, 1.0,
+    split = text_matchers(paraphraser.text_grammar, [[is_, rain, ing]], 20, 1.0, 1.0, 1.0,
                          alignment=Alignment(lexicon, [[NN, VBZ]], [[(is_, VBZ), (rain, NN)]]))
-    assert split.guess(0, 9) == [rain, ing, is_, EOS]  # a word of two pieces is one leaf's
+    assert split.propose(0, 9) == [rain, ing, is_, EOS]  # a word of two pieces is one leaf's
 
 
 @pytest.mark.parametrize("steps", [24, 60])
@@ -374,36 +389,35 @@ def test_machines_give_the_scores_of_the_tensors(folder, steps):
     paraphraser = artifacts.load(folder)
     g = torch.Generator().manual_seed(4)
     rows = paraphraser.plan(read_request({**PICNIC, "tmpl": [t for t in TEMPLATES if len(t) < 30], "seed": 1}))
-    sentences = [paraphraser.encode_words(read_request({**request, "seed": 1})) for request in (PICNIC, RAIN)]
-    for one, two, count in (
-            (ParseConstraint(paraphraser.parse_grammar, [row.syntax for row in rows], steps),
-             ParseMachines(paraphraser.parse_tables, [row.syntax for row in rows], steps), len(rows)),
-            (TextConstraint(paraphraser.text_grammar, sentences, steps, 2.0, 1.5),
-             TextMachines(paraphraser.text_grammar, sentences, steps, 2.0, 1.5), len(sentences))):
-        size = len(paraphraser.parse_grammar.is_phrase) if isinstance(one, ParseConstraint) else len(paraphraser.text_grammar.words)
+    sentences = [paraphraser.planner.encode_words(read_request({**request, "seed": 1})) for request in (PICNIC, RAIN)]
+    for size, one, two, count in (
+            (len(paraphraser.parse_grammar.is_phrase), parse_constraint(paraphraser.parse_grammar, [row.syntax for row in rows], steps),
+             parse_matchers(paraphraser.parse_grammar, [row.syntax for row in rows], steps), len(rows)),
+            (len(paraphraser.text_grammar.words), text_constraint(paraphraser.text_grammar, sentences, steps, 2.0, 1.5),
+             text_matchers(paraphraser.text_grammar, sentences, steps, 2.0, 1.5), len(sentences))):
         open_rows, dropped = torch.ones(count, dtype=torch.bool), False
         for step in range(steps):
             logits = torch.randn(len(open_rows), size, generator=g)
-            expected, found = one.adjust(logits), two.adjust(logits)
+            expected, found = one.process(logits), two.process(logits)
             assert torch.equal(expected[open_rows], found[open_rows])
             tokens = choose(expected, torch.ones(len(logits)), torch.rand(len(logits), generator=g, dtype=torch.double))
-            one.advance(tokens)
-            two.advance(tokens)
+            one.accept(tokens)
+            two.accept(tokens)
             open_rows &= tokens != 2
             if step == steps // 2 and open_rows.any() and not dropped:
                 kept = open_rows.nonzero()[:, 0]
-                one.keep(kept)
-                two.keep(kept)
+                one.select_rows(kept)
+                two.select_rows(kept)
                 open_rows, dropped = open_rows[kept], True
 
 
 def test_a_guess_is_the_likeliest_follower_of_the_longest_known_context():
-    table = drafts.Drafts(*drafts.learn([bytes([1, 7, 8, 9, 2])] * 3 + [bytes([1, 6, 8, 5, 2])] * 4, least=3))
+    table = proposer.NgramProposer(*proposer.learn([bytes([1, 7, 8, 9, 2])] * 3 + [bytes([1, 6, 8, 5, 2])] * 4, least=3))
     anything = frozenset(range(20))
-    assert table.guess(bytes([1, 7, 8]), anything) == 9 and table.guess(bytes([1, 6, 8]), anything) == 5
-    assert table.guess(bytes([8]), anything) == 5 and table.guess(bytes([1, 7, 8]), anything - {9}) == 5
-    assert table.guess(bytes([17]), anything) is None
-    assert len(drafts.learn([bytes([1, 7, 8])], least=2)[1]) == 0
+    assert table.propose(bytes([1, 7, 8]), anything) == 9 and table.propose(bytes([1, 6, 8]), anything) == 5
+    assert table.propose(bytes([8]), anything) == 5 and table.propose(bytes([1, 7, 8]), anything - {9}) == 5
+    assert table.propose(bytes([17]), anything) is None
+    assert len(proposer.learn([bytes([1, 7, 8])], least=2)[1]) == 0
 
 
 @pytest.mark.parametrize("attend_pads", [True, False])
@@ -420,7 +434,7 @@ def test_a_text_is_the_same_in_every_engine(tmp_path, attend_pads):
 
 def test_what_a_folder_cannot_do_is_refused(folder, tmp_path):
     bare = tiny_artifact(tmp_path / "bare")
-    assert artifacts.load(bare).paraphraser.precision == "fp32"
+    assert artifacts.load(bare).text_generator.precision == "fp32"
     with pytest.raises(ArtifactError, match="ranges.json: expected a file"):
         artifacts.load(bare, precision="int8")
     with pytest.raises(ValueError, match="precision must be auto or one of fp32, int8"):

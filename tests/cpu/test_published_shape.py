@@ -3,16 +3,16 @@
 import json
 
 from handler import artifacts
-from handler.model import EOS, SOS, ModelConfig
-from handler.pipeline import PipelineConfig
-from handler.request import read_request
-from handler.syntax import SYNTAX_TOKENS
-from handler.text import SPECIALS
-from scripts import build_archive
-from scripts.serve import Server
+from handler.language.trees import SYNTAX_TOKENS
+from handler.language.vocabulary import SPECIALS
+from handler.model.network import EOS, SOS, ModelConfig
+from handler.planning import PipelineConfig
+from handler.wire.request import read_request
+from scripts.serving import archive
+from scripts.serving.server import Server
 from tests.factories import CODES, RAIN, body
 from tests.reference import Oracle, random_net
-from tests.test_torchserve import post
+from tests.serving.test_torchserve import post
 
 VOCABULARY = 31_414
 
@@ -31,7 +31,7 @@ def test_the_published_shape_is_served_and_equals_the_oracle(tmp_path, state_fac
     assert [round(sum(p.numel() for p in net.parameters()) / 1e6, 1) for net in nets.values()] == [49.6, 49.6]
     artifacts.save(tmp_path / "artifact", config, {name: net.state_dict() for name, net in nets.items()}, tokens,
                    tmp_path / "bpe.codes", tmp_path / "bpe.vocab.txt")
-    build_archive.build(tmp_path / "artifact", tmp_path / "synpg.mar")
+    archive.build(tmp_path / "artifact", tmp_path / "synpg.mar")
 
     request = {**RAIN, "temperature": 0}
     paraphraser = artifacts.load(tmp_path / "artifact")

@@ -5,8 +5,9 @@ import collections
 import pytest
 import torch
 
-from handler.decoding import DecodingOptions, choose, generate
-from handler.model import EOS, PAD, SOS
+from handler.decoding.loop import generate
+from handler.decoding.sampling import DecodingOptions, choose
+from handler.model.network import EOS, PAD, SOS
 from tests.reference import Oracle, random_net, tiny_config
 
 ROWS = [([7, 20, 9, 133], [SOS, 106, 6, 106, 60, 107, 107, 2]), ([5], [SOS, 106, 2]),

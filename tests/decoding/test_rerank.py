@@ -6,13 +6,14 @@ from collections import Counter
 import pytest
 
 from handler import artifacts
-from handler.candidates import EXTRA, MISSING, TEMPERATURE, content_of, merit
-from handler.decoding import Decoded, DecodingOptions
+from handler.decoding.rerank import EXTRA_PENALTY, MISSING_PENALTY, TEMPERATURE, content_of, rerank_score
+from handler.decoding.sampling import Decoded, DecodingOptions
 from handler.errors import RequestError
-from handler.graphs import Graphed
-from handler.lexicon import ROWS
-from handler.pipeline import Paraphraser, PipelineConfig
-from handler.request import MAX_CANDIDATES, read_request
+from handler.gpu.engine import CudaGraphEngine
+from handler.language.word_classes import ROWS
+from handler.pipeline import Pipeline
+from handler.planning import PipelineConfig
+from handler.wire.request import MAX_CANDIDATES, read_request
 from tests.factories import PICNIC, RAIN, tiny_artifact
 
 NN, VBZ, DT = (ROWS[tag] for tag in ("NN", "VBZ", "DT"))
@@ -26,13 +27,13 @@ def decoded(ids, log_probability=0.0):
 def test_merit_is_the_log_probability_a_token_less_what_is_missing_and_made_up():
     content = Counter({7: 1, 8: 2})
     parse, leaves = decoded([1, 2, 3], -4.0), [DT, NN, NN, VBZ]  # three places for content words
-    kept = merit(parse, decoded([7, 8, 8, 9], -6.0), content, leaves)
+    kept = rerank_score(parse, decoded([7, 8, 8, 9], -6.0), content, leaves)
     assert kept == pytest.approx((-6.0 - 4.0) / 4)
-    once = merit(parse, decoded([7, 8, 5, 9], -6.0), content, leaves)  # an 8 is missing, and another word is in its place
-    assert once == pytest.approx(kept - (MISSING + EXTRA) / 3)
-    short = merit(parse, decoded([7, 8, 9, 9], -6.0), content, leaves[:3])  # it is missing, but nothing is made up
-    assert short == pytest.approx(kept - MISSING / 3)
-    assert merit(parse, decoded([5, 5, 5, 9], -6.0), Counter(), leaves) == kept  # nothing is known of the sentence
+    once = rerank_score(parse, decoded([7, 8, 5, 9], -6.0), content, leaves)  # an 8 is missing, and another word is in its place
+    assert once == pytest.approx(kept - (MISSING_PENALTY + EXTRA_PENALTY) / 3)
+    short = rerank_score(parse, decoded([7, 8, 9, 9], -6.0), content, leaves[:3])  # it is missing, but nothing is made up
+    assert short == pytest.approx(kept - MISSING_PENALTY / 3)
+    assert rerank_score(parse, decoded([5, 5, 5, 9], -6.0), Counter(), leaves) == kept  # nothing is known of the sentence
 
 
 def test_content_words_are_those_with_open_classes_as_often_as_they_are_there():
@@ -60,7 +61,7 @@ def test_the_answer_is_the_best_of_its_candidates_each_made_alone(paraphraser, t
             [parse] = paraphraser.generate_parses([one])
             [text] = paraphraser.generate_texts([one], [parse])
             made.append(paraphraser._paraphrase(row, parse, text))
-            merits.append(paraphraser._merit(row, parse, text))
+            merits.append(paraphraser._rerank_score(row, parse, text))
         best = merits.index(max(merits))
         assert (answer.text, answer.parse) == (made[best].text, made[best].parse)
         chosen.append(best)
@@ -115,7 +116,7 @@ def test_a_greedy_text_of_the_same_parse_is_written_once(paraphraser):
 
 def test_the_artifact_says_how_many_unless_the_request_does(tmp_path):
     paraphraser = artifacts.load(tiny_artifact(tmp_path / "tiny", tag_weight=1.0))
-    paraphraser.config = dataclasses.replace(paraphraser.config, candidates=4)
+    paraphraser.planner.config = dataclasses.replace(paraphraser.config, candidates=4)
     [row], [asked] = rows_of(paraphraser, RAIN), rows_of(paraphraser, {**RAIN, "candidates": 2})
     whole = rows_of(paraphraser, {"sent": RAIN["sent"], "parse": RAIN["synt"]})[0]
     assert (row.candidates, asked.candidates, whole.candidates) == (4, 2, 1)
@@ -124,9 +125,9 @@ def test_the_artifact_says_how_many_unless_the_request_does(tmp_path):
 
 def test_graphs_choose_the_same(tmp_path):
     plain = artifacts.load(tiny_artifact(tmp_path / "tiny", tag_weight=1.0), compiled=False)
-    parts = plain.config, plain.vocabulary, plain.pieces
-    graphed = Paraphraser(*parts, Graphed(plain.parse_generator, vocabulary=plain.parse_generator.vocabulary),
-                          Graphed(plain.paraphraser), lexicon=plain.lexicon)
+    parts = plain.config, plain.vocabulary, plain.planner.pieces
+    graphed = Pipeline(*parts, CudaGraphEngine(plain.parse_generator.net, output_vocab_size=plain.parse_generator.output_vocab_size),
+                          CudaGraphEngine(plain.text_generator.net, always_scored=True), lexicon=plain.lexicon)
     value = {**PICNIC, "tmpl": TEMPLATES, "seed": 3, "candidates": 5}
     assert [p.text for p in graphed.run(rows_of(graphed, value))] == [p.text for p in plain.run(rows_of(plain, value))]
 

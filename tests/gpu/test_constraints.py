@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from handler.constraints import ParseConstraint, ParseGrammar, TextConstraint, TextGrammar
-from handler.lexicon import ALPHA, FLOOR, KIN, NO_TAG, ROWS, SOURCE_COUNT, Alignment, Lexicon, learn, packed
-from handler.machines import TextMachines
-from handler.model import EOS, UNK
-from handler.request import CATALOGUE
-from handler.syntax import PHRASES, TAGS, from_syntax_tokens, read_tree, syntax_tokens, template_of
-from tests.factories import TOKENS, WRITTEN, random_counts, vocabulary
+from handler.decoding.grammar import ParseGrammar, TextGrammar
+from handler.decoding.lexicon import ALPHA, FLOOR, SOURCE_COUNT, Alignment, Lexicon, learn, packed
+from handler.language.trees import PHRASES, TAGS, from_syntax_tokens, read_tree, syntax_tokens, template_of
+from handler.language.word_classes import KIN, NO_TAG, ROWS
+from handler.model.network import EOS, UNK
+from handler.wire.request import CATALOGUE
+from tests.factories import TOKENS, WRITTEN, parse_constraint, random_counts, text_constraint, text_matchers, vocabulary
 from tests.reference import tiny_config
 
 V = len(TOKENS)
-GRAMMAR = ParseGrammar(vocabulary(), V, torch.device("cpu"))
+GRAMMAR = ParseGrammar(vocabulary(), V)
 TEMPLATES = [*CATALOGUE.values(), "(ROOT (S ))", "(ROOT (NN ))", "(ROOT (S (NP ) (. )) (, ) (FRAG ))", "(ROOT (S (, )))"]
 
 
@@ -28,7 +28,7 @@ def ids_of(template: str) -> list[int]:
 def random_parses(templates, max_steps, seed, weights=None):
     """Decode with random scores under the constraint, all rows together."""
     generator = torch.Generator().manual_seed(seed)
-    constraint = ParseConstraint(GRAMMAR, [ids_of(t) for t in templates], max_steps)
+    constraint = parse_constraint(GRAMMAR, [ids_of(t) for t in templates], max_steps)
     out = [[] for _ in templates]
     for _ in range(max_steps):
         mask = constraint.allowed()
@@ -39,7 +39,7 @@ def random_parses(templates, max_steps, seed, weights=None):
         tokens = scores.masked_fill(~mask, -1e9).argmax(1)
         for row, token in zip(out, tokens.tolist()):
             row.append(token)
-        constraint.advance(tokens)
+        constraint.accept(tokens)
     return [row[: row.index(EOS) + 1] if EOS in row else row for row in out]
 
 
@@ -81,7 +81,7 @@ def test_a_network_that_only_wants_one_thing_is_kept_in_bounds(eager):
 
 def test_the_shortest_parse_fits_exactly():
     for template in TEMPLATES:
-        shortest = ParseConstraint.shortest(ids_of(template), GRAMMAR)
+        shortest = GRAMMAR.shortest(ids_of(template))
         row = random_parses([template], shortest, 0)[0]
         check(template, row)
         assert len(row) == shortest
@@ -92,20 +92,20 @@ def test_training_parses_are_allowed():
     parse = ("(ROOT (S (SBAR (IN if) (S (NP (PRP it)) (VP (VBZ is) (ADJP (JJ sunny))))) (, ,) (NP (PRP we)) "
              "(VP (MD will) (VP (VB have) (NP (DT a) (NN picnic)))) (. .)))")
     tree = read_tree(parse)
-    constraint = ParseConstraint(GRAMMAR, [ids_of(str(template_of(tree)))], 100)
+    constraint = parse_constraint(GRAMMAR, [ids_of(str(template_of(tree)))], 100)
     for token in [*(vocabulary().syntax_ids[t] for t in syntax_tokens(tree)), EOS]:
         assert constraint.allowed()[0, token]
-        constraint.advance(torch.tensor([token]))
+        constraint.accept(torch.tensor([token]))
 
 
 def test_keep_carries_each_row_on():
     templates = [TEMPLATES[0], TEMPLATES[4], TEMPLATES[7]]
-    whole = ParseConstraint(GRAMMAR, [ids_of(t) for t in templates], 60)
-    part = ParseConstraint(GRAMMAR, [ids_of(t) for t in templates], 60)
+    whole = parse_constraint(GRAMMAR, [ids_of(t) for t in templates], 60)
+    part = parse_constraint(GRAMMAR, [ids_of(t) for t in templates], 60)
     for _ in range(7):
         tokens = whole.allowed().float().argmax(1)
-        whole.advance(tokens), part.advance(tokens)
-    part.keep(torch.tensor([2, 0]))
+        whole.accept(tokens), part.accept(tokens)
+    part.select_rows(torch.tensor([2, 0]))
     assert torch.equal(part.allowed(), whole.allowed()[[2, 0]])
 
 
@@ -115,10 +115,10 @@ SENTENCES = ["rain@@ ing is th@@ e@@ n", "rain@@ in@@ g rain@@ ing the", "it is 
 @pytest.mark.parametrize("eager", [None, "rain@@", "th@@", "q@@"])
 @pytest.mark.parametrize("max_steps", [1, 2, 3, 9])
 def test_texts_are_words_of_the_vocabulary_or_of_the_sentence(max_steps, eager):
-    grammar = TextGrammar(vocabulary(), V, torch.device("cpu"))
+    grammar = TextGrammar(vocabulary(), V)
     generator = torch.Generator().manual_seed(1)
     sentences = [s.split() for s in SENTENCES] * 16
-    constraint = TextConstraint(grammar, [[vocabulary().ids[p] for p in s] for s in sentences], max_steps)
+    constraint = text_constraint(grammar, [[vocabulary().ids[p] for p in s] for s in sentences], max_steps)
     out, copied = [[] for _ in sentences], 0
     for _ in range(max_steps):
         scores = torch.rand(len(sentences), V, generator=generator)
@@ -130,7 +130,7 @@ def test_texts_are_words_of_the_vocabulary_or_of_the_sentence(max_steps, eager):
         tokens = scores.masked_fill(~mask, -1).argmax(1)
         for row, token in zip(out, tokens.tolist()):
             row.append(token)
-        constraint.advance(tokens)
+        constraint.accept(tokens)
     for sentence, row in zip(sentences, out):
         row = row[: row.index(EOS)] if EOS in row else row
         assert row, "empty"
@@ -144,64 +144,64 @@ def test_texts_are_words_of_the_vocabulary_or_of_the_sentence(max_steps, eager):
 
 
 def test_a_split_word_is_only_begun_if_it_can_be_finished():
-    grammar = TextGrammar(vocabulary(), V, torch.device("cpu"))
+    grammar = TextGrammar(vocabulary(), V)
     ids = vocabulary().ids
     for max_steps, offered in ((2, False), (3, True), (9, True)):
-        constraint = TextConstraint(grammar, [[ids["th@@"], ids["e@@"], ids["n"]]], max_steps)
+        constraint = text_constraint(grammar, [[ids["th@@"], ids["e@@"], ids["n"]]], max_steps)
         assert bool(constraint.allowed()[0, ids["th@@"]]) == offered
         assert not constraint.allowed()[0, ids["e@@"]] and not constraint.allowed()[0, EOS]
 
 
 def test_a_piece_begins_a_word_or_goes_on_with_it_and_rows_can_be_dropped():
-    grammar = TextGrammar(vocabulary(), V, torch.device("cpu"))
+    grammar = TextGrammar(vocabulary(), V)
     ids = vocabulary().ids
     rows = [[ids["it"]], [ids["rain@@"], ids["ing"], ids["rain@@"], ids["in@@"], ids["g"]]]
-    constraint = TextConstraint(grammar, rows, 9)
-    constraint.advance(torch.tensor([ids["it"], ids["rain@@"]]))
-    constraint.keep(torch.tensor([1]))
+    constraint = text_constraint(grammar, rows, 9)
+    constraint.accept(torch.tensor([ids["it"], ids["rain@@"]]))
+    constraint.select_rows(torch.tensor([1]))
     assert constraint.allowed()[0].nonzero()[:, 0].tolist() == sorted([ids["ing"], ids["in@@"]])
-    constraint.advance(torch.tensor([ids["in@@"]]))
+    constraint.accept(torch.tensor([ids["in@@"]]))
     assert constraint.allowed()[0].nonzero()[:, 0].tolist() == [ids["g"]]
-    constraint.advance(torch.tensor([ids["g"]]))
+    constraint.accept(torch.tensor([ids["g"]]))
     assert constraint.allowed()[0, EOS] and constraint.allowed()[0, ids["rain@@"]] and constraint.allowed()[0, ids["the"]]
 
 
 def test_pieces_of_the_sentence_gain_until_written_and_pieces_used_up_lose():
-    grammar = TextGrammar(vocabulary(), V, torch.device("cpu"))
+    grammar = TextGrammar(vocabulary(), V)
     ids = vocabulary().ids
-    constraint = TextConstraint(grammar, [[ids["it"], ids["is"], ids["it"]], [ids["the"]]], 9, source_bonus=2.0, repetition_penalty=3.0)
+    constraint = text_constraint(grammar, [[ids["it"], ids["is"], ids["it"]], [ids["the"]]], 9, source_bonus=2.0, repetition_penalty=3.0)
 
     def scores(row, *words):
-        return [constraint.adjust(torch.zeros(2, V))[row, ids[word]].item() for word in words]
+        return [constraint.process(torch.zeros(2, V))[row, ids[word]].item() for word in words]
     assert scores(0, "it", "is", "the") == [2, 2, 0] and scores(1, "it", "the") == [0, 2]
-    constraint.advance(torch.tensor([ids["it"], ids["it"]]))
+    constraint.accept(torch.tensor([ids["it"], ids["it"]]))
     assert scores(0, "it", "is") == [2, 2] and scores(1, "it", "the") == [-3, 2]  # two in the first sentence, none in the second
-    constraint.advance(torch.tensor([ids["it"], ids["the"]]))
+    constraint.accept(torch.tensor([ids["it"], ids["the"]]))
     assert scores(0, "it", "is") == [-3, 2] and scores(1, "the") == [-3]
-    constraint.keep(torch.tensor([0]))
-    assert constraint.adjust(torch.zeros(1, V))[0, ids["is"]] == 2
+    constraint.select_rows(torch.tensor([0]))
+    assert constraint.process(torch.zeros(1, V))[0, ids["is"]] == 2
 
 
 def test_an_ending_of_a_split_word_comes_in_its_word_only():
     v = vocabulary()
-    grammar = TextGrammar(v, len(v.tokens), torch.device("cpu"))
+    grammar = TextGrammar(v, len(v.tokens))
     rain, ing, it = (v.ids[piece] for piece in ("rain@@", "ing", "it"))
     assert grammar.endings([it, rain, ing]) == [ing] and grammar.endings([ing, rain, ing]) == [] and grammar.endings([it]) == []
-    never = TextGrammar(v, len(v.tokens), torch.device("cpu"), [ing])
-    for kind in (TextConstraint, TextMachines):
-        anywhere = kind(never, [[it], [it, ing]], 10, 1.0, 1.0).adjust(torch.zeros(2, len(v.tokens))).isfinite()
+    never = TextGrammar(v, len(v.tokens), [ing])
+    for kind in (text_constraint, text_matchers):
+        anywhere = kind(never, [[it], [it, ing]], 10, 1.0, 1.0).process(torch.zeros(2, len(v.tokens))).isfinite()
         assert anywhere[:, ing].tolist() == [False, True]  # the sentence has it as a word
         constraint = kind(grammar, [[it, rain, ing], [it, it, it]], 10, 1.0, 1.0)
         scores = torch.zeros(2, len(v.tokens))
-        allowed = constraint.adjust(scores).isfinite()
+        allowed = constraint.process(scores).isfinite()
         assert not allowed[0, ing] and allowed[1, ing] and allowed[0, rain] and not allowed[1, rain]
-        constraint.advance(torch.tensor([rain, it]))
-        assert constraint.adjust(scores)[0].isfinite().nonzero()[:, 0].tolist() == [ing]
-        constraint.advance(torch.tensor([ing, it]))
-        assert not constraint.adjust(scores).isfinite()[0, ing]
+        constraint.accept(torch.tensor([rain, it]))
+        assert constraint.process(scores)[0].isfinite().nonzero()[:, 0].tolist() == [ing]
+        constraint.accept(torch.tensor([ing, it]))
+        assert not constraint.process(scores).isfinite()[0, ing]
 
 
-TEXT = TextGrammar(vocabulary(), V, torch.device("cpu"))
+TEXT = TextGrammar(vocabulary(), V)
 LEXICON = Lexicon(random_counts(), 1.5)
 WORDS = [i for i, word in enumerate(TEXT.is_word) if word]
 BEGUN = [i for i, more in enumerate(TEXT.continued) if more]
@@ -221,13 +221,13 @@ def random_batch(r: random.Random, leaves: list[int], grammar=TEXT, lexicon=LEXI
 def went_on(constraints, tokens, rows, texts, step):
     """Give all constraints these tokens, note them in their rows' texts, and keep the rows that go on: at one step two of three."""
     for constraint in constraints:
-        constraint.advance(tokens)
+        constraint.accept(tokens)
     for row, token in zip(rows, tokens.tolist()):
         texts[row].append(token)
     kept = [i for i, row in enumerate(rows) if EOS not in texts[row] and (step != 2 or i % 3)]
     if kept:
         for constraint in constraints:
-            constraint.keep(torch.tensor(kept))
+            constraint.select_rows(torch.tensor(kept))
     return [rows[i] for i in kept]
 
 
@@ -241,19 +241,19 @@ def test_aligned_texts_have_a_word_for_each_leaf_whatever_computes_the_scores(st
     options = dict(max_steps=steps, source_bonus=2.0, repetition_penalty=1.5, order_bonus=3.0)
     earlier, followed = random_batch(r, [30] * len(leaves))
     earlier = [sentence + WORDS[:8] * 4 for sentence in earlier]  # longer than those to come
-    used = TextConstraint(TEXT, earlier, **options, alignment=followed).roomy(len(leaves), tiny_config(bag_width=60, syntax_width=99))
+    used = text_constraint(TEXT, earlier, **options, alignment=followed).allocate(len(leaves), tiny_config(bag_width=60, syntax_width=99))
     for _ in range(3):
-        used.advance(torch.tensor([sentence[0] for sentence in earlier]))
-    tensors = TextConstraint(TEXT, sentences, **options, alignment=alignment)
-    machines = TextMachines(TEXT, sentences, **options, alignment=alignment)
-    used.take(tensors)
+        used.accept(torch.tensor([sentence[0] for sentence in earlier]))
+    tensors = text_constraint(TEXT, sentences, **options, alignment=alignment)
+    machines = text_matchers(TEXT, sentences, **options, alignment=alignment)
+    used.copy_from(tensors)
     texts, rows, split = [[] for _ in leaves], list(range(len(leaves))), 0
     for step in range(steps):
         logits = torch.randn(len(rows), V, generator=g)
         logits[:, BEGUN] += 1
-        scores = tensors.adjust(logits)
+        scores = tensors.process(logits)
         assert scores.isfinite().any(1).all()
-        assert torch.equal(scores, machines.adjust(logits)) and torch.equal(scores, used.adjust(logits))
+        assert torch.equal(scores, machines.process(logits)) and torch.equal(scores, used.process(logits))
         tokens = scores.argmax(1)
         rows = went_on((tensors, machines, used), tokens, rows, texts, step)
         if not rows:
@@ -272,21 +272,21 @@ def alone(kind, sentence, leaves, seen=(), steps=9):
     return kind(TEXT, [sentence], steps, alignment=Alignment(LEXICON, [leaves], [list(seen)]))
 
 
-@pytest.mark.parametrize("kind", [TextConstraint, TextMachines])
+@pytest.mark.parametrize("kind", [text_constraint, text_matchers])
 def test_a_split_word_is_only_begun_if_the_words_after_it_fit_too(kind):
     th, e, n, it = (vocabulary().ids[piece] for piece in ("th@@", "e@@", "n", "it"))
     for leaves, steps, offered in ((1, 4, True), (1, 3, False), (3, 6, True), (3, 5, False)):
         constraint, zeros = alone(kind, [th, e, n], [NO_TAG] * leaves, steps=steps), torch.zeros(1, V)
-        assert bool(constraint.adjust(zeros)[0, th].isfinite()) == offered  # three pieces, a step for each later leaf, and <eos>
-        assert constraint.adjust(zeros)[0, it].isfinite() and not constraint.adjust(zeros)[0, EOS].isfinite()
+        assert bool(constraint.process(zeros)[0, th].isfinite()) == offered  # three pieces, a step for each later leaf, and <eos>
+        assert constraint.process(zeros)[0, it].isfinite() and not constraint.process(zeros)[0, EOS].isfinite()
         for token in [th, e, n] if offered else [it]:
-            assert constraint.adjust(zeros)[0, token].isfinite()
-            constraint.advance(torch.tensor([token]))
+            assert constraint.process(zeros)[0, token].isfinite()
+            constraint.accept(torch.tensor([token]))
         expected = [EOS] if leaves == 1 else WORDS + [th] * (not offered and steps > 5)
-        assert constraint.adjust(zeros)[0].isfinite().nonzero()[:, 0].tolist() == sorted(set(expected) - {n})
+        assert constraint.process(zeros)[0].isfinite().nonzero()[:, 0].tolist() == sorted(set(expected) - {n})
 
 
-@pytest.mark.parametrize("kind", [TextConstraint, TextMachines])
+@pytest.mark.parametrize("kind", [text_constraint, text_matchers])
 def test_words_gain_by_how_likely_they_are_of_the_leafs_tag(kind):
     counts, (dt, nn) = random_counts().astype(float), (ROWS[tag] for tag in ("DT", "NN"))
     th, e, n, it, the = (vocabulary().ids[piece] for piece in ("th@@", "e@@", "n", "it", "the"))
@@ -300,22 +300,22 @@ def test_words_gain_by_how_likely_they_are_of_the_leafs_tag(kind):
         return 1.5 * max(FLOOR, math.log((column[tag - 1] + ALPHA / len(ROWS)) / (column.sum() + ALPHA)))
     constraint = alone(kind, [th, e, n, it, it, it], [dt, nn, NO_TAG], [(th, nn), (it, dt), (it, nn), (it, dt)])
     zeros = torch.zeros(1, V)
-    scores = constraint.adjust(zeros)[0]
+    scores = constraint.process(zeros)[0]
     assert [scores[i].item() for i in (th, it, the)] == pytest.approx(
         [expected(th, dt, nn), expected(it, dt, dt, nn, dt), expected(the, dt)], abs=1e-5)
-    constraint.advance(torch.tensor([the]))
-    scores = constraint.adjust(zeros)[0]
+    constraint.accept(torch.tensor([the]))
+    scores = constraint.process(zeros)[0]
     assert [scores[i].item() for i in (th, it, the)] == pytest.approx(
         [expected(th, nn, nn), expected(it, nn, dt, nn, dt), expected(the, nn)], abs=1e-5)
-    constraint.advance(torch.tensor([th]))
-    assert constraint.adjust(zeros)[0, e] == 0  # inside a word nothing is added
+    constraint.accept(torch.tensor([th]))
+    assert constraint.process(zeros)[0, e] == 0  # inside a word nothing is added
     for token in (e, n):
-        constraint.advance(torch.tensor([token]))
-    scores = constraint.adjust(zeros)[0]
+        constraint.accept(torch.tensor([token]))
+    scores = constraint.process(zeros)[0]
     assert scores[it] == scores[the] == scores[th] == 0  # a leaf without a tag
 
 
-@pytest.mark.parametrize("kind", [TextConstraint, TextMachines])
+@pytest.mark.parametrize("kind", [text_constraint, text_matchers])
 @pytest.mark.parametrize("aligned", [True, False])
 def test_the_word_after_the_last_one_gains_once(kind, aligned):
     th, n, it, the, is_, a = (vocabulary().ids[piece] for piece in ("th@@", "n", "it", "the", "is", "a"))
@@ -324,14 +324,14 @@ def test_the_word_after_the_last_one_gains_once(kind, aligned):
     constraint = kind(TEXT, [sentence], 20, order_bonus=3, alignment=alignment)
     gains = []
     for token in (it, the, th, n, a, the):
-        scores = constraint.adjust(torch.zeros(1, V))[0]
+        scores = constraint.process(torch.zeros(1, V))[0]
         gains.append({i for i in (it, the, th, n, is_, a) if scores[i] == 3})
-        constraint.advance(torch.tensor([token]))
+        constraint.accept(torch.tensor([token]))
     assert gains == [set(), {the}, {th, a}, set(), {is_}, set()]  # first word; inside a word; after the sentence's last
-    assert constraint.adjust(torch.zeros(1, V))[0, a] == 3  # again, though it has been written
+    assert constraint.process(torch.zeros(1, V))[0, a] == 3  # again, though it has been written
 
 
-LIMITED = TextGrammar(vocabulary(), V, torch.device("cpu"), written=WRITTEN)
+LIMITED = TextGrammar(vocabulary(), V, generation_vocab_size=WRITTEN)
 OWN_LEXICON = Lexicon(random_counts()[:, :WRITTEN], 1.5, 60)
 RARE_WORDS = [i for i in WORDS if i >= WRITTEN]
 MANY = [vocabulary().ids[piece] for piece in ("rain@@", "th@@", "q@@")]  # beginnings of words: one freely written, two rare
@@ -374,27 +374,27 @@ def test_what_computes_the_scores_makes_no_difference_where_words_are_copied(ste
     options = dict(max_steps=steps, source_bonus=2.0, repetition_penalty=1.5, order_bonus=3.0, copy_odds=odds)
     sentences, alignment = random_batch(r, leaves, *parts)
     sentences[0], sentences[1] = [RARE_WORDS[0]] * 3, []
-    alignment = alignment._replace(seen=[[(column, r.choice(NEAR_TAGS)) for column, _ in seen] for seen in alignment.seen],
+    alignment = alignment._replace(tagged_words=[[(column, r.choice(NEAR_TAGS)) for column, _ in seen] for seen in alignment.tagged_words],
                                    leaves=[[r.choice([*NEAR_TAGS, tag]) for tag in row] for row in alignment.leaves])
-    alignment.seen[0][:], alignment.seen[1][:] = [(WRITTEN, ROWS["NN"])] * 3, []
+    alignment.tagged_words[0][:], alignment.tagged_words[1][:] = [(WRITTEN, ROWS["NN"])] * 3, []
     earlier, followed = random_batch(r, [30] * len(leaves), *parts)
     earlier = [sentence + RARE_WORDS[:8] * 4 for sentence in earlier]  # longer than those to come, and rare to the end
-    followed = followed._replace(seen=[[(column, ROWS["NN"]) for column in LIMITED.begin(sentence)] for sentence in earlier])
+    followed = followed._replace(tagged_words=[[(column, ROWS["NN"]) for column in LIMITED.begin(sentence)] for sentence in earlier])
     alignment, followed = (alignment, followed) if aligned else (None, None)
-    used = TextConstraint(LIMITED, earlier, **options, alignment=followed).roomy(len(leaves), config)
+    used = text_constraint(LIMITED, earlier, **options, alignment=followed).allocate(len(leaves), config)
     for _ in range(3):
-        used.advance(torch.tensor([LIMITED.columns(sentence)[-1] for sentence in earlier]))
-    tensors, machines = (kind(LIMITED, sentences, **options, alignment=alignment) for kind in (TextConstraint, TextMachines))
-    used.take(tensors)
+        used.accept(torch.tensor([LIMITED.columns(sentence)[-1] for sentence in earlier]))
+    tensors, machines = (kind(LIMITED, sentences, **options, alignment=alignment) for kind in (text_constraint, text_matchers))
+    used.copy_from(tensors)
     texts, rows, width = [[] for _ in leaves], list(range(len(leaves))), max(map(len, sentences))
     for step in range(steps):
         logits = heard([sentences[row] for row in rows], width, g)
         logits[:, WRITTEN:] += 1
-        scores = tensors.adjust(logits)
+        scores = tensors.process(logits)
         assert scores.isfinite().any(1).all()
-        torch.testing.assert_close(machines.adjust(logits), scores)  # infinities included
-        beyond = torch.nn.functional.pad(logits, (0, config.bag_width - width), value=-math.inf)
-        torch.testing.assert_close(used.adjust(beyond), torch.nn.functional.pad(scores, (0, config.bag_width - width), value=-math.inf))
+        torch.testing.assert_close(machines.process(logits), scores)  # infinities included
+        padded = torch.nn.functional.pad(logits, (0, config.bag_width - width), value=-math.inf)
+        torch.testing.assert_close(used.process(padded), torch.nn.functional.pad(scores, (0, config.bag_width - width), value=-math.inf))
         assert not used.allowed()[:, WRITTEN + width :].any()  # nor would it be without the network's minus infinity
         tokens = scores.argmax(1)
         rows = went_on((tensors, machines, used), tokens, rows, texts, step)
@@ -415,11 +415,11 @@ def test_what_computes_the_scores_makes_no_difference_where_words_are_copied(ste
 def gains(constraint, logits: torch.Tensor, *columns: int) -> list[float]:
     """By how much the probabilities of these columns rise, as parts of what the network says: adjusted over heard, less heard."""
     total = logits.logsumexp(1)
-    return ((constraint.adjust(logits) - total).exp() - (logits - total).exp())[0, list(columns)].tolist()
+    return ((constraint.process(logits) - total).exp() - (logits - total).exp())[0, list(columns)].tolist()
 
 
 @pytest.mark.parametrize("grammar, size", [(LIMITED, WRITTEN), (TEXT, V)], ids=["written", "all written"])
-@pytest.mark.parametrize("kind", [TextConstraint, TextMachines])
+@pytest.mark.parametrize("kind", [text_constraint, text_matchers])
 def test_copying_shares_its_odds_among_unwritten_words_of_the_leafs_kind(kind, grammar, size):
     pieces = [vocabulary().ids[piece] for piece in "the x is th@@ e@@ n x it o".split()]
     the, x, is_, th, e, n, _, it, o = grammar.columns(pieces)
@@ -429,17 +429,17 @@ def test_copying_shares_its_odds_among_unwritten_words_of_the_leafs_kind(kind, g
     logits = torch.randn(1, grammar.width([pieces]), generator=torch.Generator().manual_seed(1))
     constraint = kind(grammar, [pieces], 20, copy_odds=0.6, alignment=Alignment(lexicon, [[NN, NNP, NN, NN, NN, DT, NO_TAG, JJ]], [seen]))
 
-    def check(expected, *written):
+    def check(expected, *generation_vocab_size):
         assert gains(constraint, logits, x, th, it, o, the, is_) == pytest.approx(expected, abs=1e-6)
-        for column in written:
-            constraint.advance(torch.tensor([column]))
+        for column in generation_vocab_size:
+            constraint.accept(torch.tensor([column]))
     check([0.2, 0.2, 0.2, 0, 0, 0], x)  # three words; `x` counts once, though it is there twice, and again after it
     check([0.2, 0.2, 0.2, 0, 0, 0], it)  # for a name as for a noun
     check([0.3, 0.3, 0, 0, 0, 0], th)  # what is written gains nothing, and leaves its share to the others
-    inside = constraint.adjust(logits)[0]
+    inside = constraint.process(logits)[0]
     assert inside[e] == logits[0, e] and inside.isfinite().sum() == 1  # nothing inside a word
     for column in (e, n):
-        constraint.advance(torch.tensor([column]))
+        constraint.accept(torch.tensor([column]))
     check([0.6, 0, 0, 0, 0, 0], x)  # `x` for the second time
     check([0, 0, 0, 0, 0, 0], the)  # none is left
     check([0, 0, 0, 0, 0, 0], the)  # articles are not copied
@@ -447,19 +447,19 @@ def test_copying_shares_its_odds_among_unwritten_words_of_the_leafs_kind(kind, g
     check([0, 0, 0, 0.6, 0, 0])
 
 
-@pytest.mark.parametrize("kind", [TextConstraint, TextMachines])
+@pytest.mark.parametrize("kind", [text_constraint, text_matchers])
 def test_copying_comes_before_the_bonuses_and_needs_tags_and_odds(kind):
     pieces = [vocabulary().ids[piece] for piece in "it x o".split()]
     it, x, o = LIMITED.columns(pieces)
     nn, zeros, options = ROWS["NN"], torch.zeros(1, WRITTEN + 3), dict(source_bonus=2.0, repetition_penalty=1.0, order_bonus=0.5)
     lexicon, total = Lexicon(random_counts()[:, :WRITTEN], 1.5, 60), math.log(WRITTEN + 3)
 
-    def scores(odds, seen, *written):
+    def scores(odds, seen, *generation_vocab_size):
         alignment = Alignment(lexicon, [[nn] * 3], [seen])
         constraint = kind(LIMITED, [pieces], 9, **options, copy_odds=odds, alignment=alignment)
-        for column in written:
-            constraint.advance(torch.tensor([column]))
-        return constraint.adjust(zeros)[0]
+        for column in generation_vocab_size:
+            constraint.accept(torch.tensor([column]))
+        return constraint.process(zeros)[0]
     copied = math.log(math.exp(-total) + 5) + total
     seen = [(it, nn), (x, nn)]
     before, after = scores(0.0, seen, it), scores(5.0, seen, it)
@@ -469,7 +469,7 @@ def test_copying_comes_before_the_bonuses_and_needs_tags_and_odds(kind):
     assert before[x] - before[o] > 0.5  # that it gains by all of these
     assert torch.equal(scores(5.0, [], it), scores(0.0, [], it))  # tags that are not known
     free = kind(LIMITED, [pieces], 9, **options, copy_odds=5.0)  # no parse to follow
-    assert torch.equal(free.adjust(zeros), kind(LIMITED, [pieces], 9, **options).adjust(zeros))
+    assert torch.equal(free.process(zeros), kind(LIMITED, [pieces], 9, **options).process(zeros))
 
 
 def test_kinds_are_those_of_one_form():

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from handler import artifacts
-from handler.decoding import DecodingOptions, generate
-from handler.graphs import Graphed
-from handler.request import CATALOGUE, read_request
+from handler.decoding.loop import generate
+from handler.decoding.sampling import DecodingOptions
+from handler.gpu.engine import CudaGraphEngine
+from handler.wire.request import CATALOGUE, read_request
 from tests.factories import PICNIC, RAIN, WRITTEN, tiny_artifact
+from tests.gpu.test_engine import same, talkative_net
 from tests.reference import inputs, random_net, tiny_config
-from tests.test_graphs import same, talkative_net
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")
 
@@ -20,19 +21,19 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this mach
 def test_the_gpu_answers_as_the_cpu_does(tmp_path, constrained, attend_pads, compiled):
     folder = tiny_artifact(tmp_path / "artifact", constrained=constrained, attend_pads=attend_pads)
     cpu, gpu = artifacts.load(folder, "cpu", "fp32"), artifacts.load(folder, "cuda", "fp32", compiled=compiled)
-    assert gpu.device.type == "cuda" and isinstance(gpu.paraphraser, Graphed) == compiled
+    assert gpu.device.type == "cuda" and isinstance(gpu.text_generator, CudaGraphEngine) == compiled
     for value in ({**PICNIC, "tmpl": list(CATALOGUE), "temperature": 0}, {**RAIN, "num_paraphrases": 8, "seed": 3}):
         value["details"] = True
         expected, found = (p.run(p.plan(read_request(value))) for p in (cpu, gpu))
         assert [(p.text, p.parse, p.truncated) for p in found] == [(p.text, p.parse, p.truncated) for p in expected]
         assert [p.log_probability for p in found] == pytest.approx([p.log_probability for p in expected], abs=1e-2)
     if compiled:
-        assert gpu.parse_generator.graphs and gpu.paraphraser.graphs  # none was given up; that would be a warning too
+        assert gpu.parse_generator.graphs and gpu.text_generator.graphs  # none was given up; that would be a warning too
 
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_copied_words_and_candidates_are_those_of_the_cpu(tmp_path, compiled):
-    folder = tiny_artifact(tmp_path / "artifact", tag_weight=1.0, order_bonus=2.0, copy_odds=0.5, written=WRITTEN, candidates=3)
+    folder = tiny_artifact(tmp_path / "artifact", tag_weight=1.0, order_bonus=2.0, copy_odds=0.5, generation_vocab_size=WRITTEN, candidates=3)
     cpu, gpu = artifacts.load(folder, "cpu", "fp32"), artifacts.load(folder, "cuda", "fp32", compiled=compiled)
     for value in ({**PICNIC, "tmpl": list(CATALOGUE), "temperature": 0}, {**RAIN, "num_paraphrases": 8, "seed": 3}):
         expected, found = (p.run(p.plan(read_request(value))) for p in (cpu, gpu))
@@ -42,7 +43,7 @@ def test_copied_words_and_candidates_are_those_of_the_cpu(tmp_path, compiled):
 @pytest.mark.parametrize("attend_pads", [True, False])
 def test_graphs_of_several_sizes_share_memory_and_give_the_same_tokens(attend_pads):
     cpu, gpu = talkative_net(attend_pads), talkative_net(attend_pads).cuda()
-    graphed, eager = Graphed(gpu, "fp32"), Graphed(gpu, "fp32", graphs=False)
+    graphed, eager = CudaGraphEngine(gpu, "fp32"), CudaGraphEngine(gpu, "fp32", graphs=False)
     for rows in (1, 5, 2, 8, 3, 1, 5):
         bag, syntax = inputs(cpu.config, rows, seed=rows)
         for temperature in (0.0, 0.8):
@@ -56,10 +57,10 @@ def test_graphs_of_several_sizes_share_memory_and_give_the_same_tokens(attend_pa
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("graphs", [True, False])
 def test_no_step_waits_for_the_host(tmp_path, graphs):
-    folder = tiny_artifact(tmp_path / "artifact", tag_weight=1.0, order_bonus=2.0, copy_odds=0.5, written=WRITTEN)
+    folder = tiny_artifact(tmp_path / "artifact", tag_weight=1.0, order_bonus=2.0, copy_odds=0.5, generation_vocab_size=WRITTEN)
     paraphraser = artifacts.load(folder, "cuda")
-    for net, constraint, scored in ((paraphraser.parse_generator, paraphraser._parse_constraint([[]]), False),
-                                    (paraphraser.paraphraser, paraphraser._text_constraint([[]], [[]], [[]]), True)):
+    for net, constraint, scored in ((paraphraser.parse_generator, paraphraser._parse_rules([[]]), False),
+                                    (paraphraser.text_generator, paraphraser._text_rules([[]], [[]], [[]]), True)):
         net.graphs = graphs
         for sampled in (False, True):
             with torch.inference_mode(), net._on_device():
@@ -79,7 +80,7 @@ def test_no_step_waits_for_the_host(tmp_path, graphs):
 def test_auto_takes_what_the_card_has():
     net = random_net(tiny_config(), 1).cuda()
     major, _ = torch.cuda.get_device_capability()
-    assert Graphed(net).precision == ("bf16" if major >= 8 else "fp16" if major == 7 else "fp32")
+    assert CudaGraphEngine(net).precision == ("bf16" if major >= 8 else "fp16" if major == 7 else "fp32")
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -89,7 +90,7 @@ def test_half_precision_is_near_single_on_the_gpu(precision):
     net = talkative_net(True, max_steps=1).cuda()
     bag, syntax = inputs(net.config, 8)
     options = [DecodingOptions(0.0, 0)] * 8
-    expected, found = (Graphed(net, p).generate(bag.cuda(), syntax.cuda(), options, "x") for p in ("fp32", precision))
+    expected, found = (CudaGraphEngine(net, p).generate(bag.cuda(), syntax.cuda(), options, "x") for p in ("fp32", precision))
     assert sum(one.ids == two.ids for one, two in zip(expected, found)) >= 7
     assert [d.log_probability for d in found] == pytest.approx([d.log_probability for d in expected], abs=0.05)
 
@@ -97,8 +98,8 @@ def test_half_precision_is_near_single_on_the_gpu(precision):
 def test_a_warm_paraphraser_records_nothing_more(tmp_path):
     paraphraser = artifacts.load(tiny_artifact(tmp_path / "artifact"), "cuda")
     paraphraser.warm(8)
-    nets = paraphraser.parse_generator, paraphraser.paraphraser
-    recorded = [sum(len(lane.recorded) for lane in net.lanes.values()) for net in nets]
+    nets = paraphraser.parse_generator, paraphraser.text_generator
+    recorded = [sum(len(lane.recorded) for lane in net.buffers.values()) for net in nets]
     for value in ({**PICNIC, "tmpl": list(CATALOGUE)[:7], "temperature": 0}, {**RAIN, "num_paraphrases": 3, "seed": 3}):
         paraphraser.run(paraphraser.plan(read_request(value)))
-    assert recorded == [sum(len(lane.recorded) for lane in net.lanes.values()) for net in nets]
+    assert recorded == [sum(len(lane.recorded) for lane in net.buffers.values()) for net in nets]

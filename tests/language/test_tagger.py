@@ -3,19 +3,22 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from handler import artifacts
 from handler.errors import ArtifactError
-from handler.syntax import TAGS, read_tree, tags, words
-from handler.tagger import START, Tagger, history, normalize, places, shape
-from handler.text import tokenize
+from handler.language.tagger import START, history, normalize, places, shape
+from handler.language.tokenizer import tokenize
+from handler.language.trees import TAGS, read_tree, tags, words
 from scripts import train_tagger
+from scripts.common.paths import DEMO as ARTIFACT
+from scripts.common.paths import ROOT
+from scripts.training import tagger as training
 
-DEMO = Path(__file__).parent.parent / "model_store" / "demo" / "tagger.safetensors"
+DEMO = ARTIFACT / "tagger.safetensors"
 TREES = """(ROOT (S (NP (DT The) (NN cat)) (VP (VBD sat)) (. .)))
 (ROOT (S (NP (DT The) (NN dog)) (VP (VBD ran)) (. .)))
 (ROOT (S (NP (DT A) (NN dog)) (VP (VBD saw) (NP (DT the) (NN cat))) (. .)))
@@ -50,7 +53,7 @@ def run(folder, out, train="train.tsv", *options):
 
 @pytest.fixture
 def tagger(trained):
-    return Tagger.load(trained / "tagger.safetensors")
+    return artifacts.load_tagger(trained / "tagger.safetensors")
 
 
 @pytest.mark.parametrize("lower", [False, True])
@@ -78,7 +81,7 @@ def test_tagging_depends_on_nothing_but_the_tokens(tagger, trained):
     sentence = "The old zebra saw Tom .".split()
     first = tagger.tag(sentence)
     tagger.tag(HARD_WORDS)
-    assert tagger.tag(sentence) == first == Tagger.load(trained / "tagger.safetensors").tag(sentence)
+    assert tagger.tag(sentence) == first == artifacts.load_tagger(trained / "tagger.safetensors").tag(sentence)
 
 
 def test_training_is_deterministic(trained):
@@ -88,16 +91,16 @@ def test_training_is_deterministic(trained):
 
 def test_the_served_tagger_answers_as_the_trained_perceptron(trained):
     """The features, the history and the rounding are those of training: nltk's own `tag` says the same."""
-    sentences = train_tagger.read_sentences(trained / "train.tsv")
-    recipe = train_tagger.Recipe({}, 0, ("hand",), 8, 1, prune=0.0, min_feature=1, min_word=1, min_certain=2)
-    trainer, lexicon = train_tagger.train(sentences, recipe, say=lambda text: None)
-    train_tagger.save(trained / "whole.safetensors", trainer, lexicon, recipe.prune)
-    served = Tagger.load(trained / "whole.safetensors")
+    sentences = training.read_sentences(trained / "train.tsv")
+    recipe = training.Recipe({}, 0, ("hand",), 8, 1, prune=0.0, min_feature=1, min_word=1, min_certain=2)
+    trainer, lexicon = training.train(sentences, recipe, say=lambda text: None)
+    training.save(trained / "whole.safetensors", trainer, lexicon, recipe.prune)
+    served = artifacts.load_tagger(trained / "whole.safetensors")
     assert served.certain
     for sentence in "The old zebra saw Tom .".split(), "did anna run to 12 dogs ?".split(), ["cat"]:
         tokens = []
         for text, place in zip(sentence, places(sentence, lexicon)):
-            tokens.append(train_tagger.Word(text))
+            tokens.append(training.Word(text))
             tokens[-1].place = place
         assert served.tag(sentence) == [tag for _, tag in trainer.tag(tokens)]
 
@@ -138,7 +141,7 @@ def test_features_see_neighbours_classes_and_tags():
 
 def spoil(trained, tmp_path, change, header=None):
     arrays = load_file(trained / "tagger.safetensors")
-    labels = Tagger.load(trained / "tagger.safetensors").labels
+    labels = artifacts.load_tagger(trained / "tagger.safetensors").labels
     file = tmp_path / "spoiled.safetensors"
     save_file({name: np.ascontiguousarray(a) for name, a in {**arrays, **change(arrays)}.items() if a is not None}, file,
               {"tagger": json.dumps({"format": 1, "tags": labels} if header is None else header)})
@@ -167,7 +170,7 @@ def text(value):
 ])
 def test_a_broken_file_is_refused(trained, tmp_path, change, found):
     with pytest.raises(ArtifactError, match="spoiled.safetensors: expected .*" + found):
-        Tagger.load(spoil(trained, tmp_path, change))
+        artifacts.load_tagger(spoil(trained, tmp_path, change))
 
 
 @pytest.mark.parametrize("header", [[], {}, {"format": 2, "tags": ["NN"]}, {"format": 1}, {"format": 1, "tags": []},
@@ -175,29 +178,29 @@ def test_a_broken_file_is_refused(trained, tmp_path, change, found):
                                     {"format": 1, "tags": ["NN", ["VB"]]}, {"format": 1, "tags": "NN"}])
 def test_a_foreign_header_is_refused(trained, tmp_path, header):
     with pytest.raises(ArtifactError, match="spoiled.safetensors: expected (a tagger|distinct)"):
-        Tagger.load(spoil(trained, tmp_path, lambda a: {}, header))
+        artifacts.load_tagger(spoil(trained, tmp_path, lambda a: {}, header))
 
 
 def test_a_file_that_is_none_is_refused(trained, tmp_path):
     with pytest.raises(ArtifactError, match="found none"):
-        Tagger.load(tmp_path / "absent.safetensors")
+        artifacts.load_tagger(tmp_path / "absent.safetensors")
     whole = (trained / "tagger.safetensors").read_bytes()
     for content in b"", b"{}", whole[: len(whole) // 2]:
         (tmp_path / "cut.safetensors").write_bytes(content)
         with pytest.raises(ArtifactError, match="cut.safetensors"):
-            Tagger.load(tmp_path / "cut.safetensors")
+            artifacts.load_tagger(tmp_path / "cut.safetensors")
     save_file({}, tmp_path / "bare.safetensors")  # no metadata
     with pytest.raises(ArtifactError, match="format 1"):
-        Tagger.load(tmp_path / "bare.safetensors")
+        artifacts.load_tagger(tmp_path / "bare.safetensors")
     save_file({}, tmp_path / "bare.safetensors", {"tagger": "{"})
     with pytest.raises(ArtifactError, match="bare.safetensors"):
-        Tagger.load(tmp_path / "bare.safetensors")
+        artifacts.load_tagger(tmp_path / "bare.safetensors")
 
 
 def test_serving_imports_no_nltk_and_no_torch():
-    code = "import sys, handler.tagger; print(sorted({'nltk', 'torch'} & sys.modules.keys()))"
+    code = "import sys, handler.language.tagger; print(sorted({'nltk', 'torch'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          cwd=Path(__file__).parent.parent).stdout == "[]\n"
+                          cwd=ROOT).stdout == "[]\n"
 
 
 @pytest.mark.skipif(not DEMO.is_file(), reason="there is no model_store/demo/tagger.safetensors")
@@ -212,11 +215,11 @@ def test_serving_imports_no_nltk_and_no_torch():
 ])
 def test_the_shipped_tagger(sentence, expected):
     tokens = tokenize(sentence)
-    tagger = Tagger.load(DEMO)
+    tagger = artifacts.load_tagger(DEMO)
     assert len(tagger.tag(tokens)) == len(tokens)
     assert tagger.tag(tokens) == expected.split()
 
 
 @pytest.mark.skipif(not DEMO.is_file(), reason="there is no model_store/demo/tagger.safetensors")
 def test_the_shipped_tagger_is_small():
-    assert DEMO.stat().st_size < 15_000_000 and set(Tagger.load(DEMO).labels) <= TAGS
+    assert DEMO.stat().st_size < 15_000_000 and set(artifacts.load_tagger(DEMO).labels) <= TAGS

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from handler.errors import RequestError, SyntaxTreeError
-from handler.syntax import (
+from handler.language.trees import (
     FLATTENED,
     LABELS,
     MAX_CHARACTERS,

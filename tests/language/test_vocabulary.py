@@ -7,10 +7,12 @@ import unicodedata
 
 import pytest
 
-from handler import text
+from handler import artifacts
 from handler.errors import ArtifactError
-from handler.syntax import SYNTAX_TOKENS
-from handler.text import CACHED_LENGTH, SPECIALS, STRAIGHT, Vocabulary, WordPieces, tokenize
+from handler.language import vocabulary as module
+from handler.language.tokenizer import STRAIGHT, tokenize
+from handler.language.trees import SYNTAX_TOKENS
+from handler.language.vocabulary import CACHED_LENGTH, SPECIALS, Vocabulary, WordPieces
 
 SYNTAX = [f"<{token}>" for token in SYNTAX_TOKENS]
 PIECES = ["the", "rain@@", "ing", "é@@", "t", "<", "<3@@", "ß", "@@"]
@@ -110,7 +112,7 @@ def test_decode_text(vocabulary, pieces, words):
 def test_load_vocabulary(tmp_path, vocabulary):
     file = tmp_path / "vocab.json"
     file.write_text(json.dumps(vocabulary.tokens, ensure_ascii=False), encoding="utf-8")
-    assert Vocabulary.load(file).tokens == vocabulary.tokens
+    assert artifacts.read_vocabulary(file).tokens == vocabulary.tokens
 
 
 @pytest.mark.parametrize("content, expected, found", [
@@ -129,7 +131,7 @@ def test_bad_vocabulary_files_are_refused(tmp_path, content, expected, found):
     file = tmp_path / "vocab.json"
     file.write_bytes(content)
     with pytest.raises(ArtifactError) as caught:
-        Vocabulary.load(file)
+        artifacts.read_vocabulary(file)
     assert caught.value.file == "vocab.json" and expected in caught.value.expected and found in caught.value.found
 
 
@@ -140,7 +142,7 @@ COUNTS = "the 60\nrain@@ 60\ning 60\nrain 3\n"
 def word_pieces(folder, codes=CODES, counts=COUNTS, threshold=50) -> WordPieces:
     for name, content in (("bpe.codes", codes), ("bpe.vocab.txt", counts)):
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    return WordPieces(folder / "bpe.codes", folder / "bpe.vocab.txt", threshold)
+    return artifacts.read_pieces(folder / "bpe.codes", folder / "bpe.vocab.txt", threshold)
 
 
 @pytest.mark.parametrize("tokens, pieces", [
@@ -167,7 +169,7 @@ def test_windows_line_ends_are_read(tmp_path):
 
 
 def test_the_cache_is_bounded_and_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "CACHED_WORDS", 50)
+    monkeypatch.setattr(module, "CACHED_WORDS", 50)
     pieces = word_pieces(tmp_path)
     sizes = []
     for i in range(300):

@@ -11,8 +11,9 @@ import zipfile
 import pytest
 
 from handler import __version__
-from scripts import build_archive
-from scripts.build_archive import ArchiveError, main
+from scripts.build_archive import main
+from scripts.common.paths import ROOT
+from scripts.serving.archive import ArchiveError, build, check
 from tests.factories import tiny_artifact
 
 # Run where only the unpacked archive can be imported, as in a worker.
@@ -37,10 +38,10 @@ def test_members_are_the_sources_and_the_manifest(tiny_archive):
     with zipfile.ZipFile(tiny_archive) as archive:
         names = archive.namelist()
         manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
-    package = sorted(file.name for file in (build_archive.ROOT / "handler").glob("*.py") if file.name != "inference.py")
+    package = {str(file.relative_to(ROOT)) for file in (ROOT / "handler").rglob("*.py")} - {"handler/sagemaker_toolkit.py"}
     assert sorted(name for name in names if name.endswith(".py")) == sorted(
-        "synpg_handler.py" if name == "synpg_handler.py" else f"handler/{name}" for name in package)
-    assert {"model-config.yaml", "handler/openapi.yaml", "artifact/config.json", "artifact/vocab.json"} <= set(names)
+        package - {"handler/synpg_handler.py"} | {"synpg_handler.py"})
+    assert {"model-config.yaml", "handler/wire/openapi.yaml", "artifact/config.json", "artifact/vocab.json"} <= set(names)
     assert manifest["model"] == {"modelName": "synpg", "modelVersion": __version__, "handler": "synpg_handler.py",
                                  "configFile": "model-config.yaml"}
 
@@ -87,7 +88,7 @@ def test_private_temporary_folder(artifact, tmp_path, monkeypatch):
     theirs = tmp_path / "synpg" / "theirs"
     theirs.parent.mkdir()
     theirs.touch()
-    build_archive.build(artifact, tmp_path / "out" / "synpg.mar")
+    build(artifact, tmp_path / "out" / "synpg.mar")
     assert theirs.exists()
 
 
@@ -113,19 +114,19 @@ def test_failure_is_a_sentence_and_leaves_what_was_there(case, artifact, tmp_pat
 @pytest.mark.parametrize("member, content", [("handler/errors.py", b"# another\n"), ("extra.txt", b"not a source\n")])
 def test_check_finds_what_differs(artifact, tmp_path, member, content):
     output = tmp_path / "synpg.mar"
-    build_archive.build(artifact, output)
+    build(artifact, output)
     with zipfile.ZipFile(output) as good:
         contents = {name: good.read(name) for name in good.namelist()} | {member: content}
     with zipfile.ZipFile(output, "w") as bad:
         for name, data in contents.items():
             bad.writestr(name, data)
     with pytest.raises(ArchiveError, match=member):
-        build_archive.check(output, artifact)
+        check(output, artifact)
 
 
 def test_entry_is_the_only_importer_of_torchserve():
     """The rest of the package can be used, and tested, without it."""
-    for file in (build_archive.ROOT / "handler").glob("*.py"):
+    for file in (ROOT / "handler").glob("*.py"):
         imports = re.findall(r"^\s*(?:from|import) (\w+)", file.read_text(encoding="utf-8"), re.M)
         assert ("ts" in imports) == (file.name == "synpg_handler.py"), file.name
         assert inspect.cleandoc(file.read_text(encoding="utf-8")).startswith('"""'), f"{file.name} does not say what it is"

@@ -16,7 +16,10 @@ import psutil
 import pytest
 
 from scripts import serve
-from scripts.serve import ROOT, Server, ServerError, call, cause, configure, find_java, members, running
+from scripts.serving import server
+from scripts.serving.diagnosis import ServerError, cause
+from scripts.serving.java import find_java
+from scripts.serving.server import ROOT, Server, call, configure, members, running
 
 PROBE = '''
 import os, time
@@ -125,7 +128,7 @@ def test_stop_finds_workers_whose_server_was_killed(tmp_path, state_factory):
     for process in members(record):
         if "org.pytorch.serve.ModelServer" in process.cmdline():
             process.kill()
-    serve.stop(state)  # True or False: the worker may have noticed by itself
+    server.stop(state)  # True or False: the worker may have noticed by itself
     deadline = time.monotonic() + 10
     while left_of(state) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -163,16 +166,16 @@ def test_interrupted_start_leaves_nothing(tmp_path, state_factory):
     assert not left_of(state)
 
 
-@pytest.mark.parametrize("key", serve.ADDRESSES)
+@pytest.mark.parametrize("key", server.ADDRESSES)
 def test_busy_port_is_named(key):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         busy = holder.getsockname()[1]
-        text, addresses = configure(serve.CONFIG.read_text(), 0)
+        text, addresses = configure(server.CONFIG.read_text(), 0)
         text = text.replace("enable_metrics_api=false", "enable_metrics_api=true")
         with pytest.raises(ServerError, match=rf"^Port {busy} \({key}\) cannot be used: address already in use; .*\.$"):
-            serve.check_ports(text, addresses | {key: f"http://127.0.0.1:{busy}"})
+            server.check_ports(text, addresses | {key: f"http://127.0.0.1:{busy}"})
 
 
 def test_busy_inference_port_starts_nothing(tmp_path, state_factory, capsys):
@@ -197,7 +200,7 @@ def test_archive_that_is_none(tmp_path):
 
 
 def test_configuration_keeps_everything_but_the_ports():
-    text = serve.CONFIG.read_text()
+    text = server.CONFIG.read_text()
     same, addresses = configure(text, None)
     assert same == text and addresses["inference_address"] == "http://127.0.0.1:8080"
     changed, addresses = configure(text, 9090)

@@ -14,11 +14,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from handler import __version__, inference
-from handler.response import ATTRIBUTES
-from scripts import build_archive
-from scripts.build_archive import ArchiveError, build_tarball, check_tarball, main, members
-from scripts.serve import find_java, free_ports
+from handler import __version__, sagemaker_toolkit
+from handler.wire.response import ATTRIBUTES
+from scripts.build_archive import main
+from scripts.common.paths import DEMO
+from scripts.serving import archive
+from scripts.serving.archive import ArchiveError, build_tarball, check_tarball, members
+from scripts.serving.java import find_java
+from scripts.serving.server import free_ports
 from tests.factories import PICNIC, RAIN, body, tiny_artifact
 
 # Run where only the unpacked tarball can be imported, by AWS's way: `code/` is on the path, the model's folder is not.
@@ -78,7 +81,7 @@ def test_members_are_plain_files_at_the_top(tarball):
     assert manifest["model"] == {"modelName": "synpg", "modelVersion": __version__, "handler": "synpg_handler.py",
                                  "configFile": "model-config.yaml"}
     assert re.fullmatch(r"subword-nmt==\S+\nsafetensors==\S+\n", pins)
-    assert all(line in build_archive.PINS.read_text() for line in pins.split())
+    assert all(line in archive.PINS.read_text() for line in pins.split())
 
 
 def test_same_sources_make_the_same_bytes(tarball, tmp_path):
@@ -90,7 +93,7 @@ def test_same_sources_make_the_same_bytes(tarball, tmp_path):
 
 
 def test_the_shipped_model_fits_every_kind_of_endpoint(tmp_path, capsys):
-    if not (build_archive.ARTIFACT / "manifest.json").is_file():
+    if not (DEMO / "manifest.json").is_file():
         pytest.skip("there is no model_store/demo")
     output = tmp_path / "synpg.tar.gz"
     arguments = ["--format", "tgz", "--output", str(output), "--if-changed"]
@@ -174,7 +177,7 @@ class Context:
 
 @pytest.fixture(scope="module")
 def model(tarball):
-    return inference.model_fn(tarball.parent, Context({}))
+    return sagemaker_toolkit.model_fn(tarball.parent, Context({}))
 
 
 @pytest.mark.parametrize("text, headers, status, kind", [
@@ -188,8 +191,8 @@ def model(tarball):
 ])
 def test_status_and_headers_go_through_the_context(model, text, headers, status, kind):
     context = Context({"body": {"content-type": JSON}, **headers})
-    envelope = inference.input_fn(text, headers["Content-Type"], context)
-    answer, answer_kind = inference.output_fn(inference.predict_fn(envelope, model, context), JSON, context)
+    envelope = sagemaker_toolkit.input_fn(text, headers["Content-Type"], context)
+    answer, answer_kind = sagemaker_toolkit.output_fn(sagemaker_toolkit.predict_fn(envelope, model, context), JSON, context)
     assert context.status[0] == status and answer_kind == kind
     assert status == 200 or json.loads(answer)["code"] == status
 
@@ -197,7 +200,7 @@ def test_status_and_headers_go_through_the_context(model, text, headers, status,
 def test_a_cut_answer_says_so_and_a_fault_quotes_nobody(model, caplog):
     context = Context({})
     cut = [{**RAIN, "tmpl": "two_clauses", "seed": seed, "temperature": 5} for seed in range(16)]
-    inference.output_fn(inference.predict_fn(inference.input_fn(body(cut), JSON, context), model, context), JSON, context)
+    sagemaker_toolkit.output_fn(sagemaker_toolkit.predict_fn(sagemaker_toolkit.input_fn(body(cut), JSON, context), model, context), JSON, context)
     assert re.fullmatch(r"truncated=\d+", context.returned[ATTRIBUTES])
 
     def answer(envelopes):
@@ -205,7 +208,7 @@ def test_a_cut_answer_says_so_and_a_fault_quotes_nobody(model, caplog):
 
     broken = SimpleNamespace(answer=answer)
     with pytest.raises(RuntimeError, match="^internal error$") as caught:
-        inference.predict_fn(inference.input_fn(body(RAIN), JSON), broken)
+        sagemaker_toolkit.predict_fn(sagemaker_toolkit.input_fn(body(RAIN), JSON), broken)
     assert caught.value.__suppress_context__ and "ValueError" in caplog.text and "raining" not in caplog.text
 
 
@@ -273,7 +276,7 @@ def test_a_server_set_up_as_in_awss_container(demo_tarball, tmp_path, manifest):
             assert time.monotonic() < deadline and process.poll() is None, (tmp_path / "log").read_text()[-3000:]
             time.sleep(0.2)
         greedy = body({**PICNIC, "temperature": 0})
-        expected, _ = inference.output_fn(inference.predict_fn(inference.input_fn(greedy, JSON), inference.model_fn(model_dir)), JSON)
+        expected, _ = sagemaker_toolkit.output_fn(sagemaker_toolkit.predict_fn(sagemaker_toolkit.input_fn(greedy, JSON), sagemaker_toolkit.model_fn(model_dir)), JSON)
         assert call(greedy) == (200, expected)
         status, answer = call(b'{"sent": ""}')
         assert status == 400 and json.loads(answer)["field"] == "sent"
@@ -286,8 +289,8 @@ def test_a_server_set_up_as_in_awss_container(demo_tarball, tmp_path, manifest):
 
 @pytest.fixture(scope="module")
 def demo_tarball(tmp_path_factory):
-    if not (build_archive.ARTIFACT / "manifest.json").is_file():
+    if not (DEMO / "manifest.json").is_file():
         pytest.skip("there is no model_store/demo")
     output = tmp_path_factory.mktemp("demo-tarball") / "synpg.tar.gz"
-    build_tarball(build_archive.ARTIFACT, output)
+    build_tarball(DEMO, output)
     return output

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from handler.request import CATALOGUE
+from handler.wire.request import CATALOGUE
 from tests.factories import PICNIC, body
 
 JSON = {"Content-Type": "application/json"}

@@ -7,13 +7,14 @@ import pytest
 from safetensors.numpy import load_file
 
 from handler import artifacts
-from handler.engine import layer_names
+from handler.cpu.engine import layer_names
 from handler.errors import ArtifactError
-from handler.lexicon import ROWS
-from handler.model import to_columns
-from handler.request import read_request
-from handler.text import Vocabulary
-from scripts import calibrate, train
+from handler.language.vocabulary import Vocabulary
+from handler.language.word_classes import ROWS
+from handler.model.copying import to_extended_ids
+from handler.wire.request import read_request
+from scripts import calibrate
+from scripts.training import calibration, trainer
 from tests.factories import PICNIC, TOKENS, WRITTEN, tiny_artifact
 
 PARSES = [f"(ROOT (S (NP (DT the) (NN {noun})) (VP (VBZ is) (VP (VBG raining))) (. .)))" for noun in "abcdefgh"] * 3
@@ -38,11 +39,11 @@ def test_an_artifact_is_calibrated_and_measured(tmp_path, data, capsys, attend_p
         assert set(ranges[name]) == layer_names(getattr(artifacts.verify(folder), name))
         assert all(low < high for low, high in ranges[name].values())
     assert artifacts.load(folder).text_grammar.is_word[before.vocabulary.ids["the"]]
-    shares = calibrate.agreement(folder, calibrate.read(folder, data))
+    shares = calibration.agreement(folder, calibration.read(folder, data))
     assert all(share["alike"] > 0.8 and share["tokens"] > 100 for share in shares.values())
     after = artifacts.load(folder, precision="fp32")
     rows = before.plan(read_request({**PICNIC, "seed": 1}))
-    assert after.drafts.table
+    assert after.parse_generator.proposer.table
     assert [p.parse for p in after.run(rows)] == [p.parse for p in before.run(rows)]  # drafts change no parse
 
 
@@ -51,7 +52,7 @@ def test_drafts_are_borrowed_under_the_ids_of_another_vocabulary(tmp_path, data)
     calibrate.main([str(source), "--data", str(data)])
     turned = [*TOKENS[:5], *TOKENS[5:109][::-1], *TOKENS[109:]]
     artifacts.write_json(other / "vocab.json", turned)
-    calibrate.borrow_drafts(source, other)
+    calibration.borrow_drafts(source, other)
     artifacts.verify(other)
     ours, theirs = (Vocabulary(tokens) for tokens in (TOKENS, turned))
     a, b = (load_file(folder / artifacts.DRAFTS) for folder in (source, other))
@@ -90,44 +91,44 @@ def test_the_lexicon_counts_the_tags_of_words(tmp_path):
     lines = ["(ROOT (NP (DT the) (NN raining) (NN it) (X is)))", "(ROOT (NP (DT the) (NN raini) (VBG raining)))",
              "(ROOT (NP (NN ää) (JJ it)))"]
     (tmp_path / "data.tsv").write_text("".join(f"x\t{line}\n" for line in lines), encoding="utf-8")
-    split = calibrate.read(folder, tmp_path / "data.tsv")
-    assert len(split) == 3 and calibrate.calibrate(folder, split)["words"] == 6
+    split = calibration.read(folder, tmp_path / "data.tsv")
+    assert len(split) == 3 and calibration.calibrate(folder, split)["words"] == 6
     counts = artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS))
     found = {(TOKENS[piece], tag): int(counts[row - 1, piece]) for tag, row in ROWS.items() for piece in counts[row - 1].nonzero()[0]}
     assert found == {("the", "DT"): 2, ("rain@@", "NN"): 2, ("it", "NN"): 1, ("rain@@", "VBG"): 1}
-    calibrate.calibrate(folder, split)
+    calibration.calibrate(folder, split)
     assert np.array_equal(artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS)), counts)  # replaced, not added to
-    calibrate.calibrate(folder, split, base)
+    calibration.calibrate(folder, split, base)
     both = artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS))
     assert np.array_equal(both, counts + load_file(base / artifacts.LEXICON)["counts"]) and not np.array_equal(both, counts)
     artifacts.verify(folder)
 
 
 def test_where_words_are_only_copied_the_lexicon_counts_those_that_are_written(tmp_path, data):
-    folder, base = (tiny_artifact(tmp_path / name, tag_weight=1.0, written=WRITTEN) for name in ("tiny", "base"))
+    folder, base = (tiny_artifact(tmp_path / name, tag_weight=1.0, generation_vocab_size=WRITTEN) for name in ("tiny", "base"))
     (tmp_path / "rare.tsv").write_text("x\t(ROOT (NP (DT the) (NN x) (NN it)))\n" * 2)
-    split = calibrate.read(folder, tmp_path / "rare.tsv")
-    assert calibrate.calibrate(folder, split)["words"] == 4  # no `x`
+    split = calibration.read(folder, tmp_path / "rare.tsv")
+    assert calibration.calibrate(folder, split)["words"] == 4  # no `x`
     counts = load_file(folder / artifacts.LEXICON)["counts"]
     assert counts.shape == (len(ROWS), WRITTEN) and counts.sum() == 4
     assert counts[ROWS["NN"] - 1, TOKENS.index("it")] == counts[ROWS["DT"] - 1, TOKENS.index("the")] == 2
-    calibrate.calibrate(folder, split, base)
+    calibration.calibrate(folder, split, base)
     assert np.array_equal(load_file(folder / artifacts.LEXICON)["counts"], counts + load_file(base / artifacts.LEXICON)["counts"])
     loaded = artifacts.load(folder)
-    assert loaded.lexicon.table.shape == (1 + len(ROWS), WRITTEN + loaded.paraphraser.config.bag_width)
+    assert loaded.lexicon.table.shape == (1 + len(ROWS), WRITTEN + loaded.text_generator.config.bag_width)
 
 
 def test_an_artifact_that_copies_words_is_calibrated_and_measured_in_its_rows_numbering(tmp_path, data, capsys):
-    folder = tiny_artifact(tmp_path / "tiny", written=WRITTEN, tag_weight=1.0, copy_odds=1.0, tie="all")
+    folder = tiny_artifact(tmp_path / "tiny", generation_vocab_size=WRITTEN, tag_weight=1.0, copy_odds=1.0, tie="all")
     (tmp_path / "rare.tsv").write_text("".join(f"x\t{parse.replace('is)', 'z)')}\n" for parse in PARSES))
     assert calibrate.main([str(folder), "--data", str(tmp_path / "rare.tsv"), "--held-out", str(tmp_path / "rare.tsv")]) == 0
     assert "paraphraser: int8 chooses as fp32 in" in capsys.readouterr().out
-    split, net = calibrate.read(folder, tmp_path / "rare.tsv"), artifacts.load(folder, precision="fp32").paraphraser
-    recipe, batch = train.RECIPES["paraphraser"], np.arange(4)
-    bag, syntax, _, labels = train.make_batch(split, batch, recipe, net.config, "cpu", None)
-    chosen, found = calibrate.teacher_forced(net, split, batch, recipe)
-    assert found.tolist() == to_columns(bag, labels, WRITTEN)[labels != 0].tolist() and (found >= WRITTEN).any() and (found > 0).all()
-    shares = calibrate.agreement(folder, split)["paraphraser"]
+    split, net = calibration.read(folder, tmp_path / "rare.tsv"), artifacts.load(folder, precision="fp32").text_generator.net
+    recipe, batch = trainer.RECIPES["paraphraser"], np.arange(4)
+    bag, syntax, _, labels = trainer.make_batch(split, batch, recipe, net.config, "cpu", None)
+    chosen, found = calibration.teacher_forced(net, split, batch, recipe)
+    assert found.tolist() == to_extended_ids(bag, labels, WRITTEN)[labels != 0].tolist() and (found >= WRITTEN).any() and (found > 0).all()
+    shares = calibration.agreement(folder, split)["paraphraser"]
     assert shares["alike"] > 0.8 and shares["tokens"] > 100
     int8 = artifacts.load(folder, precision="int8")
     assert int8.run(int8.plan(read_request({**PICNIC, "seed": 1})))[0].text

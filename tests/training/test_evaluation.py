@@ -5,8 +5,9 @@ import json
 import pytest
 
 from handler import artifacts
-from handler.tagger import Tagger
+from handler.language.tagger import Tagger
 from scripts import evaluate
+from scripts.training import evaluation
 from tests.factories import RAIN, tiny_artifact
 
 PASSIVE = ("The dog was seen by it .", "It saw the dog .",
@@ -17,31 +18,31 @@ PASSIVE = ("The dog was seen by it .", "It saw the dog .",
 def test_bleu_of_the_same_and_of_others():
     pytest.importorskip("nltk")
     pytest.importorskip("sacrebleu")
-    same = evaluate.bleu(["a b c d e"], ["a b c d e"])
+    same = evaluation.bleu(["a b c d e"], ["a b c d e"])
     assert same["bleu_authors"] == pytest.approx(100) and same["bleu_corpus"] == pytest.approx(100)
-    half = evaluate.bleu(["a b c d e", "x y z x y"], ["a b c d e", "a b c d e"])
+    half = evaluation.bleu(["a b c d e", "x y z x y"], ["a b c d e", "a b c d e"])
     assert half["bleu_authors"] == pytest.approx(50, abs=0.01)  # a mean of sentences
-    brief = evaluate.bleu(["a b c d"], ["a b c d e f g h"])
+    brief = evaluation.bleu(["a b c d"], ["a b c d e f g h"])
     assert brief["bleu_authors"] == pytest.approx(100 * 2.718281828 ** (1 - 8 / 4), abs=0.01)  # the brevity penalty alone
 
 
 def test_wording():
     source = [("the", "DT"), ("dog", "NN"), ("barked", "VBD"), (".", ".")]
-    assert evaluate.wording(["the dog barked ."], [source]) == {"content_kept": 100, "repeated": 0}
-    assert evaluate.wording(["a dog dog dog"], [source]) == {"content_kept": 50, "repeated": 50}
-    assert evaluate.wording(["the the"], [[("the", "DT"), ("the", "DT")]])["repeated"] == 0
+    assert evaluation.wording(["the dog barked ."], [source]) == {"content_kept": 100, "repeated": 0}
+    assert evaluation.wording(["a dog dog dog"], [source]) == {"content_kept": 50, "repeated": 50}
+    assert evaluation.wording(["the the"], [[("the", "DT"), ("the", "DT")]])["repeated"] == 0
 
 
 def test_copying_and_following():
     pytest.importorskip("sacrebleu")
     source = [("a", "DT"), ("b", "NN"), ("c", "VBZ"), ("d", "NN")]
-    assert evaluate.copied(["a b c d"], [source])["bleu_source"] == pytest.approx(100)
-    assert evaluate.copied(["w x y z"], [source])["bleu_source"] < 1
+    assert evaluation.copied(["a b c d"], [source])["bleu_source"] == pytest.approx(100)
+    assert evaluation.copied(["w x y z"], [source])["bleu_source"] < 1
     tagger = Tagger(["NN"], [], [], b"", [], {}, {"the": "DT", "a": "DT"})
     asked = ["DT", "NN"]
-    assert evaluate.following(tagger, ["the dog", "the a"], [asked, asked]) == {"tags_followed": 75}
+    assert evaluation.following(tagger, ["the dog", "the a"], [asked, asked]) == {"tags_followed": 75}
     for text in ("the dog barks on", "the"):
-        assert evaluate.following(tagger, [text], [asked]) == {"tags_followed": 50}
+        assert evaluation.following(tagger, [text], [asked]) == {"tags_followed": 50}
 
 
 @pytest.mark.parametrize("tagged", [False, True])

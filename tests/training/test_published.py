@@ -25,13 +25,15 @@ import safetensors.numpy
 import torch
 
 from handler import artifacts
-from handler.model import ModelConfig, SynPG, sinusoids
-from handler.pipeline import Paraphraser
-from handler.request import read_request
-from handler.syntax import SYNTAX_TOKENS
-from handler.tagger import TENSORS
-from handler.text import SPECIALS
+from handler.language.tagger import TENSORS
+from handler.language.trees import SYNTAX_TOKENS
+from handler.language.vocabulary import SPECIALS
+from handler.model.network import ModelConfig, SynPG, sinusoids
+from handler.pipeline import Pipeline
+from handler.wire.request import read_request
 from scripts import import_checkpoint
+from scripts.common.paths import ROOT
+from scripts.training import published
 from tests.factories import CODES, PICNIC, PIECES, RAIN, TOKENS
 from tests.reference import random_net, tiny_config
 
@@ -85,7 +87,7 @@ class Given:
         files = [text for name, file in self.files.items() for text in (f"--{name}", str(file))]
         return import_checkpoint.main([*files, "--heads", "2", *self.tagger, *options, str(self.out)])
 
-    def load(self, *options: str, **saving) -> Paraphraser:
+    def load(self, *options: str, **saving) -> Pipeline:
         assert self.run(*options, **saving) == 0
         assert "utils" not in sys.modules
         return artifacts.load(self.out, compiled=False)
@@ -105,7 +107,7 @@ def given(tmp_path):
     return Given(tmp_path)
 
 
-def greedy(paraphraser: Paraphraser, request: dict = RAIN):
+def greedy(paraphraser: Pipeline, request: dict = RAIN):
     [done] = paraphraser.run(paraphraser.plan(read_request({**request, "temperature": 0, "seed": 0})))
     return done
 
@@ -157,7 +159,7 @@ def test_options_of_the_pipeline(given, options, tokenization, constrained):
 def test_lengths_it_was_trained_with(given):
     paraphraser = given.load("--no-constrained", "--max-sent-len", "3", "--max-tmpl-len", "10", "--max-synt-len", "12")
     assert paraphraser.parse_generator.config == replace(CONFIGS["parse_generator"], bag_width=3, syntax_width=12, max_steps=13)
-    assert paraphraser.paraphraser.config == replace(CONFIGS["paraphraser"], bag_width=3, syntax_width=14, max_steps=4)
+    assert paraphraser.text_generator.config == replace(CONFIGS["paraphraser"], bag_width=3, syntax_width=14, max_steps=4)
 
 
 @pytest.fixture
@@ -170,7 +172,7 @@ def tagger(tmp_path_factory):
 
 
 def test_a_tagger_comes_along_and_replaces_the_parse(given, tagger, monkeypatch, capsys):
-    monkeypatch.setattr(import_checkpoint, "TAGGER", tagger)
+    monkeypatch.setattr(published, "TAGGER", tagger)
     given.tagger = []  # the shipped one, where there is one
     paraphraser = given.load("--max-synt-len", "50")
     request = {"sent": "It rains", "tmpl": RAIN["tmpl"]}
@@ -183,15 +185,15 @@ def test_a_tagger_comes_along_and_replaces_the_parse(given, tagger, monkeypatch,
 
 
 def test_without_a_tagger_it_says_that_requests_need_a_parse(given, tagger, monkeypatch, capsys):
-    assert given.load().tagger is None
+    assert given.load().planner.tagger is None
     assert "no tagger, so that requests need a parse." in capsys.readouterr().out
     shutil.rmtree(given.out)
-    monkeypatch.setattr(import_checkpoint, "TAGGER", given.folder / "none")
+    monkeypatch.setattr(published, "TAGGER", given.folder / "none")
     given.tagger = []
-    assert given.load().tagger is None
+    assert given.load().planner.tagger is None
     shutil.rmtree(given.out)
     given.tagger = ["--tagger", str(tagger)]
-    assert given.load().tagger.labels == ["VB"]
+    assert given.load().planner.tagger.labels == ["VB"]
     assert "credits its data" not in (given.out / "README.md").read_text(encoding="utf-8")
 
 
@@ -220,7 +222,7 @@ def test_a_constrained_parse_generator_loses_the_words_it_cannot_say_and_nothing
     shutil.rmtree(given.out)
     whole = given.load("--no-constrained", *length)
     assert short.parse_generator.config == replace(whole.parse_generator.config, vocab_size=SYNTAX_END)
-    whole = Paraphraser(short.config, whole.vocabulary, whole.pieces, whole.parse_generator, whole.paraphraser)
+    whole = Pipeline(short.config, whole.vocabulary, whole.planner.pieces, whole.parse_generator, whole.text_generator)
     assert greedy(short) == greedy(whole)
     sampled = read_request({**RAIN, "temperature": 1.0, "num_paraphrases": 3, "seed": 4})
     parses, others = ([p.parse for p in each.run(each.plan(sampled))] for each in (short, whole))
@@ -448,8 +450,8 @@ def test_numbers_too_large_for_half_precision(given, capsys):
 
 
 def test_numbers_whose_sum_overflows_are_finite():
-    assert import_checkpoint.is_finite(torch.tensor([3e38, 3e38]))
-    assert not import_checkpoint.is_finite(torch.tensor([float("inf"), -float("inf")]))
+    assert published.is_finite(torch.tensor([3e38, 3e38]))
+    assert not published.is_finite(torch.tensor([float("inf"), -float("inf")]))
 
 
 def test_a_missing_file(given, capsys):
@@ -535,13 +537,13 @@ def test_an_empty_folder_is_taken_and_a_new_one_made_with_its_parents(given):
 # Against the published files
 
 
-PUBLISHED = Path(os.environ.get("SYNPG_PUBLISHED", Path(__file__).resolve().parents[2] / "shared" / "data" / "published"))
+PUBLISHED = Path(os.environ.get("SYNPG_PUBLISHED", ROOT.parent / "shared" / "data" / "published"))
 GOLDEN = PUBLISHED / "golden.json"
 needs_published = pytest.mark.skipif(not GOLDEN.is_file(), reason="SYNPG_PUBLISHED names no folder with the published files")
 ENTRIES = 31_414
 
 
-def import_published(folder: Path, states, *options: str) -> Paraphraser:
+def import_published(folder: Path, states, *options: str) -> Pipeline:
     """The published vocabulary with given weights; `states` is called with "pg" and "synpg", one after the other."""
     files = {"--parse-generator": folder / "pg.pt", "--synpg": folder / "synpg.pt", "--dictionary": PUBLISHED / "dictionary.pkl",
              "--bpe-codes": PUBLISHED / "bpe.codes", "--bpe-vocab": PUBLISHED / "vocab.txt"}
@@ -574,7 +576,7 @@ def golden():
     return json.loads(GOLDEN.read_text(encoding="utf-8"))["cases"]
 
 
-def rows_of(paraphraser: Paraphraser, cases: list[dict], target: str = "tmpl"):
+def rows_of(paraphraser: Pipeline, cases: list[dict], target: str = "tmpl"):
     """One row a case; `target` is the field of the case that is followed."""
     requests = [{"sent": case["sent"], "synt": case["synt"], "tmpl" if target == "tmpl" else "parse": case[target],
                  "temperature": 0} for case in cases]
@@ -605,7 +607,7 @@ def test_greedy_answers_are_those_of_the_published_code(disk, golden):
     shape = ModelConfig(vocab_size=ENTRIES, d_model=300, n_heads=6, d_feedforward=2048, n_encoder_layers=6, n_decoder_layers=6,
                         bag_width=40, syntax_width=162, max_steps=41, attend_pads=True, tie="none")
     paraphraser = import_published(disk, lambda net: golden_weights(net, shape))
-    assert paraphraser.paraphraser.config == shape
+    assert paraphraser.text_generator.config == shape
     assert paraphraser.parse_generator.config == replace(shape, syntax_width=102, max_steps=161)
     rows = rows_of(paraphraser, golden)
     parses = paraphraser.generate_parses(rows)

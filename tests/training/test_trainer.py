@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from handler import artifacts
-from handler.model import EOS, PAD, SOS
-from handler.request import read_request
-from handler.text import Vocabulary
-from scripts import _base, _corpus, calibrate, train
+from handler.model.network import EOS, PAD, SOS
+from handler.wire.request import read_request
+from scripts import train
+from scripts.training import calibration, corpus, export, initial_weights, trainer
 from tests.factories import PICNIC, tiny_artifact
 from tests.reference import random_net, tiny_config
 
@@ -25,13 +25,13 @@ SENTENCES += [f"(ROOT (S (VP (VB {verb}) (NP (DT the) (NN {noun}))) (. .)))" for
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """Tiny shapes, short recipes, and a corpus of fifty sentences; the folder of the work."""
-    for name in train.NETS:
+    for name in trainer.NETS:
         shape = dict(d_model=16, n_heads=2, d_feedforward=32, n_encoder_layers=1, n_decoder_layers=1)
-        monkeypatch.setitem(train.SHAPES, name, {**train.SHAPES[name], **shape})
-        monkeypatch.setitem(train.RECIPES, name, dataclasses.replace(
-            train.RECIPES[name], tokens=300, warmup=5, peak_rate=1e-2, epochs=4))
-    monkeypatch.setattr(train, "REPORT_STEPS", 5)
-    monkeypatch.setattr(train, "CHECKPOINT_STEPS", 10)
+        monkeypatch.setitem(trainer.SHAPES, name, {**trainer.SHAPES[name], **shape})
+        monkeypatch.setitem(trainer.RECIPES, name, dataclasses.replace(
+            trainer.RECIPES[name], tokens=300, warmup=5, peak_rate=1e-2, epochs=4))
+    monkeypatch.setattr(trainer, "REPORT_STEPS", 5)
+    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 10)
     for name, lines in (("train", SENTENCES[::2] + SENTENCES[1::4]), ("dev", SENTENCES[3::8])):
         (tmp_path / f"{name}.tsv").write_text("".join(
             " ".join(word.rstrip(")") for word in parse.split() if word.endswith(")")) + f"\t{parse}\n" for parse in lines))
@@ -45,10 +45,10 @@ def run(folder, *more):
 
 def lexicon_of(folder):
     """Counts of an artifact's lexicon, or of the sentences of a prepared corpus."""
-    vocabulary = Vocabulary.load(folder / "vocab.json")
+    vocabulary = artifacts.read_vocabulary(folder / "vocab.json")
     if (folder / artifacts.LEXICON).is_file():
         return artifacts.load_lexicon(folder / artifacts.LEXICON, len(vocabulary))
-    return calibrate.counts_of(vocabulary, _corpus.Split.load(folder / "train.npz"))
+    return calibration.counts_of(vocabulary, corpus.Split.load(folder / "train.npz"))
 
 
 def test_loss_falls_and_the_artifact_answers(small, capsys):
@@ -56,7 +56,7 @@ def test_loss_falls_and_the_artifact_answers(small, capsys):
     assert "min left" in capsys.readouterr().out
     assert run(small, "--export", str(small / "artifact")) == 0
     record = json.loads((small / "artifact" / "training.json").read_text())
-    for name in train.NETS:
+    for name in trainer.NETS:
         curve = record[name]["curve"]
         assert curve[-1]["loss"] < 0.7 * curve[0]["loss"] and curve[-1]["epoch"] == 4
     paraphraser = artifacts.load(small / "artifact")
@@ -72,14 +72,14 @@ def test_going_on_after_an_interruption_changes_nothing(small, monkeypatch):
 
     class Stop(Exception):
         pass
-    learn = train.Training.learn
+    learn = trainer.Training.learn
 
     def stopping(self, *arguments):
         if self.step == 13:
             raise Stop
         return learn(self, *arguments)
     with monkeypatch.context() as patch:
-        patch.setattr(train.Training, "learn", stopping)
+        patch.setattr(trainer.Training, "learn", stopping)
         with pytest.raises(Stop):
             run(small, "--net", "paraphraser")
     assert torch.load(small / "work" / "paraphraser.pt", weights_only=True)["step"] == 10
@@ -102,13 +102,13 @@ def test_part_of_an_epoch_is_recorded_as_such_and_can_be_gone_on_from(small):
 
 def test_word_dropout_is_per_row_and_only_when_training(small):
     run(small, "--net", "paraphraser", "--epochs", "0.01")
-    split = _corpus.Split.load(small / "work" / "corpus" / "train.npz")
-    recipe = dataclasses.replace(train.RECIPES["paraphraser"], word_dropout=0.5)
-    config = train.Training("paraphraser", small / "work", recipe, torch.device("cpu")).config
+    split = corpus.Split.load(small / "work" / "corpus" / "train.npz")
+    recipe = dataclasses.replace(trainer.RECIPES["paraphraser"], word_dropout=0.5)
+    config = trainer.Training("paraphraser", small / "work", recipe, torch.device("cpu")).config
     rows = np.array([0, 0, 0, 0])  # the same sentence four times
-    dropped = train.make_batch(split, rows, recipe, config, "cpu", np.random.default_rng(1))[0]
+    dropped = trainer.make_batch(split, rows, recipe, config, "cpu", np.random.default_rng(1))[0]
     assert len({tuple(row) for row in dropped.tolist()}) > 1
-    plain = train.make_batch(split, rows, recipe, config, "cpu", None)[0]
+    plain = trainer.make_batch(split, rows, recipe, config, "cpu", None)[0]
     assert (plain != 0).all() and len({tuple(row) for row in plain.tolist()}) == 1
 
 
@@ -117,15 +117,15 @@ def test_templates_are_capped_and_left_out_sentences_counted(small):
     run(small, "--net", "paraphraser", "--epochs", "0.01")
     record = json.loads((small / "work" / "corpus" / "corpus.json").read_text())["splits"]["train"]
     assert sum(record["left_out"].values()) == 2 and record["sentences"] == len(SENTENCES[::2] + SENTENCES[1::4])
-    split = _corpus.Split.load(small / "work" / "corpus" / "train.npz")
-    chosen = _corpus.cap_templates(split, 0.1, np.random.default_rng(0))
+    split = corpus.Split.load(small / "work" / "corpus" / "train.npz")
+    chosen = corpus.cap_templates(split, 0.1, np.random.default_rng(0))
     assert 0 < len(chosen) <= 2 * int(0.1 * len(split)) + 1
-    assert len(_corpus.cap_templates(split, 1.0, np.random.default_rng(0))) == len(split)
+    assert len(corpus.cap_templates(split, 1.0, np.random.default_rng(0))) == len(split)
 
 
 def test_schedule_warms_up_holds_and_falls():
-    recipe = dataclasses.replace(train.RECIPES["paraphraser"], warmup=10, decay=0.25, peak_rate=1.0)
-    rates = [train.schedule(step, 100, recipe) for step in range(101)]
+    recipe = dataclasses.replace(trainer.RECIPES["paraphraser"], warmup=10, decay=0.25, peak_rate=1.0)
+    rates = [trainer.schedule(step, 100, recipe) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and rates[9:75] == [1.0] * 66 and rates[100] == 0 and rates[90] == pytest.approx(0.4)
 
 
@@ -138,8 +138,8 @@ def test_a_new_folder_needs_data(tmp_path, capsys):
 
 
 def test_what_fine_tuning_began_with_is_no_reason_to_stop():
-    training = train.Training.__new__(train.Training)
-    training.recipe = dataclasses.replace(train.RECIPES["paraphraser"], patience=2)
+    training = trainer.Training.__new__(trainer.Training)
+    training.recipe = dataclasses.replace(trainer.RECIPES["paraphraser"], patience=2)
     training.curve = [{"step": step, "loss": loss} for step, loss in ((0, 0.5), (10, 0.9), (20, 0.8), (30, 0.7), (40, 0.8))]
     assert not training.stopped_early()
     training.curve.append({"step": 50, "loss": 0.75})
@@ -152,8 +152,8 @@ def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(
     (small / "first" / "tagger.safetensors").write_bytes(b"kept as it is")
     artifacts.write_manifest(small / "first")
     before = artifacts.read_config(small / "first" / "config.json")
-    monkeypatch.setitem(train.FINE_TUNE, "peak_rate", 3e-3)
-    monkeypatch.setitem(train.RECIPES, "paraphraser", dataclasses.replace(train.RECIPES["paraphraser"], patience=2, epochs=400))
+    monkeypatch.setitem(trainer.FINE_TUNE, "peak_rate", 3e-3)
+    monkeypatch.setitem(trainer.RECIPES, "paraphraser", dataclasses.replace(trainer.RECIPES["paraphraser"], patience=2, epochs=400))
     other = [sentence.replace("the)", "this)").replace(" a)", " that)") for sentence in SENTENCES]
     for name, lines in (("train", other[::2] + SENTENCES[:2]), ("dev", other[1::4])):
         (small / f"{name}.tsv").write_text("".join(f"x\t{parse}\n" for parse in lines))
@@ -187,11 +187,11 @@ def test_fine_tuning_with_a_larger_vocabulary_keeps_what_the_artifact_knows(smal
     assert (word := next(token for token in new if token not in old and "@@" not in token))
     base, corpus = small / "tuned" / "base", small / "tuned" / "corpus"
     first = artifacts.load_net(base / "paraphraser.safetensors", artifacts.verify(base).paraphraser, torch.device("cpu"))
-    begun = _base.begin_from(base, "paraphraser", corpus)
+    begun = initial_weights.begin_from(base, "paraphraser", corpus)
     known = [i for i, token in enumerate(new) if token in old]
     torch.testing.assert_close(begun.embedding_decoder.weight[known],
                                first.embedding_decoder.weight[[old.index(new[i]) for i in known]])
-    pieces = _base.WordPieces(base / "bpe.codes", base / "bpe.vocab.txt", 5).split([word])
+    pieces = artifacts.read_pieces(base / "bpe.codes", base / "bpe.vocab.txt", 5).split([word])
     assert len(pieces) > 1
     torch.testing.assert_close(begun.embedding_decoder.weight[new.index(word)],
                                first.embedding_decoder.weight[[old.index(piece) for piece in pieces]].mean(0))
@@ -205,9 +205,9 @@ def test_fine_tuning_keeps_attended_pads(small, tmp_path):
     base = tiny_artifact(tmp_path / "base", attend_pads=True)
     assert train.main([str(small / "tuned"), "--from", str(base), "--train", str(small / "train.tsv"), "--dev",
                        str(small / "dev.tsv"), "--epochs", "0.2", "--net", "paraphraser"]) == 0
-    split = _corpus.Split.load(small / "tuned" / "corpus" / "dev.npz")
+    split = corpus.Split.load(small / "tuned" / "corpus" / "dev.npz")
     config = artifacts.verify(base).paraphraser
-    bag, syntax, *_ = train.make_batch(split, np.array([0]), train.RECIPES["paraphraser"], config, "cpu", None)
+    bag, syntax, *_ = trainer.make_batch(split, np.array([0]), trainer.RECIPES["paraphraser"], config, "cpu", None)
     assert (bag.shape[1], syntax.shape[1]) == (config.bag_width, config.syntax_width)
 
 
@@ -235,7 +235,7 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
     assert train.main([str(small / "two"), "--export", str(out)]) == 0  # other words, but the parse generator reads none
     kept, stored = (load_file(folder / "parse_generator.safetensors") for folder in (base, out))
     assert artifacts.verify(out).parse_generator == before.parse_generator and all(torch.equal(kept[name], stored[name]) for name in kept)
-    assert artifacts.verify(out).paraphraser.vocab_size == len(Vocabulary.load(out / "vocab.json")) != before.paraphraser.vocab_size
+    assert artifacts.verify(out).paraphraser.vocab_size == len(artifacts.read_vocabulary(out / "vocab.json")) != before.paraphraser.vocab_size
     assert artifacts.load(out).run(artifacts.load(out).plan(read_request({**PICNIC, "seed": 1})))
     # What the parse generator reads has other ids; or there is a new parse generator, and the paraphraser knows other words.
     vocabulary = json.loads((small / "two" / "corpus" / "vocab.json").read_text())
@@ -250,14 +250,14 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
 
 
 @pytest.mark.parametrize("options, expected", [
-    (dict(), (train.DECODING["tag_weight"], train.DECODING["order_bonus"])),
+    (dict(), (export.DECODING["tag_weight"], export.DECODING["order_bonus"])),
     (dict(constrained=False), (0.0, 0.0)), (dict(tokenization="raw"), (0.0, 0.0)),
     (dict(tag_weight=0.5), (0.5, 0.0))])  # has a lexicon, and so its own opinion
 def test_an_artifact_that_could_not_choose_gets_the_settings_of_a_new_one(tmp_path, options, expected):
     base = tiny_artifact(tmp_path / "base", **options)
-    pipeline = train.pipeline_of(base, 7)
+    pipeline = export.pipeline_of(base, 7)
     assert (pipeline.tag_weight, pipeline.order_bonus, pipeline.source_bonus, pipeline.bpe_threshold) == (*expected, 0, 7)
-    assert train.pipeline_of(tmp_path / "none", 7).source_bonus == train.DECODING["source_bonus"]
+    assert export.pipeline_of(tmp_path / "none", 7).source_bonus == export.DECODING["source_bonus"]
 
 
 def vocabulary_of(folder, lines, merges=300):
@@ -265,12 +265,12 @@ def vocabulary_of(folder, lines, merges=300):
     (folder / "t.tsv").write_text("".join(f"{sentence}\t(X x)\n" * times for sentence, times in (
         ("The cat is here", 30), ("the dog is there", 10), ("the owl", 2), ("cats", 25), ("it's", 1))))
     (folder / "vectors.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    written = _corpus.learn_vocabulary(folder, folder / "t.tsv", merges, folder / "vectors.txt")
+    generation_vocab_size = corpus.learn_vocabulary(folder, folder / "t.tsv", merges, folder / "vectors.txt")
     tokens = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
-    with np.load(folder / _corpus.VECTORS, allow_pickle=False) as arrays:
+    with np.load(folder / corpus.VECTORS, allow_pickle=False) as arrays:
         ids, vectors = arrays["ids"], arrays["vectors"]
     assert (np.diff(ids) > 0).all() and vectors.dtype == np.float32
-    return tokens, written, {tokens[i]: vector.tolist() for i, vector in zip(ids, vectors)}
+    return tokens, generation_vocab_size, {tokens[i]: vector.tolist() for i, vector in zip(ids, vectors)}
 
 
 LINES = ["the 1 2", "Paris 9 9", "dog 0.5 -3e-1", "ümlaut 9 9", "unseen 3 4", "route66 9 9", "o'clock 5 6", ", 9 9", "well-known 7 8"]
@@ -278,18 +278,18 @@ LINES = ["the 1 2", "Paris 9 9", "dog 0.5 -3e-1", "ümlaut 9 9", "unseen 3 4", "
 
 @pytest.mark.parametrize("header", [[], ["9 2"]])
 def test_words_with_vectors_are_tokens_and_those_seldom_seen_come_last(tmp_path, header):
-    tokens, written, vectors = vocabulary_of(tmp_path, [*header, *LINES])
-    assert set(tokens[written:]) == {"dog", "there", "unseen", "o'clock", "well-known"}  # seen 10 times, or never
-    assert {"the", "is", "cat", "here", "cats"} <= set(tokens[:written])
-    assert tokens.index("the") < tokens.index("cat") < tokens.index("cats") < written <= tokens.index("dog") < tokens.index("unseen")
+    tokens, generation_vocab_size, vectors = vocabulary_of(tmp_path, [*header, *LINES])
+    assert set(tokens[generation_vocab_size:]) == {"dog", "there", "unseen", "o'clock", "well-known"}  # seen 10 times, or never
+    assert {"the", "is", "cat", "here", "cats"} <= set(tokens[:generation_vocab_size])
+    assert tokens.index("the") < tokens.index("cat") < tokens.index("cats") < generation_vocab_size <= tokens.index("dog") < tokens.index("unseen")
     assert not {"Paris", "paris", "ümlaut", "route66", ",", "9", "owl", "it's"} & set(tokens)
     assert vectors == {"the": [1, 2], "dog": [0.5, pytest.approx(-0.3)], "unseen": [3, 4], "o'clock": [5, 6], "well-known": [7, 8]}
-    pieces = _base.WordPieces(tmp_path / "bpe.codes", tmp_path / "bpe.vocab.txt", _corpus.MIN_COUNT)
+    pieces = artifacts.read_pieces(tmp_path / "bpe.codes", tmp_path / "bpe.vocab.txt", corpus.MIN_COUNT)
     assert pieces.split(["unseen", "well-known", "the"]) == ["unseen", "well-known", "the"] and len(pieces.split(["owl"])) > 1
 
 
 def test_only_so_many_of_the_commonest_words_are_taken_for_their_vectors_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(_corpus, "VECTOR_WORDS", 5)  # lines, as they come
+    monkeypatch.setattr(corpus, "VECTOR_WORDS", 5)  # lines, as they come
     tokens, _, vectors = vocabulary_of(tmp_path, ["9 2", *LINES, "cat 7 7"])
     assert "unseen" in tokens and "o'clock" not in tokens
     assert vectors["cat"] == [7, 7]  # a token anyway, and its vector is known
@@ -298,10 +298,10 @@ def test_only_so_many_of_the_commonest_words_are_taken_for_their_vectors_alone(t
 @pytest.fixture
 def vectors_of_tokens(tmp_path, monkeypatch):
     """A prepared corpus's vectors (N, D) of 32 of 40 tokens, of which 25 are freely written; rows that are a linear map of them."""
-    monkeypatch.setattr(_base, "RIDGE", 1e-9)
+    monkeypatch.setattr(initial_weights, "RIDGE", 1e-9)
     g = torch.Generator().manual_seed(1)
     vectors, ids = torch.randn(40, 3, generator=g), torch.tensor([i for i in range(40) if i % 5])
-    np.savez(tmp_path / _corpus.VECTORS, ids=ids.numpy(), vectors=vectors[ids].numpy())
+    np.savez(tmp_path / corpus.VECTORS, ids=ids.numpy(), vectors=vectors[ids].numpy())
     rows = {}
     for key in ("embedding_encoder.weight", "embedding_decoder.weight", "linear.weight"):
         rows[key] = vectors @ torch.randn(3, 6, generator=g) + torch.randn(6, generator=g)
@@ -318,30 +318,30 @@ def test_rare_rows_begin_where_a_linear_map_takes_their_vectors(vectors_of_token
             table[i] = torch.randn(6, generator=g) * 9
     state["linear.bias"] = torch.randn(40, generator=g)
     before = {key: table.clone() for key, table in state.items()}
-    _base.begin_at_vectors(state, corpus, 25, known)
+    initial_weights.begin_at_vectors(state, corpus, 25, known)
     common = [i for i in ids.tolist() if i < 25 and i not in (3, 4)]
     for key in rows:
         assert torch.equal(state[key][:25], before[key][:25])
-        length = _base.RARE_LENGTH * rows[key][common].norm(dim=1).mean()
+        length = initial_weights.RARE_LENGTH * rows[key][common].norm(dim=1).mean()
         for i in range(25, 40):  # one without a vector keeps its direction
             row = rows[key][i] if i % 5 else before[key][i]
             torch.testing.assert_close(state[key][i], row * length / row.norm(), atol=1e-4, rtol=1e-4)
     assert torch.equal(state["linear.bias"][:25], before["linear.bias"][:25])
-    assert (state["linear.bias"][25:] == _base.RARE_BIAS).all()
+    assert (state["linear.bias"][25:] == initial_weights.RARE_BIAS).all()
 
 
-@pytest.mark.parametrize("written", [100, 140])
+@pytest.mark.parametrize("generation_vocab_size", [100, 140])
 @torch.no_grad()
-def test_the_loss_is_over_what_each_row_may_write(written):
-    net = random_net(tiny_config(written=written), 4)
+def test_the_loss_is_over_what_each_row_may_write(generation_vocab_size):
+    net = random_net(tiny_config(generation_vocab_size=generation_vocab_size), 4)
     bag = torch.tensor([[7, 120, 101, 120], [110, PAD, 9, PAD]])
     syntax = torch.tensor([[SOS, 106, 6, EOS], [SOS, 50, EOS, PAD]])
     targets = torch.tensor([[SOS, 120, 7, 120, 101, EOS], [SOS, 9, 130, 110, EOS, PAD]])  # 130 was dropped from its bag
-    loss, right, count = train.loss_of(net, bag, syntax, targets[:, :-1], targets[:, 1:])
+    loss, right, count = trainer.loss_of(net, bag, syntax, targets[:, :-1], targets[:, 1:])
     states = net(bag, syntax, targets[:, :-1])
     expected, hits, counted = 0.0, 0, 0
     for i, row in enumerate(bag.tolist()):
-        choices = [*range(written), *dict.fromkeys(token for token in row if token >= written)]
+        choices = [*range(generation_vocab_size), *dict.fromkeys(token for token in row if token >= generation_vocab_size)]
         for position, label in enumerate(targets[i, 1:].tolist()):
             if label == PAD or label not in choices:
                 continue
@@ -349,17 +349,17 @@ def test_the_loss_is_over_what_each_row_may_write(written):
             expected -= scores[choices.index(label)].item()
             hits += choices[scores.argmax()] == label
             counted += 1
-    assert count == counted == (8 if written == 100 else 9) and int(right) == hits
+    assert count == counted == (8 if generation_vocab_size == 100 else 9) and int(right) == hits
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     labels = targets[:, 1:].clone()
     labels[labels == 130] = PAD
-    assert (written == 140) == (train.loss_of(net, bag, syntax, targets[:, :-1], labels)[0].item() != pytest.approx(expected, rel=1e-5))
+    assert (generation_vocab_size == 140) == (trainer.loss_of(net, bag, syntax, targets[:, :-1], labels)[0].item() != pytest.approx(expected, rel=1e-5))
 
 
 def test_a_loss_over_copied_words_teaches_their_rows():
-    net = random_net(tiny_config(written=100, tie="all"), 4)
+    net = random_net(tiny_config(generation_vocab_size=100, tie="all"), 4)
     bag, syntax = torch.tensor([[7, 120, 101]]), torch.tensor([[SOS, 106, EOS]])
-    loss, *_ = train.loss_of(net, bag, syntax, torch.tensor([[SOS, 120]]), torch.tensor([[120, EOS]]))
+    loss, *_ = trainer.loss_of(net, bag, syntax, torch.tensor([[SOS, 120]]), torch.tensor([[120, EOS]]))
     loss.backward()
     moved = net.linear.weight.grad.abs().sum(1) > 0
     assert moved[[120, 101]].all() and not moved[[119, 121, 139]].any() and net.linear.bias.grad[[120, 101]].ne(0).all()
@@ -390,19 +390,19 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
     assert train.main([str(small / "one"), *tune]) == 0
     assert train.main([str(small / "one"), "--export", str(out)]) == 0
     record, config = json.loads((corpus / "corpus.json").read_text()), artifacts.verify(out)
-    tokens, written = Vocabulary.load(out / "vocab.json").tokens, config.paraphraser.written
-    assert record["written"] == written and record["vectors"]["file"] == "vectors.txt" and len(record["vectors"]["sha256"]) == 64
-    assert {"the", "a", "."} <= set(tokens[:written]) and {"dog", "zebra", "giraffe"} <= set(tokens[written:])
-    assert config.parse_generator == artifacts.verify(base).parse_generator and config.parse_generator.written is None
+    tokens, generation_vocab_size = artifacts.read_vocabulary(out / "vocab.json").tokens, config.paraphraser.generation_vocab_size
+    assert record["generation_vocab_size"] == generation_vocab_size and record["vectors"]["file"] == "vectors.txt" and len(record["vectors"]["sha256"]) == 64
+    assert {"the", "a", "."} <= set(tokens[:generation_vocab_size]) and {"dog", "zebra", "giraffe"} <= set(tokens[generation_vocab_size:])
+    assert config.parse_generator == artifacts.verify(base).parse_generator and config.parse_generator.generation_vocab_size is None
     kept, stored = (load_file(folder / "parse_generator.safetensors") for folder in (base, out))
     assert kept.keys() == stored.keys() and all(torch.equal(kept[name], stored[name]) for name in kept)
-    begun = _base.begin_from(base, "paraphraser", corpus)
-    assert begun.config.written == written and begun.linear.weight is begun.embedding_encoder.weight
-    lengths = begun.linear.weight[written:].norm(dim=1)
+    begun = initial_weights.begin_from(base, "paraphraser", corpus)
+    assert begun.config.generation_vocab_size == generation_vocab_size and begun.linear.weight is begun.embedding_encoder.weight
+    lengths = begun.linear.weight[generation_vocab_size:].norm(dim=1)
     torch.testing.assert_close(lengths, lengths[:1].expand_as(lengths))
-    assert (begun.linear.bias[written:] == _base.RARE_BIAS).all() and not (begun.linear.bias[:written] == _base.RARE_BIAS).any()
-    counts = artifacts.load_lexicon(out / artifacts.LEXICON, written)
-    assert counts.any() and np.array_equal(counts, lexicon_of(corpus)[:, :written])
+    assert (begun.linear.bias[generation_vocab_size:] == initial_weights.RARE_BIAS).all() and not (begun.linear.bias[:generation_vocab_size] == initial_weights.RARE_BIAS).any()
+    counts = artifacts.load_lexicon(out / artifacts.LEXICON, generation_vocab_size)
+    assert counts.any() and np.array_equal(counts, lexicon_of(corpus)[:, :generation_vocab_size])
 
     settings = json.loads((out / "config.json").read_text())
     settings["pipeline"]["copy_odds"] = 50
@@ -413,7 +413,7 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
         paraphraser = artifacts.load(out, **options)
         rows = paraphraser.plan(read_request({"sent": "the zebra likes a giraffe .", "synt": parse, "parse": parse, "seed": 1,
                                               "num_paraphrases": 8}))
-        assert sum(i >= written for i in rows[0].pieces) == 3
+        assert sum(i >= generation_vocab_size for i in rows[0].pieces) == 3
         texts = [done.text.split() for done in paraphraser.run(rows)]
         assert all({text[1], text[4]} == {"zebra", "giraffe"} for text in texts)  # at the nouns' leaves, one each
         assert not any({"dog", "cat", "bird", "horse"} & set(text) for text in texts)
@@ -421,11 +421,11 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
     # With the vocabulary kept, what is written stays; with another one that has no vectors, everything is.
     assert train.main([str(small / "two"), "--from", str(out), *data, "--epochs", "0.1"]) == 0
     assert train.main([str(small / "two"), "--export", str(small / "again")]) == 0
-    assert artifacts.verify(small / "again").paraphraser.written == written
-    now = artifacts.load_lexicon(small / "again" / artifacts.LEXICON, written)
-    assert np.array_equal(now, counts + lexicon_of(small / "two" / "corpus")[:, :written])
+    assert artifacts.verify(small / "again").paraphraser.generation_vocab_size == generation_vocab_size
+    now = artifacts.load_lexicon(small / "again" / artifacts.LEXICON, generation_vocab_size)
+    assert np.array_equal(now, counts + lexicon_of(small / "two" / "corpus")[:, :generation_vocab_size])
     assert train.main([str(small / "three"), "--from", str(out), *data, "--epochs", "0.1", "--merges", "40"]) == 0
-    assert _base.begin_from(out, "paraphraser", small / "three" / "corpus").config.written is None
+    assert initial_weights.begin_from(out, "paraphraser", small / "three" / "corpus").config.generation_vocab_size is None
 
 
 def test_what_an_untrained_network_cannot_read_is_left_out_of_its_ranges(small, tmp_path):
@@ -436,11 +436,11 @@ def test_what_an_untrained_network_cannot_read_is_left_out_of_its_ranges(small, 
         lines.write(f"dog\t{long}\n" * 5)
     tune = ["--from", str(base), "--train", str(small / "train.tsv"), "--dev", str(small / "dev.tsv"), "--epochs", "0.1"]
     assert train.main([str(small / "one"), *tune, "--net", "paraphraser", "--merges", "40"]) == 0
-    split = _corpus.Split.load(small / "one" / "corpus" / "train.npz")
+    split = corpus.Split.load(small / "one" / "corpus" / "train.npz")
     assert split.lengths("parse").max() > artifacts.verify(base).parse_generator.max_steps + 1
     assert train.main([str(small / "one"), "--export", str(small / "out")]) == 0
     artifacts.load(small / "out", precision="int8")
-    assert calibrate.calibrate(small / "out", split)["sentences"] == len(split) - 5
+    assert calibration.calibrate(small / "out", split)["sentences"] == len(split) - 5
 
 
 def test_files_that_cannot_be_learned_from_are_named(small, tmp_path):

@@ -2,7 +2,6 @@
 
 import functools
 import json
-from pathlib import Path
 
 import jsonschema
 import openapi_spec_validator
@@ -10,12 +9,14 @@ import pytest
 import yaml
 
 import handler
-from handler import request, syntax
 from handler.errors import RequestError
-from handler.request import CATALOGUE, FIELDS, JSON, JSON_LINES, MEDIA_TYPES, Request, read_body, read_request
-from handler.response import ATTRIBUTES, ERROR_TYPES, Paraphrase, answer_value, build, error_value
+from handler.language import trees
+from handler.wire import request
+from handler.wire.request import CATALOGUE, FIELDS, JSON, JSON_LINES, MEDIA_TYPES, Request, read_body, read_request
+from handler.wire.response import ATTRIBUTES, ERROR_TYPES, Paraphrase, answer_value, build, error_value
+from scripts.common.paths import ROOT
 
-SPEC = yaml.safe_load((Path(handler.__file__).parent / "openapi.yaml").read_text(encoding="utf-8"))
+SPEC = yaml.safe_load((ROOT / "handler" / "wire" / "openapi.yaml").read_text(encoding="utf-8"))
 SCHEMAS = SPEC["components"]["schemas"]
 OPERATION = SPEC["components"]["pathItems"]["Paraphrase"]["post"]
 
@@ -86,9 +87,9 @@ def test_fields_limits_and_defaults():
     fields = SCHEMAS["Request"]["properties"]
     assert tuple(fields) == FIELDS and SCHEMAS["Request"]["additionalProperties"] is False
     assert fields["sent"]["maxLength"] == request.MAX_CHARACTERS
-    assert SCHEMAS["Tree"]["maxLength"] == SCHEMAS["Template"]["anyOf"][1]["maxLength"] == syntax.MAX_CHARACTERS
-    assert f"at most {syntax.MAX_DEPTH} levels" in SCHEMAS["Tree"]["description"]
-    assert f"at most {syntax.TEMPLATE_DEPTH} levels" in SCHEMAS["Template"]["anyOf"][1]["description"]
+    assert SCHEMAS["Tree"]["maxLength"] == SCHEMAS["Template"]["anyOf"][1]["maxLength"] == trees.MAX_CHARACTERS
+    assert f"at most {trees.MAX_DEPTH} levels" in SCHEMAS["Tree"]["description"]
+    assert f"at most {trees.TEMPLATE_DEPTH} levels" in SCHEMAS["Template"]["anyOf"][1]["description"]
     assert fields["tmpl"]["anyOf"][1]["maxItems"] == fields["parse"]["anyOf"][1]["maxItems"] == request.MAX_ROWS
     assert (fields["temperature"]["minimum"], fields["temperature"]["maximum"]) == (0, request.MAX_TEMPERATURE)
     assert (fields["seed"]["minimum"], fields["seed"]["maximum"]) == (0, request.MAX_SEED)

@@ -6,7 +6,9 @@ import random
 import pytest
 
 from handler.errors import RequestError
-from handler.request import (
+from handler.language.trees import MAX_CHARACTERS as MAX_TREE_CHARACTERS
+from handler.language.trees import MAX_DEPTH, TEMPLATE_DEPTH, read_tree
+from handler.wire.request import (
     CATALOGUE,
     EXAMPLE,
     FIELDS,
@@ -23,8 +25,6 @@ from handler.request import (
     read_content_type,
     read_request,
 )
-from handler.syntax import MAX_CHARACTERS as MAX_TREE_CHARACTERS
-from handler.syntax import MAX_DEPTH, TEMPLATE_DEPTH, read_tree
 
 RAIN = {"sent": "It rains.", "synt": "(ROOT (S (NP (PRP It)) (VP (VBZ rains)) (. .)))", "tmpl": "(ROOT (S (VP ) (. )))"}
 PARSE = {"sent": "It rains.", "parse": RAIN["synt"]}

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from handler.errors import RequestError, SyntaxTreeError
-from handler.request import CATALOGUE, JSON, JSON_LINES, Envelope, read_body, read_request
-from handler.response import ATTRIBUTES, ERROR_TYPES, PHRASES, Paraphrase, Response, answer_value, build, error_value
+from handler.wire.request import CATALOGUE, JSON, JSON_LINES, Envelope, read_body, read_request
+from handler.wire.response import ATTRIBUTES, ERROR_TYPES, PHRASES, Paraphrase, Response, answer_value, build, error_value
 
 BASE = {"sent": "It rains.", "synt": "(ROOT (S (NP (PRP It)) (VP (VBZ rains)) (. .)))"}
 BAD = RequestError("is required", "sent")

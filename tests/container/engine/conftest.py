@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts import build_archive, build_image
-from scripts.build_image import ImageError, check_docker
+from scripts import build_image
+from scripts.common.paths import DEMO
+from scripts.container.image import ImageError, check_docker
+from scripts.serving import archive
 
 TAG = "synpg-torchserve:test"
 
@@ -135,9 +137,9 @@ def model(tmp_path_factory) -> Path:
 
 
 def unpack(folder: Path) -> Path:
-    for name, source in build_archive.tarball_members(build_archive.ARTIFACT).items():
+    for name, source in archive.tarball_members(DEMO).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        with build_archive.opened(source) as content, open(folder / name, "wb") as copy:
+        with archive.opened(source) as content, open(folder / name, "wb") as copy:
             shutil.copyfileobj(content, copy)
     return folder
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.container.conftest import Running, docker, unpack
+from tests.container.engine.conftest import Running, docker, unpack
 from tests.factories import PICNIC, body
 
 REQUEST = body({**PICNIC, "temperature": 0})

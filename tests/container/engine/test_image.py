@@ -7,8 +7,8 @@ import time
 import pytest
 
 from handler import __version__
-from handler.request import CATALOGUE
-from tests.container.conftest import Running, docker
+from handler.wire.request import CATALOGUE
+from tests.container.engine.conftest import Running, docker
 from tests.factories import PICNIC, RAIN, body
 from tests.gateway import Endpoint, Gateway, batch_transform
 

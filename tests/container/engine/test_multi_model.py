@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.container.conftest import Running
+from tests.container.engine.conftest import Running
 from tests.factories import PICNIC, body
 
 

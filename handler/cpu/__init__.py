@@ -1,0 +1,1 @@
+"""The networks on a CPU: int8 or fp32, several tokens a step."""

@@ -1,0 +1,36 @@
+"""What a batch must obey, as plain values: a backend makes of them what suits its device.
+
+`constraints.py` states the rules as tensor operations, for any device and for a CUDA graph; `cpu/matchers.py` as a few integers a
+row. Both give the same scores (`tests/cpu/test_engine.py`).
+"""
+
+from dataclasses import dataclass
+
+from handler.decoding.grammar import ParseGrammar, TextGrammar
+from handler.decoding.lexicon import Alignment
+
+
+@dataclass(frozen=True)
+class ParseRules:
+    """Every parse is a tree under its template, closed in time."""
+
+    grammar: ParseGrammar
+    templates: list[list[int]]  # a row's tokens `( ROOT … )` as ids, without <sos> and <eos>
+    max_steps: int
+
+
+@dataclass(frozen=True)
+class TextRules:
+    """Every text is made of real words; with an alignment it has one word for each leaf of its parse."""
+
+    grammar: TextGrammar
+    sentences: list[list[int]]  # a row's piece ids
+    max_steps: int
+    source_bonus: float = 0.0  # nats on the logit of a piece of the sentence not yet written
+    repetition_penalty: float = 0.0  # nats off the logit of a piece written often enough
+    order_bonus: float = 0.0  # nats on the word that follows the last one in the sentence
+    copy_odds: float = 0.0  # of copying a word of the leaf's kind to what the network says
+    alignment: Alignment | None = None  # the parses that the texts follow word by word
+
+
+Rules = ParseRules | TextRules

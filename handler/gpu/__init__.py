@@ -1,0 +1,1 @@
+"""The networks on a GPU: half precision, one CUDA graph a step."""

@@ -1,0 +1,1 @@
+"""Strings and trees: tokens, vocabulary, part-of-speech tags, Penn trees. No tensors."""

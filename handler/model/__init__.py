@@ -1,0 +1,1 @@
+"""The network as one reads it, and how it copies rare words."""

@@ -1,0 +1,166 @@
+"""A request to rows: everything the networks need, checked against their limits before anything is spent. No network, no files."""
+
+from dataclasses import dataclass, replace
+
+from handler.decoding import rerank
+from handler.decoding.grammar import ParseGrammar, TextGrammar
+from handler.decoding.sampling import DecodingOptions
+from handler.errors import RequestError
+from handler.language.tagger import Tagger
+from handler.language.tokenizer import tokenize
+from handler.language.trees import syntax_tokens, tags, words
+from handler.language.vocabulary import Vocabulary, WordPieces
+from handler.language.word_classes import AUXILIARIES, ROWS, VERBS
+from handler.model.network import UNK, ModelConfig
+from handler.wire.request import MAX_CANDIDATES, Request, Target
+
+TOKENIZATIONS = "ptb", "raw"
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Section `pipeline` of `config.json`."""
+
+    tokenization: str  # "ptb": lower-cased Penn Treebank tokens. "raw": the string as it is, split at blanks (published)
+    bpe_threshold: int  # pieces counted less often in bpe.vocab.txt are split further
+    constrained: bool  # True: parses are trees with the asked top, texts are words. False: whatever the networks say
+    source_bonus: float = 0.0  # nats on the logit of a piece of the sentence not yet written; with constraints only
+    repetition_penalty: float = 0.0  # nats off the logit of a piece written often enough; with constraints only
+    tag_weight: float = 0.0  # times log p(tag | word), on a word at a leaf of that tag; above 0: exactly one word a leaf
+    order_bonus: float = 0.0  # nats on the word that follows the last one in the sentence; with constraints only
+    candidates: int = 1  # paraphrases made of a template, of which the best answers; a request may say otherwise
+    copy_odds: float = 0.0  # of copying a word of the leaf's kind not yet written to what the network says; with tag_weight only
+
+    def __post_init__(self):
+        if self.tokenization not in TOKENIZATIONS:
+            raise ValueError(f"tokenization must be one of {', '.join(TOKENIZATIONS)}, not {self.tokenization!r}")
+        if type(self.bpe_threshold) is not int or self.bpe_threshold < 0:
+            raise ValueError(f"bpe_threshold must be an integer of at least 0, not {self.bpe_threshold!r}")
+        if type(self.constrained) is not bool:
+            raise ValueError(f"constrained must be true or false, not {self.constrained!r}")
+        for name in ("source_bonus", "repetition_penalty", "tag_weight", "order_bonus", "copy_odds"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 <= value <= 100:
+                raise ValueError(f"{name} must be a number from 0 to 100, not {value!r}")
+        if type(self.candidates) is not int or not 1 <= self.candidates <= MAX_CANDIDATES:
+            raise ValueError(f"candidates must be an integer from 1 to {MAX_CANDIDATES}, not {self.candidates!r}")
+        if self.tag_weight and not (self.constrained and self.tokenization == "ptb"):
+            raise ValueError("tag_weight above 0 needs constrained true and tokenization ptb, where words and tags line up")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One paraphrase to be made."""
+
+    pieces: list[int]  # ids of the sentence's BPE pieces
+    tags: list[int]  # ids of its part-of-speech tags; empty when a whole parse is followed
+    tagged_words: list[tuple[int, int]]  # as `lexicon.Alignment` has them; empty where tags are unknown, do not line up or are not used
+    tags_predicted: bool  # by the tagger, for want of a parse; used as `tags` or in `tagged_words`
+    syntax: list[int]  # ids of the target's syntax tokens, without <sos> and <eos>
+    target: Target
+    options: DecodingOptions
+    seed: int  # of the request
+    scored: bool = True  # the text's log-probability is asked for
+    candidates: int = 1  # how many are made, of which the best answers
+
+    def candidate(self, number: int) -> "Row":
+        """One of its candidates, to be made by itself."""
+        return replace(self, options=replace(self.options, candidate=number), scored=self.scored or self.candidates > 1)
+
+    @property
+    def parse_options(self) -> DecodingOptions:
+        """How its parse is decoded. The first candidate's parse is the one that there would be without other candidates.
+
+        The others are sampled, or they would be the same. At temperature 0, where a request needs no seed to be repeated, their random
+        numbers are always the same ones.
+        """
+        given = self.options
+        if not given.candidate or given.temperature >= rerank.TEMPERATURE:
+            return given
+        return replace(given, temperature=rerank.TEMPERATURE, seed=given.seed if given.temperature else 0)
+
+
+class Planner:
+    """Words and trees to ids, within the limits of two networks. Stateless between calls."""
+
+    def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, pieces: WordPieces, tagger: Tagger | None,
+                 parse_grammar: ParseGrammar, text_grammar: TextGrammar, parse_limits: ModelConfig, text_limits: ModelConfig,
+                 aligned: bool):
+        """parse_limits, text_limits: the two networks' configurations. aligned: texts follow their parses leaf by leaf."""
+        self.config, self.vocabulary, self.pieces, self.tagger = config, vocabulary, pieces, tagger
+        self.parse_grammar, self.text_grammar = parse_grammar, text_grammar
+        self.parse_limits, self.text_limits, self.aligned = parse_limits, text_limits, aligned
+        self.auxiliaries = {vocabulary.ids[word] for word in AUXILIARIES & vocabulary.ids.keys()}
+
+    def plan(self, request: Request) -> list[Row]:
+        """The rows of a request, targets x samples. Raises RequestError for what does not fit."""
+        pieces = self.encode_words(request)
+        if len(pieces) > self.text_limits.bag_width:
+            raise RequestError(f"has {len(pieces)} word pieces, at most {self.text_limits.bag_width} are read", "sent")
+        from_template = not all(target.whole for target in request.targets)
+        labels = self.source_tags(request) if from_template or self.aligned else None
+        source_tags = self.encode_tags(request, labels) if from_template else []
+        tagged = self.tagged_words(pieces, labels)
+        rows = []
+        for target in request.targets:
+            syntax = self.encode_syntax(target)
+            for sample in range(request.num_paraphrases):
+                # The seed names the sample, not the target: a target's answer is the same alone and in a list.
+                options = DecodingOptions(request.temperature, request.seed * 1_000_003 + sample)
+                predicted = request.source is None and (not target.whole or bool(tagged))
+                tries = 1 if target.whole else request.candidates or self.config.candidates
+                rows.append(Row(pieces, [] if target.whole else source_tags, tagged, predicted, syntax, target, options, request.seed,
+                                request.details, tries))
+        return rows
+
+    def source_tags(self, request: Request) -> list[str] | None:
+        """The sentence's part-of-speech tags: its parse's, or the tagger's where there is none; None without either."""
+        if request.source is not None:
+            return tags(request.source)
+        return self.tagger and self.tagger.tag(tokenize(request.sentence))  # case is kept: it tells names
+
+    def encode_tags(self, request: Request, labels: list[str] | None) -> list[int]:
+        """Ids of a sentence's part-of-speech tags, for the parse generator."""
+        if labels is None:
+            raise RequestError("is required: this model has no tagger, and the parse generator reads tags", "synt")
+        if len(labels) > self.parse_limits.bag_width:
+            raise RequestError(f"has {len(labels)} words, at most {self.parse_limits.bag_width} are read",
+                               "sent" if request.source is None else "synt")
+        return [self.vocabulary.syntax_ids[tag] for tag in labels]
+
+    def tagged_words(self, pieces: list[int], labels: list[str] | None) -> list[tuple[int, int]]:
+        """Words of a sentence with their tags, as `lexicon.Alignment` has them; none where they are not used or do not line up.
+
+        Without auxiliaries, which are no content words and whose tags are known, and unknown pieces, which cannot be written.
+        """
+        begin = self.text_grammar.begin(pieces)
+        if not (self.aligned and labels and len(labels) == len(begin)):
+            return []
+        found = [(piece, ROWS[tag]) for piece, tag in zip(begin, labels) if piece != UNK]
+        return [(piece, row) for piece, row in found if row not in VERBS or piece not in self.auxiliaries]
+
+    def encode_words(self, request: Request) -> list[int]:
+        """Ids of the sentence's BPE pieces. The leaves of its parse are its tokens where there is one."""
+        if self.config.tokenization == "raw":
+            tokens = request.sentence.strip("\r\n ").split(" ")
+        else:
+            tokens = words(request.source) if request.source is not None else tokenize(request.sentence)
+            tokens = [token.lower() for token in tokens]
+        return [self.vocabulary.ids.get(piece, UNK) for piece in self.pieces.split(tokens)]
+
+    def encode_syntax(self, target: Target) -> list[int]:
+        """Ids of the target's syntax tokens. Raises RequestError when they do not fit."""
+        ids = [self.vocabulary.syntax_ids[token] for token in syntax_tokens(target.tree)]
+        limits = self.text_limits if target.whole else self.parse_limits
+        if len(ids) + 2 > limits.syntax_width:
+            raise RequestError(f"has {len(ids)} brackets and labels, at most {limits.syntax_width - 2} are read", target.field)
+        if target.whole and self.aligned:
+            leaves, most = len(self.parse_grammar.leaves(ids)), self.text_limits.max_steps - 1
+            if leaves > most:
+                raise RequestError(f"has {leaves} leaves, at most {most} words are written", target.field)
+        if not target.whole and self.config.constrained:
+            shortest = self.parse_grammar.shortest(ids)
+            if shortest > self.parse_limits.max_steps:
+                raise RequestError(f"has no parse of fewer than {shortest} tokens, at most {self.parse_limits.max_steps} are generated",
+                                   target.field)
+        return ids

@@ -1,0 +1,1 @@
+"""The wire contract: a body to valid requests, results to a response."""

@@ -1,0 +1,58 @@
+"""Build the model archive that TorchServe loads: code, artifact and settings in one file.
+
+    python -m scripts.build_archive                                    model_store/demo -> model_store/synpg.mar
+    python -m scripts.build_archive --format tgz                       -> model_store/synpg.tar.gz, for S3 and SageMaker
+    python -m scripts.build_archive --artifact DIR --output OTHER.mar
+    python -m scripts.build_archive --if-changed                       only if the archive differs from its sources
+
+In the archive: `synpg_handler.py`, the entry, at the top; the rest of the package under `handler/`; the artifact under
+`artifact/`; `model-config.yaml`; and MAR-INF/MANIFEST.json with the project's version. The tarball has the same at its top
+level, which SageMaker unpacks to /opt/ml/model, and `code/` for AWS's own PyTorch containers. The same sources make the same
+tarball, byte for byte.
+"""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+
+from handler import __version__, artifacts
+from handler.errors import ArtifactError
+from scripts.common.paths import ARCHIVE, DEMO, TARBALL, shown
+from scripts.serving.archive import FORMATS, ArchiveError
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m scripts.build_archive", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--artifact", type=Path, default=DEMO, help="%(default)s")
+    parser.add_argument("--format", choices=FORMATS, default="mar", help="mar for TorchServe, tgz for SageMaker (%(default)s)")
+    parser.add_argument("--output", type=Path, help=f"of a .mar, its name is the model's: {shown(ARCHIVE)} or {shown(TARBALL)}")
+    parser.add_argument("--if-changed", action="store_true", help="do nothing if the archive equals its sources")
+    options = parser.parse_args(argv)
+    default, suffix, write, compare, listed = FORMATS[options.format]
+    output = options.output or default
+    try:
+        if not output.name.endswith(suffix):
+            raise ArchiveError(f"{output} must end in {suffix}.")
+        artifacts.verify(options.artifact)
+        done = "built"
+        if options.if_changed and output.is_file():
+            with contextlib.suppress(ArchiveError):
+                compare(output, options.artifact)
+                done = "is up to date"
+        if done == "built":
+            write(options.artifact, output)
+        count = len(listed(options.artifact))
+    except (ArchiveError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except ArtifactError as error:
+        print(f"The artifact {shown(options.artifact)} cannot be served: {error}.", file=sys.stderr)
+        return 1
+    size = output.stat().st_size / 1e6
+    print(f"{shown(output)} {done}: version {__version__}, {count} files, {size:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

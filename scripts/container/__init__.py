@@ -1,0 +1,1 @@
+"""What runs in the container, and what builds it."""

@@ -1,0 +1,57 @@
+"""Judge an artifact: BLEU against references, well-formed parses, words kept and repeated, beside copying the input.
+
+    python -m scripts.evaluate model_store/demo --rebuild test.tsv.gz --pairs edinburgh_test.tsv.gz hans.tsv.gz
+    python -m scripts.evaluate model_store/demo --pairs pairs.tsv --limit 200 --json report.json
+
+--rebuild files hold `sentence<TAB>parse`: each sentence is made again from its own words and parse.
+--pairs files hold `sentence<TAB>reference<TAB>parse of sentence<TAB>parse of reference`: the reference's parse is followed,
+then its template alone, through the parse generator. Pairs without both parses are left out and counted.
+
+BLEU (authors): mean of nltk's sentence BLEU-4 without smoothing over blank-separated tokens, as the SynPG authors compute
+it. BLEU (corpus): sacrebleu over the same tokens; BLEU of the source: the same against the sentence itself, how much is copied.
+All lower-cased. Words per leaf right: of the followed parses' leaves, those at whose place the text has a word of that tag, as
+the artifact's own tagger sees it; missing and surplus words count as wrong. Needs nltk and sacrebleu (`tests/requirements.txt`).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from handler import artifacts
+from scripts.training.evaluation import evaluate, markdown
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m scripts.evaluate", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artifact", type=Path)
+    parser.add_argument("--rebuild", type=Path, nargs="*", default=[])
+    parser.add_argument("--pairs", type=Path, nargs="*", default=[])
+    parser.add_argument("--limit", type=int, help="first lines of each file only")
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--candidates", type=int, help="of each template's answer (default: as the artifact says)")
+    parser.add_argument("--precision", default="auto", help="fp32, int8, on a GPU bf16 or fp16 (default: as it is served)")
+    parser.add_argument("--json", type=Path, help="write the table and its conditions here")
+    args = parser.parse_args(argv)
+    if not args.rebuild and not args.pairs:
+        parser.error("give --rebuild or --pairs files")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    paraphraser = artifacts.load(args.artifact, device, args.precision)
+    options = {"temperature": args.temperature, "seed": args.seed}
+    table = evaluate(paraphraser, args.rebuild, args.pairs, args.limit, options, args.candidates)
+    conditions = {"artifact": artifacts.fingerprint(args.artifact / "manifest.json")["sha256"], **options, "limit": args.limit,
+                  "candidates": args.candidates or paraphraser.config.candidates,
+                  "device": device, "precision": paraphraser.text_generator.precision, "threads": torch.get_num_threads(),
+                  "torch": torch.__version__,
+                  "files": {file.name: artifacts.fingerprint(file)["sha256"] for file in [*args.rebuild, *args.pairs]}}
+    print(markdown(table))
+    if args.json:
+        artifacts.write_json(args.json, {"conditions": conditions, "table": table})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

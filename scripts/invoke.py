@@ -1,0 +1,94 @@
+"""Call a running server or a SageMaker endpoint: one request, a file, standard input. Answers go to standard output, a line each.
+
+    python -m scripts.invoke '{"sent": "…", "synt": "…", "tmpl": "statement"}'    one request (or a JSON array of them)
+    python -m scripts.invoke --sent 'it rains .' --tmpl command --synt '(ROOT …)' --details
+    python -m scripts.invoke --file requests.jsonl                                 a request a line
+    python -m scripts.invoke - < requests.jsonl
+    python -m scripts.invoke --endpoint synpg-serverless --sent 'it rains .'       an endpoint instead of a server here
+    python -m scripts.invoke --endpoint synpg-realtime --file requests.jsonl --output answers.jsonl --concurrency 8
+
+Lines are sent in chunks; an answer stands on the line of its request, `{"error": …}` where there is none. With --output, the
+same command goes on where an earlier one broke off. The exit status is 0 when every request was answered with a paraphrase,
+1 when any was refused or the server could not be reached.
+
+An endpoint is asked again, after a pause, when it is throttled, not ready, out of reach, or its container said 5xx; never
+when the request was at fault. A chunk too large or too slow for it is halved.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from scripts.client.invoke import TIMEOUT, URL, InvokeError, endpoint, run, server
+
+
+def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
+    """Options, and the fields of the request among them."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.invoke", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("request", nargs="?", help="a JSON object or array; - reads JSON Lines from standard input")
+    parser.add_argument("--file", type=Path, help="JSON Lines, a request a line")
+    parser.add_argument("--output", type=Path, help="where the answers to --file go; taken up again where it ends")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--url", default=URL, help="%(default)s")
+    where.add_argument("--endpoint", help="the name of a SageMaker endpoint")
+    parser.add_argument("--async", dest="asynchronous", action="store_true", help="the endpoint is asynchronous: through S3")
+    parser.add_argument("--region", help="of the endpoint; default: what AWS is configured with")
+    parser.add_argument("--profile", help="AWS profile")
+    parser.add_argument("--chunk", type=int, default=16, help="lines a call; an endpoint gives a call 60 s (%(default)s)")
+    parser.add_argument("--concurrency", type=int, default=1, help="calls under way at a time (%(default)s)")
+    parser.add_argument("--timeout", type=float,
+                        help=f"seconds to wait for an answer ({TIMEOUT:g}; of an endpoint 70, of an asynchronous one 3600)")
+    for name, text in ("sent", "the sentence"), ("synt", "its parse"), ("parse", "a whole parse to follow"):
+        parser.add_argument(f"--{name}", help=text)
+    parser.add_argument("--tmpl", action="append", help="a template or its name; may be given several times")
+    parser.add_argument("--temperature", type=float)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--num-paraphrases", type=int)
+    parser.add_argument("--candidates", type=int, help="paraphrases made for each one answered, which is the best of them")
+    parser.add_argument("--details", action="store_true", default=None)
+    args = parser.parse_args(argv)
+    fields = {name: value for name in ("sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details")
+              if (value := getattr(args, name)) is not None}
+    if sum((args.request is not None, args.file is not None, "sent" in fields)) != 1 or (fields and "sent" not in fields):
+        parser.error("give one of: a request, -, --file, --sent with its options")
+    if args.chunk < 1 or args.concurrency < 1:
+        parser.error("--chunk and --concurrency must be at least 1")
+    if args.output and not args.file:
+        parser.error("--output goes with --file")
+    if not args.endpoint and (args.asynchronous or args.region or args.profile):
+        parser.error("--async, --region and --profile go with --endpoint")
+    return args, fields
+
+
+def main(argv: list[str] | None = None) -> int:
+    args, fields = parse(argv)
+    try:
+        send = server(args.url, args.timeout or TIMEOUT) if not args.endpoint else endpoint(
+            args.endpoint, args.region, args.profile, args.concurrency, args.timeout, args.asynchronous)
+        if args.file is None and args.request != "-":
+            if len(fields.get("tmpl", ())) == 1:
+                fields["tmpl"] = fields["tmpl"][0]
+            body = args.request if args.request is not None else json.dumps(fields, ensure_ascii=False)
+            print(send(body.encode(), "application/json"))
+            return 0
+        if args.file is None:
+            return run(send, sys.stdin, None, None, args.chunk, args.concurrency)
+        with open(args.file, encoding="utf-8") as source:
+            total = sum(1 for _ in source)
+            source.seek(0)
+            return run(send, source, total, args.output, args.chunk, args.concurrency)
+    except BrokenPipeError:  # whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more on its way out
+    except (InvokeError, OSError, UnicodeDecodeError) as error:
+        print(error, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Run TorchServe with one archive, own every process of it, and say in one sentence what went wrong.
+
+    python -m scripts.serve start                      model_store/synpg.mar on the ports of config.properties
+    python -m scripts.serve start --port 9090          this port for inference, free ones for everything else
+    python -m scripts.serve stop
+    python -m scripts.serve java                       which Java would run it; exit status 1 if there is none
+
+`./scripts/serve.sh` installs what is missing, builds the archive and calls this. In a program or a test:
+
+    with Server("model_store/synpg.mar", folder, port=0) as server:
+        http.client.HTTPConnection("127.0.0.1", server.port).request("POST", "/predictions/synpg", …)
+"""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+from scripts.common.paths import ARCHIVE
+from scripts.serving.diagnosis import ServerError
+from scripts.serving.java import find_java
+from scripts.serving.server import CONFIG, START_TIMEOUT, STATE, Server, demonstrate, stop
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m scripts.serve", description=__doc__.split("\n\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("java", help="say which Java would run TorchServe")
+    for name, text in ("start", "start TorchServe and wait until the model answers"), ("stop", "stop it"):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--state", type=Path, default=STATE, help="folder of its log and record (%(default)s)")
+        if name == "start":
+            command.add_argument("--archive", type=Path, default=ARCHIVE, help="%(default)s")
+            command.add_argument("--config", type=Path, default=CONFIG, help="%(default)s")
+            command.add_argument("--port", type=int, help="inference port; the others are then free ones; 0: a free one too")
+            command.add_argument("--timeout", type=float, default=START_TIMEOUT, help="seconds to wait (%(default)g)")
+    options = parser.parse_args(argv)
+    try:
+        if options.command == "java":
+            print(find_java())
+        elif options.command == "stop":
+            print("The server has stopped." if stop(options.state) else "No server is running.")
+        else:
+            for number in signal.SIGTERM, signal.SIGHUP:  # a start that is told to end ends what it has started
+                signal.signal(number, lambda number, _: sys.exit(128 + number))
+            server = Server(options.archive, options.state, options.port, options.config)
+            begun = time.monotonic()
+            server.start(options.timeout, say=lambda text: print(text, flush=True))
+            print(f"The model is ready at {server.url} after {time.monotonic() - begun:.1f} s", flush=True)
+            try:
+                demonstrate(server)
+            except BaseException:
+                server.stop()
+                raise
+    except ServerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; nothing is left running.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

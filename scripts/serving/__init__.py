@@ -1,0 +1,1 @@
+"""The model archive, and TorchServe on this machine."""

@@ -1,0 +1,33 @@
+"""Why a TorchServe did not start or died, read from its log."""
+
+import re
+
+from scripts.common.command import UserError
+
+FAILED = re.compile(r"Load model failed|Backend worker error|Failed to load model|Failed to register model")
+# What TorchServe raises over the cause that it has just logged.
+MASKS = re.compile(r"ts\.torch_handler\.|\b50[07] - ")
+SILENT = "the worker process ended without a message"
+
+
+class ServerError(UserError):
+    """The server could not be started, or is not the one asked for; one sentence."""
+
+
+def cause(log: str) -> str:
+    """What a failed start was about: the worker's last own exception, else Java's, else the last line."""
+    worker = [match[1] for match in re.finditer(r"^\S+ \w+ +worker - (.*)$", log, re.M)]
+    found, in_traceback = [], False
+    for line in worker:
+        if line.startswith("Traceback "):
+            in_traceback = True
+        elif in_traceback and line and not line.startswith(" "):
+            in_traceback = False
+            found.append(line)
+    found = [line for line in found if not MASKS.search(line)]
+    if not found:
+        found = re.findall(r"^(?:Caused by: )?(?:[\w$]+\.)+[\w$]*(?:Exception|Error): (.+)$", log, re.M)
+    if not found and FAILED.search(log):
+        return SILENT
+    lines = found or [line for line in log.splitlines() if line.strip()] or ["no message"]
+    return lines[-1].strip().rstrip(".")

@@ -1,0 +1,82 @@
+"""Train the two networks from sentences with their parses, resumably, and write an artifact.
+
+    python -m scripts.train WORK --train train.tsv.gz --dev dev.tsv.gz                both networks, one after the other
+    python -m scripts.train WORK --train … --dev … --net paraphraser --epochs 3        one of them (run two side by side)
+    python -m scripts.train WORK --from model_store/demo --train … --dev …             fine-tune on text of your own
+    python -m scripts.train WORK --from … --merges 20000 --train … --dev …             the same, with a larger vocabulary
+    python -m scripts.train WORK --from … --merges 50000 --vectors glove.txt --train … and with words seldom seen, from their vectors
+    python -m scripts.train WORK --from … --net paraphraser --train … --dev …          one network; the other stays as it is
+    python -m scripts.train WORK --export model_store/mine                             write what is trained as an artifact
+
+Interrupted, the same command goes on from the last checkpoint in WORK. No pairs are needed: the paraphraser learns
+(words of s, parse of s) -> s, the parse generator (tags of s, template of s) -> parse of s.
+Source: Huang and Chang, EACL 2021 (arXiv 2101.10579).
+"""
+
+import argparse
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from handler import artifacts
+from handler.errors import ArtifactError
+from scripts.training.corpus import prepare
+from scripts.training.export import export
+from scripts.training.trainer import FINE_TUNE, LIMITS, MERGES, NETS, RECIPES, Training, limits_of
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path, help="folder of checkpoints and the prepared corpus")
+    parser.add_argument("--train", type=Path, help="sentence<TAB>parse, .tsv or .tsv.gz")
+    parser.add_argument("--dev", type=Path, help="the same, held out")
+    parser.add_argument("--export", type=Path, metavar="DIR", help="write an artifact from the checkpoints and stop")
+    parser.add_argument("--net", choices=(*NETS, "both"), default="both")
+    parser.add_argument("--epochs", type=float, help="instead of the recipe's; may be changed when going on")
+    parser.add_argument("--from", dest="base", type=Path, metavar="ARTIFACT", help="fine-tune this one; its vocabulary is kept")
+    parser.add_argument("--merges", type=int, help="BPE merges (default: 20000, or with --from its vocabulary as it is)")
+    parser.add_argument("--vectors", type=Path, help="with --from and --merges: word vectors as text, `word numbers` a line, "
+                        "commonest first; the vocabulary has their words too, and rare ones begin at their vectors")
+    parser.add_argument("--peak-rate", type=float, help="learning rate, instead of the recipe's")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    args = parser.parse_args(argv)
+    if args.export:
+        export(args.work, args.export)
+        return 0
+    if args.vectors and not (args.base and args.merges):
+        parser.error("--vectors needs --from and --merges")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    corpus, base = args.work / "corpus", args.work / "base"
+    try:
+        if not (corpus / "corpus.json").exists():
+            if not (args.train and args.dev):
+                parser.error("a new WORK needs --train and --dev")
+            limits, keep = LIMITS, args.base and not args.merges
+            if args.base:
+                settings = artifacts.verify(args.base)
+                if args.vectors and settings.paraphraser.attend_pads:
+                    parser.error("--vectors needs an artifact that masks pads: all words can be written with attended ones")
+                shutil.copytree(args.base, base, dirs_exist_ok=True)
+                if keep or settings.paraphraser.attend_pads:
+                    limits = limits_of(settings)
+            prepare(corpus, {"train": args.train, "dev": args.dev}, args.merges or MERGES, limits, base if keep else None,
+                            args.vectors)
+        elif args.base and not base.exists():
+            parser.error(f"{args.work} was begun without --from")
+    except ArtifactError as error:
+        print(error, file=sys.stderr)
+        return 1
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for name in NETS if args.net == "both" else (args.net,):
+        recipe = replace(RECIPES[name], **FINE_TUNE) if base.exists() else RECIPES[name]
+        recipe = replace(recipe, **{key: value for key in ("epochs", "peak_rate") if (value := getattr(args, key))})
+        Training(name, args.work, recipe, device).run(lambda text: print(text, flush=True))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Corpus, training, calibration and evaluation of models; import of the published checkpoints."""
