@@ -49,7 +49,12 @@ FORMAT = 1
 NETS = "parse_generator", "paraphraser"
 FILES = "config.json", *(f"{net}.safetensors" for net in NETS), "vocab.json", "bpe.codes", "bpe.vocab.txt"
 TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON = OPTIONAL = (
-    "tagger.safetensors", "drafts.safetensors", "ranges.json", "endings.json", "lexicon.safetensors")
+    "tagger.safetensors",
+    "drafts.safetensors",
+    "ranges.json",
+    "endings.json",
+    "lexicon.safetensors",
+)
 RENAMED = {"written": "generation_vocab_size"}  # fields of config.json: the name of 0.1.0 -> that of today
 STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
 
@@ -64,8 +69,15 @@ class ArtifactConfig:
     format: int = FORMAT
 
 
-def save(folder: Path, config: ArtifactConfig, tensors: dict[str, dict[str, torch.Tensor]], vocabulary: list[str],
-         codes: Path, counts: Path, dtype: torch.dtype | None = None) -> None:
+def save(
+    folder: Path,
+    config: ArtifactConfig,
+    tensors: dict[str, dict[str, torch.Tensor]],
+    vocabulary: list[str],
+    codes: Path,
+    counts: Path,
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write an artifact; `tensors` holds a state dict per network, stored as `dtype` when one is given."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", asdict(config))
@@ -74,8 +86,11 @@ def save(folder: Path, config: ArtifactConfig, tensors: dict[str, dict[str, torc
     (folder / "bpe.vocab.txt").write_bytes(counts.read_bytes())
     for net in NETS:
         aliases = tied_names(getattr(config, net))
-        stored = {name: tensor.detach().cpu().to(dtype or tensor.dtype).contiguous()
-                  for name, tensor in tensors[net].items() if name not in aliases and name != "pos_encoder.pe"}
+        stored = {
+            name: tensor.detach().cpu().to(dtype or tensor.dtype).contiguous()
+            for name, tensor in tensors[net].items()
+            if name not in aliases and name != "pos_encoder.pe"
+        }
         save_file(stored, folder / f"{net}.safetensors")
         (folder / f"{net}.safetensors").chmod(0o644)  # safetensors keeps it to its owner; a container's user may be another
     write_manifest(folder)
@@ -100,8 +115,11 @@ def _read_manifest(folder: Path) -> dict[str, dict]:
     """File name -> its fingerprint."""
     files = _read_object(folder / "manifest.json").get("files")
     if not isinstance(files, dict) or not set(FILES) <= files.keys() <= {*FILES, *OPTIONAL}:
-        raise ArtifactError("manifest.json", f"entries for {', '.join(FILES)} and perhaps {', '.join(OPTIONAL)}",
-                            ", ".join(files) if isinstance(files, dict) else type(files).__name__)
+        raise ArtifactError(
+            "manifest.json",
+            f"entries for {', '.join(FILES)} and perhaps {', '.join(OPTIONAL)}",
+            ", ".join(files) if isinstance(files, dict) else type(files).__name__,
+        )
     return files
 
 
@@ -195,8 +213,11 @@ def load_net(file: Path, config: ModelConfig, device: torch.device) -> SynPG:
         raise ArtifactError(file.name, "a safetensors file", str(error)) from None
     missing, extra = expected.keys() - tensors.keys() - set(aliases), tensors.keys() - expected.keys()
     if missing or extra:
-        raise ArtifactError(file.name, f"the {len(expected) - len(aliases)} tensors of config.json's network",
-                            f"{_some(missing)} missing, {_some(extra)} unknown")
+        raise ArtifactError(
+            file.name,
+            f"the {len(expected) - len(aliases)} tensors of config.json's network",
+            f"{_some(missing)} missing, {_some(extra)} unknown",
+        )
     for name, tensor in tensors.items():
         if tuple(tensor.shape) != expected[name]:
             raise ArtifactError(file.name, f"{name} of shape {expected[name]}", f"{tuple(tensor.shape)}")
@@ -216,8 +237,9 @@ def _some(names) -> str:
     return "none" if not listed else ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
 
 
-def load(folder: Path | str, device: torch.device | str = "cpu", precision: str = "auto", drafts: bool = True,
-         compiled: bool = True) -> Pipeline:
+def load(
+    folder: Path | str, device: torch.device | str = "cpu", precision: str = "auto", drafts: bool = True, compiled: bool = True
+) -> Pipeline:
     """Verify an artifact and build its pipeline on `device`. Raises ArtifactError; nothing is served half-loaded.
 
     precision: "fp32"; on a CPU "int8", which needs `ranges.json`; on a GPU "bf16" and "fp16"; "auto": int8 where there are
@@ -236,8 +258,9 @@ def load(folder: Path | str, device: torch.device | str = "cpu", precision: str 
     return Pipeline(config.pipeline, vocabulary, pieces, *generators, tagger, endings, _lexicon(folder, config))
 
 
-def _backends(folder: Path, config: ArtifactConfig, syntax_end: int, device: torch.device, precision: str, drafts: bool,
-              compiled: bool) -> list[Backend]:
+def _backends(
+    folder: Path, config: ArtifactConfig, syntax_end: int, device: torch.device, precision: str, drafts: bool, compiled: bool
+) -> list[Backend]:
     """The two networks as what decodes them on `device`; arguments as in `load`.
 
     syntax_end: how many of the vocabulary's first tokens are special or syntax. The parse generator reads no others, and with
@@ -256,8 +279,10 @@ def _backends(folder: Path, config: ArtifactConfig, syntax_end: int, device: tor
     found: list[Backend] = []
     for name in NETS:
         net, parses = load_net(folder / f"{name}.safetensors", getattr(config, name), device), name == "parse_generator"
-        sizes = {"input_vocab_size": syntax_end if parses else None,
-                 "output_vocab_size": syntax_end if parses and config.pipeline.constrained else None}
+        sizes = {
+            "input_vocab_size": syntax_end if parses else None,
+            "output_vocab_size": syntax_end if parses and config.pipeline.constrained else None,
+        }
         if on_cpu:
             engine = Engine(net, precision, ranges and ranges[name], **sizes, remembers=parses)
             found.append(CpuBackend(engine, proposer if parses else None, drafts=proposer is not None))
@@ -313,19 +338,25 @@ def _vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary, int]:
     """The vocabulary, checked against both networks, and how many of its first tokens are special or syntax."""
     vocabulary = read_vocabulary(folder / "vocab.json")
     if config.paraphraser.vocab_size != len(vocabulary):  # any word may be in a sentence
-        raise ArtifactError("vocab.json", f"{config.paraphraser.vocab_size} tokens, as many as paraphraser.vocab_size",
-                            f"{len(vocabulary)}")
+        raise ArtifactError(
+            "vocab.json", f"{config.paraphraser.vocab_size} tokens, as many as paraphraser.vocab_size", f"{len(vocabulary)}"
+        )
     if config.parse_generator.vocab_size > len(vocabulary):
-        raise ArtifactError("vocab.json", f"at least {config.parse_generator.vocab_size} tokens, parse_generator.vocab_size",
-                            f"{len(vocabulary)}")
+        raise ArtifactError(
+            "vocab.json", f"at least {config.parse_generator.vocab_size} tokens, parse_generator.vocab_size", f"{len(vocabulary)}"
+        )
     syntax_end = max(vocabulary.syntax_ids.values()) + 1
     for net in NETS:
         if getattr(config, net).vocab_size < syntax_end:
-            raise ArtifactError("config.json", f"{net}.vocab_size of at least {syntax_end}, the syntax tokens",
-                                f"{getattr(config, net).vocab_size}")
+            raise ArtifactError(
+                "config.json", f"{net}.vocab_size of at least {syntax_end}, the syntax tokens", f"{getattr(config, net).vocab_size}"
+            )
     if config.parse_generator.max_steps + 1 > config.paraphraser.syntax_width:
-        raise ArtifactError("config.json", "parse_generator.max_steps below paraphraser.syntax_width",
-                            f"{config.parse_generator.max_steps} and {config.paraphraser.syntax_width}")
+        raise ArtifactError(
+            "config.json",
+            "parse_generator.max_steps below paraphraser.syntax_width",
+            f"{config.parse_generator.max_steps} and {config.paraphraser.syntax_width}",
+        )
     unknown = LABELS - vocabulary.syntax_ids.keys()
     if unknown:
         raise ArtifactError("vocab.json", "every Penn Treebank label as a syntax token", f"{_some(unknown)} missing")
@@ -341,8 +372,13 @@ def save_drafts(file: Path, contexts: np.ndarray, tokens: np.ndarray) -> None:
 def load_drafts(file: Path) -> NgramProposer:
     tensors = _arrays(file)
     contexts, tokens = tensors.get("contexts"), tensors.get("tokens")
-    if contexts is None or tokens is None or contexts.dtype != np.uint8 or tokens.dtype != np.uint8 or (
-            contexts.shape != (len(tokens), DRAFT_WIDTH)):
+    if (
+        contexts is None
+        or tokens is None
+        or contexts.dtype != np.uint8
+        or tokens.dtype != np.uint8
+        or (contexts.shape != (len(tokens), DRAFT_WIDTH))
+    ):
         raise ArtifactError(file.name, f"contexts (N, {DRAFT_WIDTH}) and tokens (N), uint8", _described(tensors))
     return NgramProposer(contexts, tokens)
 
@@ -390,10 +426,12 @@ def read_ranges(file: Path, config: ArtifactConfig) -> dict[str, Ranges]:
     for name in NETS:
         found, expected = raw.get(name), layer_names(getattr(config, name))
         if not isinstance(found, dict) or set(found) != expected:
-            raise ArtifactError(file.name, f"{len(expected)} layers of {name}",
-                                f"{len(found)} others" if isinstance(found, dict) else type(found).__name__)
+            raise ArtifactError(
+                file.name, f"{len(expected)} layers of {name}", f"{len(found)} others" if isinstance(found, dict) else type(found).__name__
+            )
         for layer, bounds in found.items():
-            if not (isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(b, float | int) for b in bounds)
-                    and bounds[0] < bounds[1]):
+            if not (
+                isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(b, float | int) for b in bounds) and bounds[0] < bounds[1]
+            ):
                 raise ArtifactError(file.name, f"two rising numbers for {name}, {layer}", repr(bounds)[:80])
     return {name: {layer: tuple(bounds) for layer, bounds in raw[name].items()} for name in NETS}

@@ -1,8 +1,8 @@
 """Requests in, paraphrases out: plan, parses, texts, the best of several, answers. No HTTP, no TorchServe, no files.
 
-    pipeline = handler.artifacts.load("model_store/demo")
-    request = handler.wire.request.read_request({"sent": …, "synt": …, "tmpl": …})
-    pipeline.run(pipeline.plan(request))
+pipeline = handler.artifacts.load("model_store/demo")
+request = handler.wire.request.read_request({"sent": …, "synt": …, "tmpl": …})
+pipeline.run(pipeline.plan(request))
 """
 
 import time
@@ -44,8 +44,17 @@ class Stage:
 class Pipeline:
     """Both networks and the vocabulary. Stateless between calls: the same rows give the same paraphrases."""
 
-    def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, pieces: WordPieces, parse_generator: Backend, text_generator: Backend,
-                 tagger: Tagger | None = None, endings: Iterable[int] = (), lexicon: Lexicon | None = None):
+    def __init__(
+        self,
+        config: PipelineConfig,
+        vocabulary: Vocabulary,
+        pieces: WordPieces,
+        parse_generator: Backend,
+        text_generator: Backend,
+        tagger: Tagger | None = None,
+        endings: Iterable[int] = (),
+        lexicon: Lexicon | None = None,
+    ):
         """endings: ids that are the last piece of words and never a word. lexicon: with it texts follow their parses leaf by leaf; its
         weight is the configuration's `tag_weight`."""
         self.config, self.vocabulary, self.lexicon = config, vocabulary, lexicon
@@ -54,8 +63,17 @@ class Pipeline:
         writer = text_generator.config
         self.parse_grammar = ParseGrammar(vocabulary, parse_generator.output_vocab_size)
         self.text_grammar = TextGrammar(vocabulary, writer.vocab_size, endings, writer.generation_vocab_size)
-        self.planner = Planner(config, vocabulary, pieces, tagger, self.parse_grammar, self.text_grammar, parse_generator.config, writer,
-                               aligned=lexicon is not None)
+        self.planner = Planner(
+            config,
+            vocabulary,
+            pieces,
+            tagger,
+            self.parse_grammar,
+            self.text_grammar,
+            parse_generator.config,
+            writer,
+            aligned=lexicon is not None,
+        )
 
     def backend(self, net: str) -> Backend:
         """The backend of a network by its name in the artifact, `parse_generator` or `paraphraser`."""
@@ -70,20 +88,25 @@ class Pipeline:
         """The rows of a request, targets x samples. Raises RequestError for what does not fit; costs no network."""
         return self.planner.plan(request)
 
-    def answer(self, envelopes: list[Envelope | RequestError], chunk_rows: int = CHUNK_ROWS,
-               observe: Callable[[Stage], None] = lambda stage: None) -> list[tuple]:
+    def answer(
+        self, envelopes: list[Envelope | RequestError], chunk_rows: int = CHUNK_ROWS, observe: Callable[[Stage], None] = lambda stage: None
+    ) -> list[tuple]:
         """All rows of all envelopes as one batch: each envelope with its answers as `response.build` takes them, errors in
         their places."""
-        plans = [[] if isinstance(envelope, RequestError) else
-                 [guarded(lambda: item if isinstance(item, RequestError) else self.plan(item)) for item in envelope.items]
-                 for envelope in envelopes]
+        plans = [
+            []
+            if isinstance(envelope, RequestError)
+            else [guarded(lambda: item if isinstance(item, RequestError) else self.plan(item)) for item in envelope.items]
+            for envelope in envelopes
+        ]
         rows = [row for plan in plans for item in plan if not isinstance(item, RequestError) for row in item]
         done = iter(self.run(rows, chunk_rows, observe))
-        return [(envelope, [item if isinstance(item, RequestError) else [next(done) for _ in item] for item in plan])
-                for envelope, plan in zip(envelopes, plans)]
+        return [
+            (envelope, [item if isinstance(item, RequestError) else [next(done) for _ in item] for item in plan])
+            for envelope, plan in zip(envelopes, plans)
+        ]
 
-    def run(self, rows: list[Row], chunk_rows: int = CHUNK_ROWS,
-            observe: Callable[[Stage], None] = lambda stage: None) -> list[Paraphrase]:
+    def run(self, rows: list[Row], chunk_rows: int = CHUNK_ROWS, observe: Callable[[Stage], None] = lambda stage: None) -> list[Paraphrase]:
         """Paraphrases in the order of the rows, `chunk_rows` candidates at a time; `observe` is told of every stage that ran."""
         tries = [(place, row.candidate(number)) for place, row in enumerate(rows) for number in range(row.candidates)]
         best: list[tuple] = [()] * len(rows)  # score, parse and text
@@ -105,8 +128,10 @@ class Pipeline:
         for i, parse in zip(from_template, generated):
             parses[i] = parse
         # Candidates often have the same parse, and a greedy text of it is then the same: it is written once.
-        keys = [(tuple(row.pieces), tuple(row.tagged_words), row.options if row.options.temperature else None, tuple(parse.ids))
-                for row, parse in zip(rows, parses)]
+        keys = [
+            (tuple(row.pieces), tuple(row.tagged_words), row.options if row.options.temperature else None, tuple(parse.ids))
+            for row, parse in zip(rows, parses)
+        ]
         distinct: dict[tuple, int] = {}  # what decides a text -> the first row of which it is true
         for i, key in enumerate(keys):
             distinct.setdefault(key, i)
@@ -123,8 +148,14 @@ class Pipeline:
             return []
         bag = self._pad([row.tags for row in rows], self.parse_generator, self.parse_generator.config.bag_width)
         syntax = self._pad([[SOS, *row.syntax, EOS] for row in rows], self.parse_generator, self.parse_generator.config.syntax_width)
-        return self.parse_generator.generate(bag, syntax, [row.parse_options for row in rows], "parse",
-                                             self._parse_rules([row.syntax for row in rows]), any(row.candidates > 1 for row in rows))
+        return self.parse_generator.generate(
+            bag,
+            syntax,
+            [row.parse_options for row in rows],
+            "parse",
+            self._parse_rules([row.syntax for row in rows]),
+            any(row.candidates > 1 for row in rows),
+        )
 
     def generate_texts(self, rows: list[Row], parses: list[Decoded]) -> list[Decoded]:
         """The text generator's answer to each row's words and parse."""
@@ -137,14 +168,21 @@ class Pipeline:
     def _parse_rules(self, templates: list[list[int]]) -> ParseRules | None:
         return ParseRules(self.parse_grammar, templates, self.parse_generator.config.max_steps) if self.config.constrained else None
 
-    def _text_rules(self, sentences: list[list[int]], parses: list[list[int]],
-                    tagged: list[list[tuple[int, int]]]) -> TextRules | None:
+    def _text_rules(self, sentences: list[list[int]], parses: list[list[int]], tagged: list[list[tuple[int, int]]]) -> TextRules | None:
         c = self.config
         if not c.constrained:
             return None
         alignment = self.lexicon and Alignment(self.lexicon, [self._leaves(ids) for ids in parses], tagged)
-        return TextRules(self.text_grammar, sentences, self.text_generator.config.max_steps, c.source_bonus, c.repetition_penalty,
-                         c.order_bonus, c.copy_odds, alignment)
+        return TextRules(
+            self.text_grammar,
+            sentences,
+            self.text_generator.config.max_steps,
+            c.source_bonus,
+            c.repetition_penalty,
+            c.order_bonus,
+            c.copy_odds,
+            alignment,
+        )
 
     def _leaves(self, parse: list[int]) -> list[int]:
         """Rows of the lexicon for a parse's leaves."""
@@ -165,6 +203,11 @@ class Pipeline:
         written = self.text_grammar.tokens(text.ids, row.pieces)
         return Paraphrase(
             text=self.vocabulary.decode_text(written[: len(written) - text.ended]),
-            template=str(template_of(row.target.tree)), parse=from_syntax_tokens(parse_tokens),
-            log_probability=text.log_probability if row.scored else None, truncated=not (parse.ended and text.ended), seed=row.seed,
-            unknown_words=row.pieces.count(UNK), tags_predicted=row.tags_predicted)
+            template=str(template_of(row.target.tree)),
+            parse=from_syntax_tokens(parse_tokens),
+            log_probability=text.log_probability if row.scored else None,
+            truncated=not (parse.ended and text.ended),
+            seed=row.seed,
+            unknown_words=row.pieces.count(UNK),
+            tags_predicted=row.tags_predicted,
+        )

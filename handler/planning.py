@@ -83,9 +83,18 @@ class Row:
 class Planner:
     """Words and trees to ids, within the limits of two networks. Stateless between calls."""
 
-    def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, pieces: WordPieces, tagger: Tagger | None,
-                 parse_grammar: ParseGrammar, text_grammar: TextGrammar, parse_limits: ModelConfig, text_limits: ModelConfig,
-                 aligned: bool):
+    def __init__(
+        self,
+        config: PipelineConfig,
+        vocabulary: Vocabulary,
+        pieces: WordPieces,
+        tagger: Tagger | None,
+        parse_grammar: ParseGrammar,
+        text_grammar: TextGrammar,
+        parse_limits: ModelConfig,
+        text_limits: ModelConfig,
+        aligned: bool,
+    ):
         """parse_limits, text_limits: the two networks' configurations. aligned: texts follow their parses leaf by leaf."""
         self.config, self.vocabulary, self.pieces, self.tagger = config, vocabulary, pieces, tagger
         self.parse_grammar, self.text_grammar = parse_grammar, text_grammar
@@ -109,8 +118,20 @@ class Planner:
                 options = DecodingOptions(request.temperature, request.seed * 1_000_003 + sample)
                 predicted = request.source is None and (not target.whole or bool(tagged))
                 tries = 1 if target.whole else request.candidates or self.config.candidates
-                rows.append(Row(pieces, [] if target.whole else source_tags, tagged, predicted, syntax, target, options, request.seed,
-                                request.details, tries))
+                rows.append(
+                    Row(
+                        pieces,
+                        [] if target.whole else source_tags,
+                        tagged,
+                        predicted,
+                        syntax,
+                        target,
+                        options,
+                        request.seed,
+                        request.details,
+                        tries,
+                    )
+                )
         return rows
 
     def source_tags(self, request: Request) -> list[str] | None:
@@ -124,8 +145,9 @@ class Planner:
         if labels is None:
             raise RequestError("is required: this model has no tagger, and the parse generator reads tags", "synt")
         if len(labels) > self.parse_limits.bag_width:
-            raise RequestError(f"has {len(labels)} words, at most {self.parse_limits.bag_width} are read",
-                               "sent" if request.source is None else "synt")
+            raise RequestError(
+                f"has {len(labels)} words, at most {self.parse_limits.bag_width} are read", "sent" if request.source is None else "synt"
+            )
         return [self.vocabulary.syntax_ids[tag] for tag in labels]
 
     def tagged_words(self, pieces: list[int], labels: list[str] | None) -> list[tuple[int, int]]:
@@ -161,6 +183,7 @@ class Planner:
         if not target.whole and self.config.constrained:
             shortest = self.parse_grammar.shortest(ids)
             if shortest > self.parse_limits.max_steps:
-                raise RequestError(f"has no parse of fewer than {shortest} tokens, at most {self.parse_limits.max_steps} are generated",
-                                   target.field)
+                raise RequestError(
+                    f"has no parse of fewer than {shortest} tokens, at most {self.parse_limits.max_steps} are generated", target.field
+                )
         return ids

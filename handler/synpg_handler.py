@@ -44,8 +44,9 @@ class SynPGHandler(BaseHandler):
 
     def handle(self, data, context):
         """Answer a batch of HTTP requests; one result and one status each."""
-        bodies = [(item.get("body"), self.header(context, i, "content-type"), self.header(context, i, "accept"))
-                  for i, item in enumerate(data)]
+        bodies = [
+            (item.get("body"), self.header(context, i, "content-type"), self.header(context, i, "accept")) for i, item in enumerate(data)
+        ]
         began, stages = time.perf_counter(), []
         try:
             envelopes = self.preprocess(bodies)

@@ -20,8 +20,9 @@ from scripts.container.image import ImageError, build_command, check_docker, doc
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     own, extra = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
-    parser = argparse.ArgumentParser(prog="python -m scripts.build_image", description=__doc__.split("\n\n")[0],
-                                     epilog="What follows `--` goes to `docker build`.")
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.build_image", description=__doc__.split("\n\n")[0], epilog="What follows `--` goes to `docker build`."
+    )
     parser.add_argument("--gpu", action="store_true", help="with torch's CUDA build instead of the CPU one")
     parser.add_argument("--tag", help=f"name of the image; default {tag_of(False)}")
     options = parser.parse_args(own)

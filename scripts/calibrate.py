@@ -20,20 +20,25 @@ from scripts.training.calibration import agreement, calibrate, read
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.calibrate", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.calibrate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="sentence<TAB>parse, .tsv or .tsv.gz")
     parser.add_argument("--held-out", type=Path, help="the same; say how often int8 and fp32 choose the same token")
     options = parser.parse_args(argv)
     try:
         done = calibrate(options.artifact, read(options.artifact, options.data))
-        print(f"ranges from {done['sentences']} sentences, {done['contexts']} contexts of drafts from {done['parses']} parses, "
-              f"tags of {done['words']} words")
+        print(
+            f"ranges from {done['sentences']} sentences, {done['contexts']} contexts of drafts from {done['parses']} parses, "
+            f"tags of {done['words']} words"
+        )
         if options.held_out:
             for name, shares in agreement(options.artifact, read(options.artifact, options.held_out)).items():
-                print(f"{name}: int8 chooses as fp32 in {100 * shares['alike']:.2f} % of {shares['tokens']} tokens; "
-                      f"right {100 * shares['fp32_right']:.2f} % and {100 * shares['int8_right']:.2f} %")
+                print(
+                    f"{name}: int8 chooses as fp32 in {100 * shares['alike']:.2f} % of {shares['tokens']} tokens; "
+                    f"right {100 * shares['fp32_right']:.2f} % and {100 * shares['int8_right']:.2f} %"
+                )
     except ArtifactError as error:
         print(error, file=sys.stderr)
         return 1

@@ -31,7 +31,7 @@ HELP = {  # field of Settings -> help; its option, type and default are taken fr
     "min_count": "autoscale down to; async: 0, and 0 is the default there",
     "max_count": "autoscale up to",
     "target": "what autoscaling holds: invocations a minute or requests at once on an instance, waiting requests on one (async), "
-              "share of the warm ones in use (serverless)",
+    "share of the warm ones in use (serverless)",
     "scale_on": "invocations or concurrency",
     "startup_timeout": "seconds until the container must be ready",
     "download_timeout": "seconds for the model from S3",
@@ -47,12 +47,14 @@ HELP = {  # field of Settings -> help; its option, type and default are taken fr
     "transforms": "requests at once to one instance, times --payload at most 100; default: the container says",
     "timeout": "seconds a request may take",
 }
-GROUPS = {"serverless": ("memory", "concurrency", "provisioned", "max_provisioned"),
-          "instances (realtime, async, batch)": ("instance", "count"),
-          "endpoints on instances (realtime, async)": ("min_count", "max_count", "scale_on", "startup_timeout", "download_timeout"),
-          "endpoints (serverless, realtime, async)": ("target", "alarms", "alarm_topic", "latency_alarm"),
-          "async": ("per_instance", "success_topic", "error_topic"),
-          "batch": ("input", "strategy", "payload", "transforms", "timeout")}
+GROUPS = {
+    "serverless": ("memory", "concurrency", "provisioned", "max_provisioned"),
+    "instances (realtime, async, batch)": ("instance", "count"),
+    "endpoints on instances (realtime, async)": ("min_count", "max_count", "scale_on", "startup_timeout", "download_timeout"),
+    "endpoints (serverless, realtime, async)": ("target", "alarms", "alarm_topic", "latency_alarm"),
+    "async": ("per_instance", "success_topic", "error_topic"),
+    "batch": ("input", "strategy", "payload", "transforms", "timeout"),
+}
 
 
 def pair(text: str) -> tuple[str, str]:

@@ -24,8 +24,9 @@ from scripts.training.evaluation import evaluate, markdown
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.evaluate", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--rebuild", type=Path, nargs="*", default=[])
     parser.add_argument("--pairs", type=Path, nargs="*", default=[])
@@ -42,11 +43,17 @@ def main(argv: list[str] | None = None) -> int:
     paraphraser = artifacts.load(args.artifact, device, args.precision)
     options = {"temperature": args.temperature, "seed": args.seed}
     table = evaluate(paraphraser, args.rebuild, args.pairs, args.limit, options, args.candidates)
-    conditions = {"artifact": artifacts.fingerprint(args.artifact / "manifest.json")["sha256"], **options, "limit": args.limit,
-                  "candidates": args.candidates or paraphraser.config.candidates,
-                  "device": device, "precision": paraphraser.text_generator.precision, "threads": torch.get_num_threads(),
-                  "torch": torch.__version__,
-                  "files": {file.name: artifacts.fingerprint(file)["sha256"] for file in [*args.rebuild, *args.pairs]}}
+    conditions = {
+        "artifact": artifacts.fingerprint(args.artifact / "manifest.json")["sha256"],
+        **options,
+        "limit": args.limit,
+        "candidates": args.candidates or paraphraser.config.candidates,
+        "device": device,
+        "precision": paraphraser.text_generator.precision,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "files": {file.name: artifacts.fingerprint(file)["sha256"] for file in [*args.rebuild, *args.pairs]},
+    }
     print(markdown(table))
     if args.json:
         artifacts.write_json(args.json, {"conditions": conditions, "table": table})

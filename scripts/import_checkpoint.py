@@ -30,31 +30,50 @@ def at_least(least: int):
         if int(text) < least:
             raise ValueError
         return int(text)
+
     return integer
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.import_checkpoint", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.import_checkpoint", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to be made")
-    for name, text in (("--synpg", "checkpoint of the paraphraser, .pt"), ("--parse-generator", "the other checkpoint, .pt"),
-                       ("--dictionary", "dictionary.pkl"), ("--bpe-codes", "bpe.codes"), ("--bpe-vocab", "vocab.txt")):
+    for name, text in (
+        ("--synpg", "checkpoint of the paraphraser, .pt"),
+        ("--parse-generator", "the other checkpoint, .pt"),
+        ("--dictionary", "dictionary.pkl"),
+        ("--bpe-codes", "bpe.codes"),
+        ("--bpe-vocab", "vocab.txt"),
+    ):
         parser.add_argument(name, type=Path, required=True, metavar="FILE", help=text)
-    parser.add_argument("--bpe-threshold", type=at_least(0), default=50,
-                        help="pieces counted less often are split further (%(default)s)")
+    parser.add_argument("--bpe-threshold", type=at_least(0), default=50, help="pieces counted less often are split further (%(default)s)")
     parser.add_argument("--heads", type=at_least(1), default=6, help="attention heads of both networks (%(default)s)")
-    for name, default, text in (("sent", 40, "word pieces"), ("tmpl", 100, "brackets and labels of a template"),
-                                ("synt", 160, "brackets and labels of a parse")):
-        parser.add_argument(f"--max-{name}-len", type=at_least(1), default=default,
-                            help=f"{text} it was trained with at most (%(default)s)")
-    parser.add_argument("--tokenization", choices=TOKENIZATIONS, help="ptb: tokenise and lower-case requests (default); "
-                        "raw: read them as they are, as the published code does")
-    parser.add_argument("--constrained", action=argparse.BooleanOptionalAction,
-                        help="parses are trees with the asked top, texts are words (default)")
+    for name, default, text in (
+        ("sent", 40, "word pieces"),
+        ("tmpl", 100, "brackets and labels of a template"),
+        ("synt", 160, "brackets and labels of a parse"),
+    ):
+        parser.add_argument(
+            f"--max-{name}-len", type=at_least(1), default=default, help=f"{text} it was trained with at most (%(default)s)"
+        )
+    parser.add_argument(
+        "--tokenization",
+        choices=TOKENIZATIONS,
+        help="ptb: tokenise and lower-case requests (default); raw: read them as they are, as the published code does",
+    )
+    parser.add_argument(
+        "--constrained", action=argparse.BooleanOptionalAction, help="parses are trees with the asked top, texts are words (default)"
+    )
     parser.add_argument("--faithful", action="store_true", help="--tokenization raw --no-constrained")
     tagger = parser.add_mutually_exclusive_group()
-    tagger.add_argument("--tagger", type=Path, metavar="FILE", default=published.TAGGER if published.TAGGER.is_file() else None,
-                        help="part-of-speech tagger for requests without a parse (that of the model that ships)")
+    tagger.add_argument(
+        "--tagger",
+        type=Path,
+        metavar="FILE",
+        default=published.TAGGER if published.TAGGER.is_file() else None,
+        help="part-of-speech tagger for requests without a parse (that of the model that ships)",
+    )
     tagger.add_argument("--no-tagger", dest="tagger", action="store_const", const=None, help="requests need a parse")
     parser.add_argument("--dtype", choices=DTYPES, default="fp32", help="type the weights are stored in (%(default)s)")
     options = parser.parse_args(argv)

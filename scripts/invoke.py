@@ -26,8 +26,9 @@ from scripts.client.invoke import TIMEOUT, URL, InvokeError, endpoint, run, serv
 
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
     """Options, and the fields of the request among them."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.invoke", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.invoke", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("request", nargs="?", help="a JSON object or array; - reads JSON Lines from standard input")
     parser.add_argument("--file", type=Path, help="JSON Lines, a request a line")
     parser.add_argument("--output", type=Path, help="where the answers to --file go; taken up again where it ends")
@@ -39,8 +40,9 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
     parser.add_argument("--profile", help="AWS profile")
     parser.add_argument("--chunk", type=int, default=16, help="lines a call; an endpoint gives a call 60 s (%(default)s)")
     parser.add_argument("--concurrency", type=int, default=1, help="calls under way at a time (%(default)s)")
-    parser.add_argument("--timeout", type=float,
-                        help=f"seconds to wait for an answer ({TIMEOUT:g}; of an endpoint 70, of an asynchronous one 3600)")
+    parser.add_argument(
+        "--timeout", type=float, help=f"seconds to wait for an answer ({TIMEOUT:g}; of an endpoint 70, of an asynchronous one 3600)"
+    )
     for name, text in ("sent", "the sentence"), ("synt", "its parse"), ("parse", "a whole parse to follow"):
         parser.add_argument(f"--{name}", help=text)
     parser.add_argument("--tmpl", action="append", help="a template or its name; may be given several times")
@@ -50,8 +52,11 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
     parser.add_argument("--candidates", type=int, help="paraphrases made for each one answered, which is the best of them")
     parser.add_argument("--details", action="store_true", default=None)
     args = parser.parse_args(argv)
-    fields = {name: value for name in ("sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details")
-              if (value := getattr(args, name)) is not None}
+    fields = {
+        name: value
+        for name in ("sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details")
+        if (value := getattr(args, name)) is not None
+    }
     if sum((args.request is not None, args.file is not None, "sent" in fields)) != 1 or (fields and "sent" not in fields):
         parser.error("give one of: a request, -, --file, --sent with its options")
     if args.chunk < 1 or args.concurrency < 1:
@@ -66,8 +71,11 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
 def main(argv: list[str] | None = None) -> int:
     args, fields = parse(argv)
     try:
-        send = server(args.url, args.timeout or TIMEOUT) if not args.endpoint else endpoint(
-            args.endpoint, args.region, args.profile, args.concurrency, args.timeout, args.asynchronous)
+        send = (
+            server(args.url, args.timeout or TIMEOUT)
+            if not args.endpoint
+            else endpoint(args.endpoint, args.region, args.profile, args.concurrency, args.timeout, args.asynchronous)
+        )
         if args.file is None and args.request != "-":
             if len(fields.get("tmpl", ())) == 1:
                 fields["tmpl"] = fields["tmpl"][0]

@@ -25,11 +25,16 @@ from scripts.client.invoke import InvokeError
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m scripts.paraphrase", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.paraphrase", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", help="text, TSV or JSON Lines; - reads standard input")
-    parser.add_argument("--tmpl", action="append", metavar="NAME_OR_TEMPLATE",
-                        help=f"may be given several times; default: all named ones ({', '.join(CATALOGUE)})")
+    parser.add_argument(
+        "--tmpl",
+        action="append",
+        metavar="NAME_OR_TEMPLATE",
+        help=f"may be given several times; default: all named ones ({', '.join(CATALOGUE)})",
+    )
     parser.add_argument("--temperature", type=float, help="0 takes the likeliest word; the server's default is 0.5")
     parser.add_argument("--seed", type=int, help="the same for every sentence: the same call prints the same again")
     parser.add_argument("--num-paraphrases", type=int, help="samples per template")
@@ -41,8 +46,11 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--region", help="of the endpoint; default: what AWS is configured with")
     parser.add_argument("--profile", help="AWS profile")
     parser.add_argument("--jsonl", action="store_true", help="an object a line: sent, and paraphrases by template or error")
-    parser.add_argument("--chunk", type=int, help="sentences a call; an endpoint gives a call 60 s; "
-                        f"default: as many as make {CALL_ROWS} paraphrases or candidates")
+    parser.add_argument(
+        "--chunk",
+        type=int,
+        help=f"sentences a call; an endpoint gives a call 60 s; default: as many as make {CALL_ROWS} paraphrases or candidates",
+    )
     parser.add_argument("--concurrency", type=int, default=2, help="calls under way at a time (%(default)s)")
     parser.add_argument("--timeout", type=float, help="seconds to wait for an answer")
     args = parser.parse_args(argv)
@@ -58,8 +66,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
-    options = {name: value for name in ("temperature", "seed", "num_paraphrases", "candidates")
-               if (value := getattr(args, name)) is not None}
+    options = {
+        name: value for name in ("temperature", "seed", "num_paraphrases", "candidates") if (value := getattr(args, name)) is not None
+    }
     refused = paraphrases = 0
     try:
         requests = [completed(request, options, args.tmpl) for request in read(args.file)]

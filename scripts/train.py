@@ -38,8 +38,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=float, help="instead of the recipe's; may be changed when going on")
     parser.add_argument("--from", dest="base", type=Path, metavar="ARTIFACT", help="fine-tune this one; its vocabulary is kept")
     parser.add_argument("--merges", type=int, help="BPE merges (default: 20000, or with --from its vocabulary as it is)")
-    parser.add_argument("--vectors", type=Path, help="with --from and --merges: word vectors as text, `word numbers` a line, "
-                        "commonest first; the vocabulary has their words too, and rare ones begin at their vectors")
+    parser.add_argument(
+        "--vectors",
+        type=Path,
+        help="with --from and --merges: word vectors as text, `word numbers` a line, "
+        "commonest first; the vocabulary has their words too, and rare ones begin at their vectors",
+    )
     parser.add_argument("--peak-rate", type=float, help="learning rate, instead of the recipe's")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     args = parser.parse_args(argv)
@@ -63,8 +67,7 @@ def main(argv: list[str] | None = None) -> int:
                 shutil.copytree(args.base, base, dirs_exist_ok=True)
                 if keep or settings.paraphraser.attend_pads:
                     limits = limits_of(settings)
-            prepare(corpus, {"train": args.train, "dev": args.dev}, args.merges or MERGES, limits, base if keep else None,
-                            args.vectors)
+            prepare(corpus, {"train": args.train, "dev": args.dev}, args.merges or MERGES, limits, base if keep else None, args.vectors)
         elif args.base and not base.exists():
             parser.error(f"{args.work} was begun without --from")
     except ArtifactError as error:

@@ -42,20 +42,24 @@ def read_weights(text: str) -> dict[str, int]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.train_tagger", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.train_tagger", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path, metavar="OUT_FILE", help="such as model_store/demo/tagger.safetensors")
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--test", type=Path)
-    parser.add_argument("--weights", type=read_weights, default="masc=2,mctb=2,gum_open=1",
-                        help="copies in an epoch of the sources with tags by hand (%(default)s)")
+    parser.add_argument(
+        "--weights",
+        type=read_weights,
+        default="masc=2,mctb=2,gum_open=1",
+        help="copies in an epoch of the sources with tags by hand (%(default)s)",
+    )
     parser.add_argument("--sample", type=int, default=7_000, help="sentences of all other sources; 0 = all (%(default)s)")
     parser.add_argument("--gold-only", action="store_true", help="learn from the --gold sources alone")
     parser.add_argument("--gold", default="masc,mctb", help="sources to measure on (%(default)s)")
     parser.add_argument("--epochs", type=int, default=4, help="(%(default)s)")
-    parser.add_argument("--prune", type=float, default=Recipe.prune,
-                        help="smallest weight kept; take less for small corpora (%(default)s)")
+    parser.add_argument("--prune", type=float, default=Recipe.prune, help="smallest weight kept; take less for small corpora (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
     args = parser.parse_args(argv)
     say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
@@ -79,11 +83,15 @@ def main(argv: list[str] | None = None) -> int:
     sizes = save(args.out, trainer, lexicon, recipe.prune)
     held_out = [s for split in splits.values() for s in split]
     record = {
-        "recipe": asdict(recipe), "gold_only": args.gold_only,
-        "data": {name: {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-                 for name, file in files.items()},
-        "training_seconds": round(seconds), "nltk": version("nltk"), "python": platform.python_version(), "size": sizes,
-        "accuracy": evaluate(artifacts.load_tagger(args.out), splits, recipe.gold), "speed": speed(args.out, held_out),
+        "recipe": asdict(recipe),
+        "gold_only": args.gold_only,
+        "data": {name: {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()} for name, file in files.items()},
+        "training_seconds": round(seconds),
+        "nltk": version("nltk"),
+        "python": platform.python_version(),
+        "size": sizes,
+        "accuracy": evaluate(artifacts.load_tagger(args.out), splits, recipe.gold),
+        "speed": speed(args.out, held_out),
     }
     args.out.with_suffix(".record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if (args.out.parent / "manifest.json").is_file() and args.out.name == artifacts.TAGGER:

@@ -20,14 +20,34 @@ from scripts.serving.server import EXAMPLE
 from tests.reference import random_net, tiny_config
 
 CODES = "#version: 0.2\nt h\nth e</w>\ni n\nin g</w>\nr a\nra in\ni s</w>\ni t</w>\n"
-PIECES = ["the", "is", "it", "rain@@", "ing", ".", ",", "?", "'", '"', "é", "é@@",
-          *string.ascii_lowercase, *(letter + "@@" for letter in string.ascii_lowercase), "th@@", "in@@", "ra@@"]
+PIECES = [
+    "the",
+    "is",
+    "it",
+    "rain@@",
+    "ing",
+    ".",
+    ",",
+    "?",
+    "'",
+    '"',
+    "é",
+    "é@@",
+    *string.ascii_lowercase,
+    *(letter + "@@" for letter in string.ascii_lowercase),
+    "th@@",
+    "in@@",
+    "ra@@",
+]
 TOKENS = [*SPECIALS, *(f"<{token}>" for token in SYNTAX_TOKENS), *PIECES]
 WRITTEN = TOKENS.index("n")  # where `written` is given: `n` to `z` and most beginnings of words are only copied
 
 PICNIC = EXAMPLE
-RAIN = {"sent": "It is raining.", "synt": "(ROOT (S (NP (PRP It)) (VP (VBZ is) (VP (VBG raining))) (. .)))",
-        "tmpl": "(ROOT (S (VP ) (. )))"}
+RAIN = {
+    "sent": "It is raining.",
+    "synt": "(ROOT (S (NP (PRP It)) (VP (VBZ is) (VP (VBG raining))) (. .)))",
+    "tmpl": "(ROOT (S (VP ) (. )))",
+}
 
 
 @functools.cache
@@ -35,9 +55,19 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(TOKENS)
 
 
-def tiny_artifact(folder: Path, constrained: bool = True, attend_pads: bool = False, tokenization: str = "ptb",
-                  tie: str = "none", seed: int = 0, tag_weight: float = 0.0, order_bonus: float = 0.0, copy_odds: float = 0.0,
-                  generation_vocab_size: int | None = None, candidates: int = 1) -> Path:
+def tiny_artifact(
+    folder: Path,
+    constrained: bool = True,
+    attend_pads: bool = False,
+    tokenization: str = "ptb",
+    tie: str = "none",
+    seed: int = 0,
+    tag_weight: float = 0.0,
+    order_bonus: float = 0.0,
+    copy_odds: float = 0.0,
+    generation_vocab_size: int | None = None,
+    candidates: int = 1,
+) -> Path:
     """A complete artifact of two random networks of a few thousand weights; with a tag weight, and a random lexicon."""
     source = folder.with_name(folder.name + "-source")
     source.mkdir(parents=True)
@@ -45,13 +75,22 @@ def tiny_artifact(folder: Path, constrained: bool = True, attend_pads: bool = Fa
     (source / "bpe.vocab.txt").write_text("".join(f"{piece} 100\n" for piece in PIECES), encoding="utf-8")
     shape = dict(attend_pads=attend_pads, tie=tie, bag_width=60)
     config = artifacts.ArtifactConfig(
-        PipelineConfig(tokenization=tokenization, bpe_threshold=50, constrained=constrained, tag_weight=tag_weight,
-                       order_bonus=order_bonus, copy_odds=copy_odds, candidates=candidates),
+        PipelineConfig(
+            tokenization=tokenization,
+            bpe_threshold=50,
+            constrained=constrained,
+            tag_weight=tag_weight,
+            order_bonus=order_bonus,
+            copy_odds=copy_odds,
+            candidates=candidates,
+        ),
         tiny_config(vocab_size=len(SPECIALS) + len(SYNTAX_TOKENS), syntax_width=41, max_steps=60, **shape),
-        tiny_config(vocab_size=len(TOKENS), syntax_width=64, max_steps=12, generation_vocab_size=generation_vocab_size, **shape))
+        tiny_config(vocab_size=len(TOKENS), syntax_width=64, max_steps=12, generation_vocab_size=generation_vocab_size, **shape),
+    )
     nets = {"parse_generator": random_net(config.parse_generator, seed), "paraphraser": random_net(config.paraphraser, seed + 1)}
-    artifacts.save(folder, config, {name: net.state_dict() for name, net in nets.items()}, TOKENS,
-                   source / "bpe.codes", source / "bpe.vocab.txt")
+    artifacts.save(
+        folder, config, {name: net.state_dict() for name, net in nets.items()}, TOKENS, source / "bpe.codes", source / "bpe.vocab.txt"
+    )
     if tag_weight:
         artifacts.save_lexicon(folder / artifacts.LEXICON, random_counts(seed)[:, :generation_vocab_size])
         artifacts.write_manifest(folder)

@@ -25,13 +25,33 @@ MB = 1 << 20
 REALTIME_BYTES, SERVERLESS_BYTES = 25 * MB, 4 * MB  # of a request, and of an answer
 TIMEOUT = 60.0  # s, from the request to the whole answer
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
-FORWARDED = {name.lower() for name in ("Content-Type", "Accept", ATTRIBUTES, *(f"X-Amzn-SageMaker-{name}" for name in (
-    "Target-Model", "Target-Variant", "Target-Container-Hostname", "Inference-Id", "Enable-Explanations",
-    "Inference-Component", "Session-Id", "Prefix-Aware-Id")))}
+FORWARDED = {
+    name.lower()
+    for name in (
+        "Content-Type",
+        "Accept",
+        ATTRIBUTES,
+        *(
+            f"X-Amzn-SageMaker-{name}"
+            for name in (
+                "Target-Model",
+                "Target-Variant",
+                "Target-Container-Hostname",
+                "Inference-Id",
+                "Enable-Explanations",
+                "Inference-Component",
+                "Session-Id",
+                "Prefix-Aware-Id",
+            )
+        ),
+    )
+}
 RETURNED = "Content-Type", ATTRIBUTES, "X-Amzn-SageMaker-New-Session-Id", "X-Amzn-SageMaker-Closed-Session-Id"
 REGION, ACCOUNT, VARIANT = "us-east-1", "123456789012", "AllTraffic"
-TIMED_OUT = ("Your invocation timed out while waiting for a response from container primary. Review the latency metrics for "
-             "each container in Amazon CloudWatch, resolve the issue, and try again.")
+TIMED_OUT = (
+    "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for "
+    "each container in Amazon CloudWatch, resolve the issue, and try again."
+)
 GONE = "An error occurred while handling request as the model process exited."
 
 
@@ -108,14 +128,24 @@ class Gateway(Server):
     def client(self, **config):
         """A boto3 client that believes this to be AWS; `config` is botocore's, retries off unless it says otherwise."""
         config = {"retries": {"total_max_attempts": 1}, "read_timeout": 70, **config}
-        return boto3.client("sagemaker-runtime", endpoint_url=self.url, config=Config(**config), region_name=REGION,
-                            aws_access_key_id="testing", aws_secret_access_key="testing")
+        return boto3.client(
+            "sagemaker-runtime",
+            endpoint_url=self.url,
+            config=Config(**config),
+            region_name=REGION,
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
 
     @property
     def environment(self) -> dict[str, str]:
         """What makes any boto3 `sagemaker-runtime` client of a process come here."""
-        return {"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": self.url, "AWS_DEFAULT_REGION": REGION,
-                "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+        return {
+            "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": self.url,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+        }
 
 
 class _Runtime(_Handler):
@@ -158,15 +188,22 @@ class _Runtime(_Handler):
         """What the container said instead of an answer; 0: it said nothing."""
         group = f"/aws/sagemaker/Endpoints/{name}"
         kind = "client" if 400 <= status < 500 else "server"
-        self.refuse(424, "ModelError", f'Received {kind} error ({status}) from primary with message "{message}". See '
-                    f"https://{REGION}.console.aws.amazon.com/cloudwatch/home?region={REGION}#logEventViewer:group={group} "
-                    f"in account {ACCOUNT} for more information.", ErrorCode=f"{kind.upper()}_ERROR_FROM_MODEL",
-                    OriginalStatusCode=status, OriginalMessage=message,
-                    LogStreamArn=f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}")
+        self.refuse(
+            424,
+            "ModelError",
+            f'Received {kind} error ({status}) from primary with message "{message}". See '
+            f"https://{REGION}.console.aws.amazon.com/cloudwatch/home?region={REGION}#logEventViewer:group={group} "
+            f"in account {ACCOUNT} for more information.",
+            ErrorCode=f"{kind.upper()}_ERROR_FROM_MODEL",
+            OriginalStatusCode=status,
+            OriginalMessage=message,
+            LogStreamArn=f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}",
+        )
 
     def refuse(self, status: int, kind: str, message: str, **more) -> None:
-        self.reply(status, {"Content-Type": "application/json", "x-amzn-ErrorType": kind},
-                   json.dumps({**more, "Message": message}).encode())
+        self.reply(
+            status, {"Content-Type": "application/json", "x-amzn-ErrorType": kind}, json.dumps({**more, "Message": message}).encode()
+        )
 
 
 class Container(Server):
@@ -227,21 +264,34 @@ def execution_parameters(url: str, **given) -> dict:
     merged = {"MaxConcurrentTransforms": 1, "BatchStrategy": "MultiRecord", "MaxPayloadInMB": 6, **told, **given}
     # The API writes MultiRecord, a container MULTI_RECORD.
     merged["BatchStrategy"] = {"MULTI_RECORD": "MultiRecord", "SINGLE_RECORD": "SingleRecord"}.get(
-        merged["BatchStrategy"], merged["BatchStrategy"])
+        merged["BatchStrategy"], merged["BatchStrategy"]
+    )
     return merged
 
 
 def batch_environment(**given) -> dict[str, str]:
     """What a container is started with for a transform job that was created with these parameters."""
-    names = {"MaxConcurrentTransforms": "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", "BatchStrategy": "SAGEMAKER_BATCH_STRATEGY",
-             "MaxPayloadInMB": "SAGEMAKER_MAX_PAYLOAD_IN_MB"}
+    names = {
+        "MaxConcurrentTransforms": "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS",
+        "BatchStrategy": "SAGEMAKER_BATCH_STRATEGY",
+        "MaxPayloadInMB": "SAGEMAKER_MAX_PAYLOAD_IN_MB",
+    }
     strategies = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}
     return {"SAGEMAKER_BATCH": "true", **{names[key]: strategies.get(value, str(value)) for key, value in given.items()}}
 
 
-def batch_transform(url: str, source: Path, folder: Path, content_type: str, accept: str | None = None,
-                    split: str | None = "Line", assemble: str | None = "Line", timeout: float = 600, retries: int = 3,
-                    **given) -> Path:
+def batch_transform(
+    url: str,
+    source: Path,
+    folder: Path,
+    content_type: str,
+    accept: str | None = None,
+    split: str | None = "Line",
+    assemble: str | None = "Line",
+    timeout: float = 600,
+    retries: int = 3,
+    **given,
+) -> Path:
     """Work `source` off as a transform job would, into `folder`/NAME.out; `given` is the job's own BatchStrategy and so on.
 
     A record keeps its newline, as in SageMaker's local mode. One request that stays refused fails the job, and there is no

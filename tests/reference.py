@@ -19,8 +19,9 @@ class Oracle(nn.Module):
         self.config = c = net.config
         self.embedding_encoder = nn.Embedding(c.vocab_size, c.d_model)
         self.embedding_decoder = nn.Embedding(c.vocab_size, c.d_model)
-        self.transformer = nn.Transformer(c.d_model, c.n_heads, c.n_encoder_layers, c.n_decoder_layers, c.d_feedforward,
-                                          dropout=0.0, batch_first=True)
+        self.transformer = nn.Transformer(
+            c.d_model, c.n_heads, c.n_encoder_layers, c.n_decoder_layers, c.d_feedforward, dropout=0.0, batch_first=True
+        )
         self.linear = nn.Linear(c.d_model, c.vocab_size)
         self.load_state_dict(net.state_dict(), strict=True)
         self.eval()
@@ -54,8 +55,17 @@ class Oracle(nn.Module):
 
 def tiny_config(attend_pads: bool = False, tie: str = "none", **changes) -> ModelConfig:
     """A network small enough to run hundreds of times in a test."""
-    shape = dict(vocab_size=140, d_model=12, n_heads=2, d_feedforward=20, n_encoder_layers=2, n_decoder_layers=2,
-                 bag_width=9, syntax_width=41, max_steps=24)
+    shape = dict(
+        vocab_size=140,
+        d_model=12,
+        n_heads=2,
+        d_feedforward=20,
+        n_encoder_layers=2,
+        n_decoder_layers=2,
+        bag_width=9,
+        syntax_width=41,
+        max_steps=24,
+    )
     return ModelConfig(**{**shape, **changes}, attend_pads=attend_pads, tie=tie)
 
 

@@ -78,35 +78,51 @@ def test_a_folder_that_is_no_artifact(tmp_path):
         artifacts.load(tmp_path)
 
 
-@pytest.mark.parametrize("change, file, message", [
-    (lambda c: c.update(format=2), "config.json", "expected format 1, found 2"),
-    (lambda c: c.pop("pipeline"), "config.json", "expected the keys"),
-    (lambda c: c.update(extra=1), "config.json", "extra"),
-    (lambda c: c["pipeline"].update(tokenization="bert"), "config.json", "tokenization must be one of ptb, raw"),
-    (lambda c: c["pipeline"].update(bpe_threshold=-1), "config.json", "bpe_threshold"),
-    (lambda c: c["pipeline"].update(constrained=1), "config.json", "constrained must be true or false"),
-    (lambda c: c["pipeline"].update(source_bonus=-1), "config.json", "source_bonus must be a number from 0 to 100"),
-    (lambda c: c["pipeline"].update(repetition_penalty=True), "config.json", "repetition_penalty must be a number"),
-    (lambda c: c["pipeline"].update(tag_weight=101), "config.json", "tag_weight must be a number from 0 to 100"),
-    (lambda c: c["pipeline"].update(order_bonus="2"), "config.json", "order_bonus must be a number from 0 to 100"),
-    (lambda c: c["pipeline"].update(tag_weight=1, constrained=False), "config.json", "tag_weight above 0 needs constrained true"),
-    (lambda c: c["pipeline"].update(tag_weight=1, tokenization="raw"), "config.json", "and tokenization ptb"),
-    (lambda c: c["pipeline"].update(tag_weight=1), "lexicon.safetensors", "expected a file, for tag_weight 1, found none"),
-    (lambda c: c["pipeline"].update(copy_odds=-0.1), "config.json", "copy_odds must be a number from 0 to 100"),
-    (lambda c: c["paraphraser"].update(generation_vocab_size=0), "config.json", "a usable paraphraser, found generation_vocab_size must be an integer from 3"),
-    (lambda c: c["paraphraser"].update(generation_vocab_size=len(TOKENS) + 1), "config.json", f"to vocab_size, or null, not {len(TOKENS) + 1}"),
-    (lambda c: c["paraphraser"].update(generation_vocab_size=True), "config.json", "or null, not True"),
-    (lambda c: c["paraphraser"].update(generation_vocab_size=120, attend_pads=True), "config.json", "generation_vocab_size must be null with attend_pads"),
-    (lambda c: c["paraphraser"].pop("n_heads"), "config.json", "expected paraphraser with the keys"),
-    (lambda c: c["paraphraser"].update(n_heads=5), "config.json", "not a multiple of n_heads 5"),
-    (lambda c: c["paraphraser"].update(d_model=24), "paraphraser.safetensors", r"of shape \(\d+, 24\), found \(\d+, 12\)"),
-    (lambda c: c["paraphraser"].update(n_decoder_layers=3), "paraphraser.safetensors", "missing, none unknown"),
-    (lambda c: c["paraphraser"].update(n_decoder_layers=1), "paraphraser.safetensors", "none missing, .* and 15 more unknown"),
-    (lambda c: c["paraphraser"].update(vocab_size=9999), "vocab.json", r"expected 9999 tokens, .*, found \d{3}$"),
-    (lambda c: c["paraphraser"].update(vocab_size=120), "vocab.json", r"expected 120 tokens, .*, found \d{3}$"),
-    (lambda c: c["parse_generator"].update(vocab_size=9999), "vocab.json", "at least 9999 tokens"),
-    (lambda c: c["parse_generator"].update(vocab_size=100), "config.json", "parse_generator.vocab_size of at least 109"),
-    (lambda c: c["parse_generator"].update(max_steps=64), "config.json", "max_steps below paraphraser.syntax_width")])
+@pytest.mark.parametrize(
+    "change, file, message",
+    [
+        (lambda c: c.update(format=2), "config.json", "expected format 1, found 2"),
+        (lambda c: c.pop("pipeline"), "config.json", "expected the keys"),
+        (lambda c: c.update(extra=1), "config.json", "extra"),
+        (lambda c: c["pipeline"].update(tokenization="bert"), "config.json", "tokenization must be one of ptb, raw"),
+        (lambda c: c["pipeline"].update(bpe_threshold=-1), "config.json", "bpe_threshold"),
+        (lambda c: c["pipeline"].update(constrained=1), "config.json", "constrained must be true or false"),
+        (lambda c: c["pipeline"].update(source_bonus=-1), "config.json", "source_bonus must be a number from 0 to 100"),
+        (lambda c: c["pipeline"].update(repetition_penalty=True), "config.json", "repetition_penalty must be a number"),
+        (lambda c: c["pipeline"].update(tag_weight=101), "config.json", "tag_weight must be a number from 0 to 100"),
+        (lambda c: c["pipeline"].update(order_bonus="2"), "config.json", "order_bonus must be a number from 0 to 100"),
+        (lambda c: c["pipeline"].update(tag_weight=1, constrained=False), "config.json", "tag_weight above 0 needs constrained true"),
+        (lambda c: c["pipeline"].update(tag_weight=1, tokenization="raw"), "config.json", "and tokenization ptb"),
+        (lambda c: c["pipeline"].update(tag_weight=1), "lexicon.safetensors", "expected a file, for tag_weight 1, found none"),
+        (lambda c: c["pipeline"].update(copy_odds=-0.1), "config.json", "copy_odds must be a number from 0 to 100"),
+        (
+            lambda c: c["paraphraser"].update(generation_vocab_size=0),
+            "config.json",
+            "a usable paraphraser, found generation_vocab_size must be an integer from 3",
+        ),
+        (
+            lambda c: c["paraphraser"].update(generation_vocab_size=len(TOKENS) + 1),
+            "config.json",
+            f"to vocab_size, or null, not {len(TOKENS) + 1}",
+        ),
+        (lambda c: c["paraphraser"].update(generation_vocab_size=True), "config.json", "or null, not True"),
+        (
+            lambda c: c["paraphraser"].update(generation_vocab_size=120, attend_pads=True),
+            "config.json",
+            "generation_vocab_size must be null with attend_pads",
+        ),
+        (lambda c: c["paraphraser"].pop("n_heads"), "config.json", "expected paraphraser with the keys"),
+        (lambda c: c["paraphraser"].update(n_heads=5), "config.json", "not a multiple of n_heads 5"),
+        (lambda c: c["paraphraser"].update(d_model=24), "paraphraser.safetensors", r"of shape \(\d+, 24\), found \(\d+, 12\)"),
+        (lambda c: c["paraphraser"].update(n_decoder_layers=3), "paraphraser.safetensors", "missing, none unknown"),
+        (lambda c: c["paraphraser"].update(n_decoder_layers=1), "paraphraser.safetensors", "none missing, .* and 15 more unknown"),
+        (lambda c: c["paraphraser"].update(vocab_size=9999), "vocab.json", r"expected 9999 tokens, .*, found \d{3}$"),
+        (lambda c: c["paraphraser"].update(vocab_size=120), "vocab.json", r"expected 120 tokens, .*, found \d{3}$"),
+        (lambda c: c["parse_generator"].update(vocab_size=9999), "vocab.json", "at least 9999 tokens"),
+        (lambda c: c["parse_generator"].update(vocab_size=100), "config.json", "parse_generator.vocab_size of at least 109"),
+        (lambda c: c["parse_generator"].update(max_steps=64), "config.json", "max_steps below paraphraser.syntax_width"),
+    ],
+)
 def test_a_configuration_that_does_not_fit_is_refused(copy, change, file, message):
     edit_json(copy / "config.json", change)
     with pytest.raises(ArtifactError, match=message) as caught:
@@ -114,11 +130,15 @@ def test_a_configuration_that_does_not_fit_is_refused(copy, change, file, messag
     assert caught.value.file == file
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (lambda t: t.update({"linear.bias": t["linear.bias"] * float("nan")}), "finite numbers in linear.bias"),
-    (lambda t: t.update({"linear.bias": t["linear.bias"].long()}), "in fp32, fp16 or bf16, found int64"),
-    (lambda t: t.pop("linear.bias"), "linear.bias missing, none unknown"),
-    (lambda t: t.update(other=torch.zeros(1)), "none missing, other unknown")])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda t: t.update({"linear.bias": t["linear.bias"] * float("nan")}), "finite numbers in linear.bias"),
+        (lambda t: t.update({"linear.bias": t["linear.bias"].long()}), "in fp32, fp16 or bf16, found int64"),
+        (lambda t: t.pop("linear.bias"), "linear.bias missing, none unknown"),
+        (lambda t: t.update(other=torch.zeros(1)), "none missing, other unknown"),
+    ],
+)
 def test_tensors_that_do_not_fit_are_refused(copy, spoil, message):
     file = copy / "parse_generator.safetensors"
     tensors = load_file(file)
@@ -128,10 +148,17 @@ def test_tensors_that_do_not_fit_are_refused(copy, spoil, message):
         artifacts.load(reseal(copy))
 
 
-@pytest.mark.parametrize("name, text, message", [
-    ("paraphraser.safetensors", "not tensors", "expected a safetensors file"), ("config.json", "{", "JSON in UTF-8"),
-    ("config.json", "[]", "a JSON object, found list"), ("vocab.json", '["<pad>"]', "first"),
-    ("bpe.vocab.txt", "nocount\n", "on line 1"), ("bpe.codes", "#version: 0.2\nonly-one\n", "merges")])
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("paraphraser.safetensors", "not tensors", "expected a safetensors file"),
+        ("config.json", "{", "JSON in UTF-8"),
+        ("config.json", "[]", "a JSON object, found list"),
+        ("vocab.json", '["<pad>"]', "first"),
+        ("bpe.vocab.txt", "nocount\n", "on line 1"),
+        ("bpe.codes", "#version: 0.2\nonly-one\n", "merges"),
+    ],
+)
 def test_files_of_the_wrong_kind_are_refused(copy, name, text, message):
     (copy / name).write_text(text, encoding="utf-8")
     with pytest.raises(ArtifactError, match=message) as caught:
@@ -139,17 +166,24 @@ def test_files_of_the_wrong_kind_are_refused(copy, name, text, message):
     assert caught.value.file == name
 
 
-@pytest.mark.parametrize("tensors", [
-    {"counts": torch.zeros(len(TAGS), len(TOKENS), dtype=torch.int16)}, {"counts": torch.zeros(len(TAGS), 7, dtype=torch.uint16)},
-    {"others": torch.zeros(len(TAGS), len(TOKENS), dtype=torch.uint16)}])
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"counts": torch.zeros(len(TAGS), len(TOKENS), dtype=torch.int16)},
+        {"counts": torch.zeros(len(TAGS), 7, dtype=torch.uint16)},
+        {"others": torch.zeros(len(TAGS), len(TOKENS), dtype=torch.uint16)},
+    ],
+)
 def test_a_lexicon_of_another_kind_is_refused(copy, tensors):
     file = copy / artifacts.LEXICON
     save_file(tensors, file)
     [(name, found)] = tensors.items()
     with pytest.raises(ArtifactError) as caught:
         artifacts.load(reseal(copy))
-    assert str(caught.value) == (f"lexicon.safetensors: expected counts ({len(TAGS)}, {len(TOKENS)}), uint16, found {name} "
-                                 f"{tuple(found.shape)} {str(found.dtype).removeprefix('torch.')}")
+    assert str(caught.value) == (
+        f"lexicon.safetensors: expected counts ({len(TAGS)}, {len(TOKENS)}), uint16, found {name} "
+        f"{tuple(found.shape)} {str(found.dtype).removeprefix('torch.')}"
+    )
     file.write_bytes(b"x")
     with pytest.raises(ArtifactError, match="lexicon.safetensors: expected a safetensors file"):
         artifacts.load(reseal(copy))
@@ -168,8 +202,9 @@ def test_a_lexicon_has_a_column_for_each_word_that_is_written(tmp_path, generati
     artifacts.save_lexicon(folder / artifacts.LEXICON, random_counts()[:, :found])
     with pytest.raises(ArtifactError) as caught:
         artifacts.load(reseal(folder))
-    assert str(caught.value) == (f"lexicon.safetensors: expected counts ({len(TAGS)}, {size}), uint16, found counts "
-                                 f"({len(TAGS)}, {found}) uint16")
+    assert str(caught.value) == (
+        f"lexicon.safetensors: expected counts ({len(TAGS)}, {size}), uint16, found counts ({len(TAGS)}, {found}) uint16"
+    )
 
 
 def test_a_configuration_from_before_there_were_copied_words_is_read(copy):
@@ -177,9 +212,14 @@ def test_a_configuration_from_before_there_were_copied_words_is_read(copy):
         for name in artifacts.NETS:
             del config[name]["generation_vocab_size"]
         del config["pipeline"]["copy_odds"]
+
     edit_json(copy / "config.json", older)
     config = artifacts.verify(reseal(copy))
-    assert config.paraphraser.generation_vocab_size is None and config.paraphraser.output_vocab_size == len(TOKENS) and config.pipeline.copy_odds == 0
+    assert (
+        config.paraphraser.generation_vocab_size is None
+        and config.paraphraser.output_vocab_size == len(TOKENS)
+        and config.pipeline.copy_odds == 0
+    )
     assert artifacts.load(copy).run(artifacts.load(copy).plan(read_request({**RAIN, "seed": 1})))
 
 

@@ -35,8 +35,9 @@ def test_the_artifacts_candidates_count_in_a_bodys_limit(tmp_path):
     tiny_artifact(tmp_path / "artifact", candidates=3)
     handler = SynPGHandler()
     handler.initialize(make_context(tmp_path, threads=1, max_body_rows=6))
-    fits, too_many, fewer = call(handler, tmp_path, (body([RAIN] * 2), JSON), (body([RAIN] * 3), JSON),
-                                 (body([{**RAIN, "candidates": 2}] * 3), JSON))
+    fits, too_many, fewer = call(
+        handler, tmp_path, (body([RAIN] * 2), JSON), (body([RAIN] * 3), JSON), (body([{**RAIN, "candidates": 2}] * 3), JSON)
+    )
     assert (fits[0], too_many[0], fewer[0]) == (200, 413, 200)
 
 
@@ -69,10 +70,17 @@ def test_the_notebooks_payload_gets_one_string(handler, model_dir):
 def test_one_bad_request_does_not_disturb_its_neighbours(handler, model_dir):
     good = body({**PICNIC, "seed": 1}), JSON
     alone = call(handler, model_dir, good)[0]
-    bad = [(b"{", JSON), (b"\xff", JSON), (body({**PICNIC, "tmpl": "(ROOT"}), JSON), (b"x" * 20_001, JSON),
-           (body(PICNIC), {"content-type": "text/csv"}), (body(PICNIC), {**JSON, "ACCEPT": "text/html"}),
-           ({"data": bytearray(b"form")}, {"content-type": "application/x-www-form-urlencoded"}), ({}, {}),
-           (body({"sent": "it rains", "tmpl": "statement"}), JSON)]
+    bad = [
+        (b"{", JSON),
+        (b"\xff", JSON),
+        (body({**PICNIC, "tmpl": "(ROOT"}), JSON),
+        (b"x" * 20_001, JSON),
+        (body(PICNIC), {"content-type": "text/csv"}),
+        (body(PICNIC), {**JSON, "ACCEPT": "text/html"}),
+        ({"data": bytearray(b"form")}, {"content-type": "application/x-www-form-urlencoded"}),
+        ({}, {}),
+        (body({"sent": "it rains", "tmpl": "statement"}), JSON),
+    ]
     answers = call(handler, model_dir, good, *bad, good)
     assert answers[0] == answers[-1] == alone
     assert [status for status, _, _ in answers[1:-1]] == [400, 400, 400, 413, 415, 406, 415, 415, 400]
@@ -94,13 +102,19 @@ def test_arrays_and_lines_answer_in_order_errors_in_place(handler, model_dir):
 
 def test_catalogue_lists_and_details(handler, model_dir):
     base = {k: RAIN[k] for k in ("sent", "synt")}
-    whole, several, detailed = (value for _, _, value in call(
-        handler, model_dir, (body({**base, "seed": 1}), JSON),
-        (body({**RAIN, "num_paraphrases": 3}), JSON), (body({**RAIN, "details": True, "seed": 4}), JSON)))
+    whole, several, detailed = (
+        value
+        for _, _, value in call(
+            handler,
+            model_dir,
+            (body({**base, "seed": 1}), JSON),
+            (body({**RAIN, "num_paraphrases": 3}), JSON),
+            (body({**RAIN, "details": True, "seed": 4}), JSON),
+        )
+    )
     assert set(whole) >= {"statement", "two_clauses"} and all(isinstance(v, str) for v in whole.values())
     assert len(several) == 3
-    assert set(detailed) == {"paraphrase", "template", "parse", "log_probability", "truncated", "seed", "unknown_words",
-                             "tags_predicted"}
+    assert set(detailed) == {"paraphrase", "template", "parse", "log_probability", "truncated", "seed", "unknown_words", "tags_predicted"}
     assert detailed["seed"] == 4 and detailed["log_probability"] < 0
 
 
@@ -130,6 +144,7 @@ def test_nothing_a_user_wrote_is_logged_even_when_we_fail(model_dir, caplog):
 
     def fail(rows, chunk_rows, observe):
         raise KeyError(" ".join(["rain" + "ing", "xy" + "zzy"]))  # pieces: a traceback shows the source line
+
     handler.paraphraser.run = fail
     with pytest.raises(RuntimeError, match="^internal error$") as caught:
         call(handler, model_dir, (body(RAIN), JSON))

@@ -69,13 +69,17 @@ def test_the_whole_chain_equals_the_oracle(tmp_path):
         assert p.run([row])[0].text == p.vocabulary.decode_text([i for i in text if i != 2])
 
 
-@pytest.mark.parametrize("value, field, reason", [
-    ({**RAIN, "sent": "q" * 70, "synt": f"(ROOT (NN {'q' * 70}))"}, "sent", "70 word pieces, at most 60"),
-    ({"sent": "it rains", "tmpl": "statement"}, "synt", "is required: this model has no tagger"),
-    ({**RAIN, "synt": f"(ROOT (X {'(NN i) ' * 61}))", "sent": "i" * 61}, "sent", "61 word pieces"),
-    ({**RAIN, "tmpl": f"(ROOT (S {'(NP ) ' * 20}))"}, "tmpl", "66 brackets and labels, at most 39"),
-    ({**RAIN, "tmpl": f"(ROOT (S {'(NP ) ' * 9} (, )))"}, "tmpl", "no parse of fewer than 64"),
-    ({"sent": "it", "parse": f"(ROOT (S {'(NN )' * 30}))"}, "parse", "at most 62")])
+@pytest.mark.parametrize(
+    "value, field, reason",
+    [
+        ({**RAIN, "sent": "q" * 70, "synt": f"(ROOT (NN {'q' * 70}))"}, "sent", "70 word pieces, at most 60"),
+        ({"sent": "it rains", "tmpl": "statement"}, "synt", "is required: this model has no tagger"),
+        ({**RAIN, "synt": f"(ROOT (X {'(NN i) ' * 61}))", "sent": "i" * 61}, "sent", "61 word pieces"),
+        ({**RAIN, "tmpl": f"(ROOT (S {'(NP ) ' * 20}))"}, "tmpl", "66 brackets and labels, at most 39"),
+        ({**RAIN, "tmpl": f"(ROOT (S {'(NP ) ' * 9} (, )))"}, "tmpl", "no parse of fewer than 64"),
+        ({"sent": "it", "parse": f"(ROOT (S {'(NN )' * 30}))"}, "parse", "at most 62"),
+    ],
+)
 def test_what_does_not_fit_is_refused_before_it_costs(paraphraser, value, field, reason):
     with pytest.raises(RequestError, match=reason) as caught:
         paraphraser.plan(read_request(value))
@@ -109,8 +113,7 @@ def test_raw_mode_takes_the_string_as_it_is(tmp_path):
 
 def test_without_a_parse_the_tagger_stands_in(tmp_path):
     p = artifacts.load(tiny_artifact(tmp_path / "plain"))
-    p.planner.tagger = Tagger(["PRP", "VBZ", "VBG", "."], [], [], b"", [], {},
-                      {"It": "PRP", "is": "VBZ", "raining": "VBG", ".": "."})
+    p.planner.tagger = Tagger(["PRP", "VBZ", "VBG", "."], [], [], b"", [], {}, {"It": "PRP", "is": "VBZ", "raining": "VBG", ".": "."})
     given = {**RAIN, "seed": 4, "temperature": 1.0}
     bare = {name: given[name] for name in ("sent", "tmpl", "seed", "temperature")} | {"details": True}
     [with_parse], [without] = p.run(p.plan(read_request(given))), p.run(p.plan(read_request(bare)))
@@ -121,7 +124,8 @@ def test_without_a_parse_the_tagger_stands_in(tmp_path):
     [whole] = p.plan(read_request({"sent": RAIN["sent"], "parse": RAIN["synt"]}))
     assert not whole.tags_predicted
     assert p.plan(read_request({"sent": "It is raining. " * 2, "tmpl": "command"}))[0].tags == [
-        p.vocabulary.syntax_ids[tag] for tag in ["PRP", "VBZ", "VBG", "."] * 2]
+        p.vocabulary.syntax_ids[tag] for tag in ["PRP", "VBZ", "VBG", "."] * 2
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +138,10 @@ def aligned(tmp_path_factory):
 def test_texts_have_a_word_for_each_leaf_alone_and_in_any_batch(aligned):
     machines, tensors = aligned
     wholes = ["(ROOT (NN ))", "(ROOT (S (NP (DT ) (NN )) (VP (VBZ )) (. )))", f"(ROOT (X {'(NN )' * 11}))", "(ROOT (S (NP ) (X ) (NN )))"]
-    for request in ({**PICNIC, "tmpl": ["command", "(ROOT (FRAG (NP ) (. )))"]},
-                    {"sent": RAIN["sent"], "synt": RAIN["synt"], "parse": wholes}):
+    for request in (
+        {**PICNIC, "tmpl": ["command", "(ROOT (FRAG (NP ) (. )))"]},
+        {"sent": RAIN["sent"], "synt": RAIN["synt"], "parse": wholes},
+    ):
         rows = machines.plan(read_request({**request, "seed": 1, "temperature": 1.0, "num_paraphrases": 4}))
         together = machines.run(rows)
         assert together == [done for row in rows for done in machines.run([row])]
@@ -163,13 +169,18 @@ def test_the_sentences_own_tags_are_used_where_they_are_known_and_line_up(aligne
             return p.plan(read_request({"seed": 1, **value}))[0]
         finally:
             p.planner.tagger = None
+
     everything = Tagger(["NN"], [], [], b"", [], {}, {})
     whole = {"sent": RAIN["sent"], "parse": "(ROOT (NN ))"}
     given = [(ids[piece], ROWS[tag]) for piece, tag in (("it", "PRP"), ("rain@@", "VBG"), (".", "."))]  # `is` is an auxiliary
     row = planned({**whole, "synt": RAIN["synt"]}, everything)
     assert (row.tagged_words, row.tags, row.tags_predicted) == (given, [], False)
     row = planned(whole, everything)
-    assert (row.tagged_words, row.tags, row.tags_predicted) == ([(ids[piece], ROWS["NN"]) for piece in ("it", "is", "rain@@", ".")], [], True)
+    assert (row.tagged_words, row.tags, row.tags_predicted) == (
+        [(ids[piece], ROWS["NN"]) for piece in ("it", "is", "rain@@", ".")],
+        [],
+        True,
+    )
     assert p.run([row])[0].tags_predicted
     row = planned(whole)  # neither parse nor tagger: they are not needed
     assert (row.tagged_words, row.tags_predicted) == ([], False)

@@ -1,6 +1,6 @@
 """The READMEs: commands exist, console transcripts are what the server says, Python blocks run, versions agree.
 
-    python -m tests.test_readme http://127.0.0.1:8080     write the answers of a running server into README.md
+python -m tests.test_readme http://127.0.0.1:8080     write the answers of a running server into README.md
 """
 
 import json
@@ -33,8 +33,13 @@ def split(block: str) -> tuple[str, str]:
 
 
 def run(command: str, url: str) -> str:
-    return subprocess.run(["bash", "-c", command.replace("localhost:8080", url.removeprefix("http://"))], capture_output=True,
-                          text=True, check=True, timeout=120).stdout.rstrip("\n")
+    return subprocess.run(
+        ["bash", "-c", command.replace("localhost:8080", url.removeprefix("http://"))],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout.rstrip("\n")
 
 
 def shape(value):
@@ -69,9 +74,12 @@ def test_commands_and_links_exist():
 
 
 def test_commands_know_the_options_they_are_shown_with():
-    shown = [(name, set(re.findall(r"(?<=\s)--[a-z-]+", options.split(" #")[0]))) for file in GUIDES
-             for block in re.findall(r"```sh\n(.*?)```", file.read_text(encoding="utf-8"), re.S)
-             for name, options in re.findall(r"^python -m scripts\.([a-z_]+)(.*)$", block.replace("\\\n", " "), re.M)]
+    shown = [
+        (name, set(re.findall(r"(?<=\s)--[a-z-]+", options.split(" #")[0])))
+        for file in GUIDES
+        for block in re.findall(r"```sh\n(.*?)```", file.read_text(encoding="utf-8"), re.S)
+        for name, options in re.findall(r"^python -m scripts\.([a-z_]+)(.*)$", block.replace("\\\n", " "), re.M)
+    ]
     assert len(shown) >= 4
     wanted: dict[str, set[str]] = {}
     for name, options in shown:

@@ -39,8 +39,9 @@ class CpuBackend:
     def output_vocab_size(self) -> int:
         return self.net.output_vocab_size
 
-    def generate(self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, rules: Rules | None = None,
-                 scored: bool = True) -> list[Decoded]:
+    def generate(
+        self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, rules: Rules | None = None, scored: bool = True
+    ) -> list[Decoded]:
         if rules is None:
             return generate(self.net, bag, syntax, options, stream, scored=scored)
         if isinstance(rules, ParseRules):

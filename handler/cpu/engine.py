@@ -126,7 +126,7 @@ class EncoderLayer(nn.Module):
         self.down = parts.linear(f"{name}.down", layer.linear2.weight, layer.linear2.bias)
         self.norm1, self.norm2 = parts.norm(layer.norm1), parts.norm(layer.norm2)
 
-    def forward(self, x: Tensor, bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
+    def forward(self, x: Tensor, bias: Optional[Tensor]) -> Tensor:
         B, S, E = x.shape
         qkv = upcast_attention(self.qkv(x), self.wide).view(B, S, 3, self.heads, E // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, H, S, D)
         attended = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=bias)
@@ -142,14 +142,15 @@ class Encoder(nn.Module):
         heads = net.config.n_heads
         self.heads = heads
         self.wide = parts.wide
-        self.layers = nn.ModuleList([EncoderLayer(layer, heads, parts, f"encoder.{i}")
-                                     for i, layer in enumerate(net.transformer.encoder.layers)])
+        self.layers = nn.ModuleList(
+            [EncoderLayer(layer, heads, parts, f"encoder.{i}") for i, layer in enumerate(net.transformer.encoder.layers)]
+        )
         self.norm = parts.norm(net.transformer.encoder.norm)
         d = net.config.d_model
         attentions = [layer.multihead_attn for layer in net.transformer.decoder.layers]
         self.kv = nn.ModuleList([parts.linear("memory", a.in_proj_weight[d:], a.in_proj_bias[d:]) for a in attentions])
 
-    def forward(self, x: Tensor, bias: Optional[Tensor]) -> tuple[list[Tensor], list[Tensor]]:  # noqa: UP045
+    def forward(self, x: Tensor, bias: Optional[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         for layer in self.layers:
             x = layer(x, bias)
         x = self.norm(x)
@@ -177,9 +178,18 @@ class DecoderLayer(nn.Module):
         self.down = parts.linear(f"{name}.down", layer.linear2.weight, layer.linear2.bias)
         self.norm1, self.norm2, self.norm3 = parts.norm(layer.norm1), parts.norm(layer.norm2), parts.norm(layer.norm3)
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, start: int, positions: Optional[Tensor],  # noqa: UP045
-                bias: Optional[Tensor], memory_keys: Tensor, memory_values: Tensor,  # noqa: UP045
-                memory_bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
+    def forward(
+        self,
+        x: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        start: int,
+        positions: Optional[Tensor],
+        bias: Optional[Tensor],
+        memory_keys: Tensor,
+        memory_values: Tensor,
+        memory_bias: Optional[Tensor],
+    ) -> Tensor:
         B, T, E = x.shape
         D = E // self.heads
         qkv = upcast_attention(self.qkv(x), self.wide).view(B, T, 3, self.heads, D).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
@@ -204,14 +214,24 @@ class Decoder(nn.Module):
 
     def __init__(self, net: SynPG, parts: LayerFactory, vocabulary: int):
         super().__init__()
-        self.layers = nn.ModuleList([DecoderLayer(layer, net.config.n_heads, parts, f"decoder.{i}")
-                                     for i, layer in enumerate(net.transformer.decoder.layers)])
+        self.layers = nn.ModuleList(
+            [DecoderLayer(layer, net.config.n_heads, parts, f"decoder.{i}") for i, layer in enumerate(net.transformer.decoder.layers)]
+        )
         self.norm = parts.norm(net.transformer.decoder.norm)
         self.logits = parts.linear("logits", net.linear.weight[:vocabulary], net.linear.bias[:vocabulary])
 
-    def forward(self, x: Tensor, keys: list[Tensor], values: list[Tensor], start: int, positions: Optional[Tensor],  # noqa: UP045
-                bias: Optional[Tensor], memory_keys: list[Tensor], memory_values: list[Tensor],  # noqa: UP045
-                memory_bias: Optional[Tensor]) -> tuple[Tensor, Tensor]:  # noqa: UP045
+    def forward(
+        self,
+        x: Tensor,
+        keys: list[Tensor],
+        values: list[Tensor],
+        start: int,
+        positions: Optional[Tensor],
+        bias: Optional[Tensor],
+        memory_keys: list[Tensor],
+        memory_values: list[Tensor],
+        memory_bias: Optional[Tensor],
+    ) -> tuple[Tensor, Tensor]:
         for i, layer in enumerate(self.layers):
             x = layer(x, keys[i], values[i], start, positions, bias, memory_keys[i], memory_values[i], memory_bias)
         x = self.norm(x)
@@ -254,8 +274,15 @@ class Engine:
     remembers:  whether inputs B are worth remembering: templates are, parses hardly come again.
     """
 
-    def __init__(self, net: SynPG, precision: str = "fp32", ranges: Ranges | None = None, output_vocab_size: int | None = None,
-                 input_vocab_size: int | None = None, remembers: bool = False):
+    def __init__(
+        self,
+        net: SynPG,
+        precision: str = "fp32",
+        ranges: Ranges | None = None,
+        output_vocab_size: int | None = None,
+        input_vocab_size: int | None = None,
+        remembers: bool = False,
+    ):
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         if precision == "int8" and ranges is None:
@@ -303,8 +330,9 @@ class Engine:
                 bag_bias[..., -1] = math.log(c.bag_width - width + 1)
                 memory_bias = F.pad(bag_bias, (0, c.syntax_width))
         else:
-            bag_bias, syntax_bias = (torch.zeros(ids.shape, dtype=self.dtype).masked_fill_(ids == PAD, -math.inf)[:, None, None]
-                                     for ids in (bag, syntax))  # (B, 1, 1, A), (B, 1, 1, S)
+            bag_bias, syntax_bias = (
+                torch.zeros(ids.shape, dtype=self.dtype).masked_fill_(ids == PAD, -math.inf)[:, None, None] for ids in (bag, syntax)
+            )  # (B, 1, 1, A), (B, 1, 1, S)
             memory_bias = torch.cat([bag_bias, syntax_bias], -1)
             if not torch.isinf(memory_bias).any():
                 bag_bias = syntax_bias = memory_bias = None
@@ -314,9 +342,14 @@ class Engine:
         memory_keys, memory_values = ([torch.cat(parts, 2) for parts in zip(*sides)] for sides in zip(bag_side, syntax_side))
         shape = (len(bag), c.n_heads, min(FIRST_CAPACITY, c.max_steps), c.d_model // c.n_heads)
         layers = range(c.n_decoder_layers)
-        return KVCache([torch.zeros(shape, dtype=self.dtype) for _ in layers], [torch.zeros(shape, dtype=self.dtype) for _ in layers],
-                       memory_keys, memory_values, memory_bias,
-                       copies and CopyHead(copies.bag, copies.weight.double(), copies.bias.double()))
+        return KVCache(
+            [torch.zeros(shape, dtype=self.dtype) for _ in layers],
+            [torch.zeros(shape, dtype=self.dtype) for _ in layers],
+            memory_keys,
+            memory_values,
+            memory_bias,
+            copies and CopyHead(copies.bag, copies.weight.double(), copies.bias.double()),
+        )
 
     def _read(self, x: Tensor, ids: Tensor, bias: Tensor | None) -> Memory:
         """One input, x (B, S, E) embedded from ids (B, S), encoded. Rows that are equal are encoded once."""
@@ -343,8 +376,9 @@ class Engine:
         width = ids.shape[1]
         if len(rows) == 1 and rows[0][0][0].shape[2] == width:
             return rows[0]
-        return tuple([torch.cat([F.pad(t, (0, 0, 0, width - t.shape[2])) for t in tensors]) for tensors in zip(*sides)]
-                     for sides in zip(*rows))
+        return tuple(
+            [torch.cat([F.pad(t, (0, 0, 0, width - t.shape[2])) for t in tensors]) for tensors in zip(*sides)] for sides in zip(*rows)
+        )
 
     def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
         """Feed one token a row, (B,); returns the logits of the next one, (B, V), and lengthens the cache."""
@@ -373,8 +407,9 @@ class Engine:
             x = x + self.positions[positions.clamp_max(len(self.positions) - 1)]
             bias = torch.zeros(len(tokens), 1, T, start + T, dtype=self.dtype)
             bias.masked_fill_(torch.arange(start + T) > positions[:, None, :, None], -math.inf)
-        logits, states = self.decoder(x, cache.keys, cache.values, start, positions, bias,
-                                      cache.memory_keys, cache.memory_values, cache.memory_bias)
+        logits, states = self.decoder(
+            x, cache.keys, cache.values, start, positions, bias, cache.memory_keys, cache.memory_values, cache.memory_bias
+        )
         return logits if cache.copies is None else torch.cat([logits, cache.copies.logits(states.double()).float()], -1)
 
     def _make_room(self, cache: KVCache, needed: int) -> None:
@@ -388,10 +423,12 @@ class Engine:
 def layer_names(config: ModelConfig) -> set[str]:
     """The linear layers of an engine, as `ranges` names them."""
     attention, feed_forward = ("qkv", "out"), ("up", "down")
-    return {"memory", "logits",
-            *(f"encoder.{i}.{part}" for i in range(config.n_encoder_layers) for part in (*attention, *feed_forward)),
-            *(f"decoder.{i}.{part}" for i in range(config.n_decoder_layers)
-              for part in (*attention, "cross_q", "cross_out", *feed_forward))}
+    return {
+        "memory",
+        "logits",
+        *(f"encoder.{i}.{part}" for i in range(config.n_encoder_layers) for part in (*attention, *feed_forward)),
+        *(f"decoder.{i}.{part}" for i in range(config.n_decoder_layers) for part in (*attention, "cross_q", "cross_out", *feed_forward)),
+    }
 
 
 def scripted(module: nn.Module):

@@ -30,8 +30,9 @@ class Backend(Protocol):
         """How many logits there are, but for copied tokens."""
         ...
 
-    def generate(self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, rules: Rules | None = None,
-                 scored: bool = True) -> list[Decoded]:
+    def generate(
+        self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, rules: Rules | None = None, scored: bool = True
+    ) -> list[Decoded]:
         """Decode B rows from <sos> until each has <eos> or `max_steps` tokens.
 
         bag (B, A) and syntax (B, S) as `SynPG.encode` takes them; options, one a row; stream names the use of the random numbers;
@@ -65,8 +66,9 @@ class PlainBackend:
     def output_vocab_size(self) -> int:
         return self.net.output_vocab_size
 
-    def generate(self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, rules: Rules | None = None,
-                 scored: bool = True) -> list[Decoded]:
+    def generate(
+        self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, rules: Rules | None = None, scored: bool = True
+    ) -> list[Decoded]:
         return generate(self.net, bag, syntax, options, stream, rules and matchers_of(rules), scored)
 
     def warm(self, rows: int, rules: Rules | None = None, scored: bool = True) -> None:

@@ -42,8 +42,12 @@ class ParseGrammar:
         self.kinds[self.open], self.kinds[self.close] = OPENED, CLOSED
         self.turns = torch.zeros_like(self.kinds)  # (V,): by how much a token changes the depth
         self.turns[self.open], self.turns[self.close] = 1, -1
-        self.rules = torch.tensor([[[[self.rule(inside, slot, last, room) for room in range(5)] for last in range(4)]
-                                    for slot in (False, True)] for inside in (False, True)])  # (2, 2, 4, 5)
+        self.rules = torch.tensor(
+            [
+                [[[self.rule(inside, slot, last, room) for room in range(5)] for last in range(4)] for slot in (False, True)]
+                for inside in (False, True)
+            ]
+        )  # (2, 2, 4, 5)
 
         self.rule_table: list = self.rules.tolist()  # [inside a slot][slot][kind of the last token][room]
         self.kind_of: list[int] = self.kinds.tolist()
@@ -135,16 +139,21 @@ class TextGrammar:
 
     def said(self, pieces: list[int]) -> set[int]:
         """The words of a sentence that are one piece. They may come again, whatever the vocabulary takes them for."""
-        return {column for a, b, column in zip([UNK, *pieces], pieces, self.columns(pieces))
-                if b != UNK and not self.continued[a] and not self.continued[b]}
+        return {
+            column
+            for a, b, column in zip([UNK, *pieces], pieces, self.columns(pieces))
+            if b != UNK and not self.continued[a] and not self.continued[b]
+        }
 
     def endings(self, pieces: list[int]) -> list[int]:
         """Last pieces of a sentence's split words, but for those that are words of it as well.
 
         The network knows that `tions` of `secre@@ tions` was in the sentence: without a rule it is written alone.
         """
-        return sorted({column for a, b, column in zip(pieces, pieces[1:], self.columns(pieces)[1:])
-                       if self.continued[a] and not self.continued[b]} - self.said(pieces))
+        return sorted(
+            {column for a, b, column in zip(pieces, pieces[1:], self.columns(pieces)[1:]) if self.continued[a] and not self.continued[b]}
+            - self.said(pieces)
+        )
 
     def begin(self, pieces: list[int]) -> list[int]:
         """First pieces of a sentence's words. An unknown piece counts as a word, though it may be a part of one."""

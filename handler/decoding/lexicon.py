@@ -49,8 +49,9 @@ class Lexicon:
         width = max(1, *map(len, places))
         pieces = torch.tensor([[*row, *[FILL] * (width - len(row))] for row in places])
         counts = self.counts.index_select(1, pieces.flatten())  # (T, B * A)
-        there = torch.tensor([(tag - 1, i * width + places[i][piece]) for i, row in enumerate(tagged_words) for piece, tag in row],
-                             dtype=torch.long).view(-1, 2)
+        there = torch.tensor(
+            [(tag - 1, i * width + places[i][piece]) for i, row in enumerate(tagged_words) for piece, tag in row], dtype=torch.long
+        ).view(-1, 2)
         counts.index_put_((there[:, 0], there[:, 1]), torch.tensor(SOURCE_COUNT, dtype=counts.dtype), accumulate=True)
         kin = torch.zeros(len(tagged_words), 1 + len(ROWS), width, dtype=torch.bool)
         for i, row in enumerate(tagged_words):

@@ -37,8 +37,15 @@ class Steppable(Protocol):
 
 
 @torch.inference_mode()
-def generate(net: Steppable, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str,
-             processor: LogitsProcessor | None = None, scored: bool = True) -> list[Decoded]:
+def generate(
+    net: Steppable,
+    bag: Tensor,
+    syntax: Tensor,
+    options: list[DecodingOptions],
+    stream: str,
+    processor: LogitsProcessor | None = None,
+    scored: bool = True,
+) -> list[Decoded]:
     """Decode B rows from <sos> until each has <eos> or `max_steps` tokens.
 
     bag (B, A) and syntax (B, S) as `SynPG.encode` takes them; options, one a row; scored: work out log-probabilities.
@@ -46,8 +53,9 @@ def generate(net: Steppable, bag: Tensor, syntax: Tensor, options: list[Decoding
     """
     device, steps = bag.device, net.config.max_steps  # choosing is done on the CPU, wherever the network is
     temperatures = torch.tensor([o.temperature for o in options], dtype=torch.float)
-    uniforms = torch.tensor([o.uniforms(steps, stream) if o.temperature else [0.0] * steps for o in options],
-                            dtype=torch.double)  # (B, steps)
+    uniforms = torch.tensor(
+        [o.uniforms(steps, stream) if o.temperature else [0.0] * steps for o in options], dtype=torch.double
+    )  # (B, steps)
     decoded = [Decoded() for _ in options]
     rows = list(range(len(options)))  # which row of the request each row of the shrinking batch is
     cache = net.encode(bag, syntax)

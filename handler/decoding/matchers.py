@@ -119,8 +119,13 @@ class TextMatchers:
         return self.bonus[row].get(token, 0.0)
 
     def _set(self, row: int, token: int) -> None:
-        may_come = (token in self.edges[row] or token in self.whole_words[row]
-                    or token < self.grammar.output_vocab_size and self.grammar.is_word[token] and token not in self.suffix_only[row])
+        may_come = (
+            token in self.edges[row]
+            or token in self.whole_words[row]
+            or token < self.grammar.output_vocab_size
+            and self.grammar.is_word[token]
+            and token not in self.suffix_only[row]
+        )
         self.bias[row, token] = self._change(row, token) if may_come else -math.inf
 
     def process(self, scores: Tensor, rows: list[int] | None = None) -> Tensor:
@@ -136,13 +141,16 @@ class TextMatchers:
             for line, tag in zip(adjusted.unbind(0), tags):  # faster than gathering the table's rows: that leaves the cache
                 line.add_(self.table[tag])
             adjusted.scatter_(1, seen, own)
-        after = [i * scores.shape[1] + piece for i, row in enumerate(places)
-                 for piece in self.follow[row].get(self.last[row], ())]  # none inside a word: no word ends with the piece before
+        after = [
+            i * scores.shape[1] + piece for i, row in enumerate(places) for piece in self.follow[row].get(self.last[row], ())
+        ]  # none inside a word: no word ends with the piece before
         if after:
             adjusted.view(-1).index_add_(0, torch.tensor(after), self.order.expand(len(after)))
         for i, row in enumerate(places):
             if self.nodes[row]:  # inside a word: only its pieces
-                edges = [piece for piece, _, need in self.tries[row][self.nodes[row]] if need <= self.steps_left[row] - self.leaves_left[row]]
+                edges = [
+                    piece for piece, _, need in self.tries[row][self.nodes[row]] if need <= self.steps_left[row] - self.leaves_left[row]
+                ]
                 values = scores[i, edges] + torch.tensor([self._change(row, piece) for piece in edges])
                 adjusted[i] = -math.inf
                 adjusted[i, edges] = values
@@ -167,8 +175,9 @@ class TextMatchers:
 
     def _accept(self, row: int, token: int) -> None:
         first, self.last[row] = self.last[row] == FILL, token
-        self.nodes[row] = next((to for piece, to, need in self.tries[row][self.nodes[row]]
-                                if piece == token and need <= self.steps_left[row]), 0)
+        self.nodes[row] = next(
+            (to for piece, to, need in self.tries[row][self.nodes[row]] if piece == token and need <= self.steps_left[row]), 0
+        )
         self.steps_left[row] -= 1
         if token == EOS:
             return
@@ -196,9 +205,11 @@ class TextMatchers:
         while len(guesses) < length and (due or node):
             tag = self.leaves[row][due]
             near = (*self.follow[row].get(last, ()), *self.tagged[row].get(tag, ()))
-            last = (self.tries[row][node][0][0] if node else
-                    next((piece for piece in near if left.get(piece, 0) > 0 and piece in self.tagged[row].get(tag, ())),
-                         self.common[tag]))
+            last = (
+                self.tries[row][node][0][0]
+                if node
+                else next((piece for piece in near if left.get(piece, 0) > 0 and piece in self.tagged[row].get(tag, ())), self.common[tag])
+            )
             guesses.append(last)
             left[last] = left.get(last, 0) - 1
             node = next((to for piece, to, _ in self.tries[row][node] if piece == last), 0)
@@ -209,8 +220,21 @@ class TextMatchers:
         for name in ("bias", "seen", "own") if self.table else ("bias",):
             setattr(self, name, getattr(self, name).index_select(0, rows))
         kept = rows.tolist()
-        for name in ("tries", "nodes", "uses", "edges", "bonus", "whole_words", "suffix_only", "leaves", "leaves_left", "follow", "last",
-                     "steps_left", "tagged"):
+        for name in (
+            "tries",
+            "nodes",
+            "uses",
+            "edges",
+            "bonus",
+            "whole_words",
+            "suffix_only",
+            "leaves",
+            "leaves_left",
+            "follow",
+            "last",
+            "steps_left",
+            "tagged",
+        ):
             values = getattr(self, name)
             setattr(self, name, [values[i] for i in kept])
 

@@ -30,8 +30,16 @@ class Verifier(Protocol):
 
 
 @torch.inference_mode()
-def draft_parses(net: Verifier, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str,
-                 matchers: ParseMatchers, proposer: NgramProposer, scored: bool = False) -> list[Decoded]:
+def draft_parses(
+    net: Verifier,
+    bag: Tensor,
+    syntax: Tensor,
+    options: list[DecodingOptions],
+    stream: str,
+    matchers: ParseMatchers,
+    proposer: NgramProposer,
+    scored: bool = False,
+) -> list[Decoded]:
     """`generate` with drafts: each step feeds a row's last token and guesses at the next ones, and keeps what the network
     itself chooses up to the first wrong guess, that choice included.
 
@@ -50,13 +58,16 @@ def draft_parses(net: Verifier, bag: Tensor, syntax: Tensor, options: list[Decod
         width = 1 + max(map(len, guesses))
         fed = torch.tensor([[histories[row][-1], *guess, *[0] * (width - 1 - len(guess))] for row, guess in zip(rows, guesses)])
         logits = net.verify(fed, cache, [len(decoded[row].ids) for row in rows]).float()  # (B, T, V)
-        masks = [[matchers.rows[row].mask(state) for state in path] + [matchers.rows[row].mask(path[-1])] * (width - len(path))
-                 for row, path in zip(rows, paths)]
+        masks = [
+            [matchers.rows[row].mask(state) for state in path] + [matchers.rows[row].mask(path[-1])] * (width - len(path))
+            for row, path in zip(rows, paths)
+        ]
         scores = logits + matchers.grammar.score_masks[torch.tensor(masks)]
         if sampled:
             temperatures = torch.tensor([options[row].temperature for row in rows]).repeat_interleave(width)
-            drawn = torch.tensor([uniforms[row][min(len(decoded[row].ids) + i, steps - 1)] for row in rows for i in range(width)],
-                                 dtype=torch.double)
+            drawn = torch.tensor(
+                [uniforms[row][min(len(decoded[row].ids) + i, steps - 1)] for row in rows for i in range(width)], dtype=torch.double
+            )
             tokens = choose(scores.flatten(0, 1), temperatures, drawn).view(len(rows), width)
         else:
             tokens = scores.argmax(-1)
@@ -76,8 +87,9 @@ def draft_parses(net: Verifier, bag: Tensor, syntax: Tensor, options: list[Decod
 
 
 @torch.inference_mode()
-def draft_texts(net: Verifier, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, matchers: TextMatchers,
-                scored: bool = True) -> list[Decoded]:
+def draft_texts(
+    net: Verifier, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, matchers: TextMatchers, scored: bool = True
+) -> list[Decoded]:
     """`generate` with drafts: as `draft_parses`, but a choice among a whole vocabulary costs too much to make it at positions
     that come after a wrong guess. So the positions of a step are gone through one after the other."""
     steps = net.config.max_steps
@@ -97,8 +109,7 @@ def draft_texts(net: Verifier, bag: Tensor, syntax: Tensor, options: list[Decodi
         for i in range(width):
             places = [rows[place] for place in right]
             given = logits[right, i]
-            tokens = choose(matchers.process(given, right), temperatures[places],
-                            uniforms[places, [lengths[place] + i for place in right]])
+            tokens = choose(matchers.process(given, right), temperatures[places], uniforms[places, [lengths[place] + i for place in right]])
             token_logprobs = (given.gather(1, tokens[:, None])[:, 0] - given.logsumexp(-1)).tolist() if scored else [0.0] * len(right)
             matchers.accept(tokens, right)
             chosen = dict(zip(right, tokens.tolist()))

@@ -126,8 +126,7 @@ class TextConstraint(StaticState):
     B rows as everywhere; their scores' columns, V of them here, are numbered as `model.copying.CopyHead` says.
     """
 
-    ROWS, SHARED = (("tries", "node", "bias", "unused", "words", "due", "leaves", "seen", "own", "kin", "pairs", "last"),
-                    ("left", "begun"))
+    ROWS, SHARED = (("tries", "node", "bias", "unused", "words", "due", "leaves", "seen", "own", "kin", "pairs", "last"), ("left", "begun"))
 
     def __init__(self, rules: TextRules, device: torch.device):
         grammar, sentences, alignment = rules.grammar, rules.sentences, rules.alignment
@@ -140,8 +139,18 @@ class TextConstraint(StaticState):
         self.fixed = grammar, self.penalty, self.order_bonus, self.copy_odds, self.lexicon
         [known_words] = on(device, grammar, "words")
         self.tag_scores = on(device, self.lexicon, "table")[0] if self.lexicon else None  # (1 + T, V)
-        self.pad_values = {name: torch.tensor(value, device=device) for name, value in
-                       {"tries": none, "seen": FILL, "pairs": FILL, "kin": False, "bias": 0.0, "unused": 1.0, "words": False}.items()}
+        self.pad_values = {
+            name: torch.tensor(value, device=device)
+            for name, value in {
+                "tries": none,
+                "seen": FILL,
+                "pairs": FILL,
+                "kin": False,
+                "bias": 0.0,
+                "unused": 1.0,
+                "words": False,
+            }.items()
+        }
         self.tries = torch.tensor(table, device=device).view(len(tries), nodes, edges, 3)  # (B, N, C, 3)
         self.node = torch.zeros(len(tries), dtype=torch.long, device=device)  # (B,)
         width = max(1, *map(len, sentences))
@@ -172,8 +181,11 @@ class TextConstraint(StaticState):
         # No more nodes than pieces, and a split word, of which each edge of a node is a part, has two of them at least.
         sizes = {"tries": (config.bag_width, max(1, config.bag_width // 2), 3), "pairs": (config.bag_width, 2)}
         if self.lexicon:  # a leaf is a bracket, a tag and a bracket
-            sizes |= {"leaves": (1 + config.syntax_width // 3,), "seen": (config.bag_width,),
-                      **dict.fromkeys(("own", "kin"), (len(self.tag_scores), config.bag_width))}
+            sizes |= {
+                "leaves": (1 + config.syntax_width // 3,),
+                "seen": (config.bag_width,),
+                **dict.fromkeys(("own", "kin"), (len(self.tag_scores), config.bag_width)),
+            }
         if self.grammar.copies:
             sizes |= dict.fromkeys(("bias", "unused", "words"), (self.grammar.output_vocab_size + config.bag_width,))
         return sizes

@@ -73,8 +73,9 @@ class GraphBuffers:
         self.cache, self.bias = zeros(layers, rows, 2, H, T, D, dtype=net.dtype), zeros(1, 1, 1, T, dtype=net.dtype)
         self.copies = None
         if c.generation_vocab_size is not None:
-            self.copies = CopyHead(self.bag, zeros(rows, c.d_model, c.bag_width, dtype=torch.float),
-                                 zeros(rows, 1, c.bag_width, dtype=torch.float))
+            self.copies = CopyHead(
+                self.bag, zeros(rows, c.d_model, c.bag_width, dtype=torch.float), zeros(rows, 1, c.bag_width, dtype=torch.float)
+            )
         self.position, self.tokens = zeros(1), zeros(rows)
         self.ids, self.token_logprobs = zeros(rows, c.max_steps), zeros(rows, c.max_steps, dtype=torch.float)
         self.ended = zeros(rows, dtype=torch.bool)
@@ -120,8 +121,15 @@ class CudaGraphEngine:
     """
 
     @torch.inference_mode()
-    def __init__(self, net: SynPG, precision: str = "auto", output_vocab_size: int | None = None, input_vocab_size: int | None = None,
-                 graphs: bool = True, always_scored: bool = False):
+    def __init__(
+        self,
+        net: SynPG,
+        precision: str = "auto",
+        output_vocab_size: int | None = None,
+        input_vocab_size: int | None = None,
+        graphs: bool = True,
+        always_scored: bool = False,
+    ):
         self.config, self.device, self.always_scored = net.config, net.device, always_scored
         self.precision = best_precision(self.device) if precision == "auto" else precision
         if self.precision not in PRECISIONS:
@@ -134,8 +142,9 @@ class CudaGraphEngine:
         self.net = FusedWeights(net, self.dtype, output_vocab_size, input_vocab_size)
 
     @torch.inference_mode()
-    def generate(self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str,
-                 rules: Rules | None = None, scored: bool = True) -> list[Decoded]:
+    def generate(
+        self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, rules: Rules | None = None, scored: bool = True
+    ) -> list[Decoded]:
         """What `decoding.loop.generate` does, with the same random numbers."""
         c, constraint, scored = self.config, constraint_of(rules, self.device), scored or self.always_scored
         if c.attend_pads and (bag.shape[1], syntax.shape[1]) != (c.bag_width, c.syntax_width):
@@ -189,8 +198,9 @@ class CudaGraphEngine:
         step()
         return steps
 
-    def _ready(self, rows: int, width: int, constraint: StaticState | None, sampled: bool,
-               scored: bool) -> tuple[GraphBuffers, Callable[[], None], Callable[[], None]]:
+    def _ready(
+        self, rows: int, width: int, constraint: StaticState | None, sampled: bool, scored: bool
+    ) -> tuple[GraphBuffers, Callable[[], None], Callable[[], None]]:
         """The buffers for a batch, and what starts it and what makes a step; recorded now if that has not been done."""
         size = 1 << (rows - 1).bit_length()
         width = next(w for w in self.widths() if w >= width)
@@ -246,15 +256,19 @@ class CudaGraphEngine:
         a, s = slice(None, A), slice(A, None)
         bag_bias = syntax_bias = None
         if not self.config.attend_pads:
-            buffers.memory_bias[..., : A + S].zero_().masked_fill_((torch.cat([buffers.bag, buffers.syntax], 1) == PAD)[:, None, None], -math.inf)
+            buffers.memory_bias[..., : A + S].zero_().masked_fill_(
+                (torch.cat([buffers.bag, buffers.syntax], 1) == PAD)[:, None, None], -math.inf
+            )
             buffers.memory_bias[..., 0].zero_()  # as in `SynPG`
             # CopyHead: where in a tensor a slice begins need not suit fused attention.
             bag_bias, syntax_bias = buffers.memory_bias[..., :A].clone(), buffers.memory_bias[..., A : A + S].clone()
 
         def attend(qkv: Tensor) -> Tensor:
             q, k, v = qkv.view(B, A + S, 3, net.heads, net.width).permute(2, 0, 3, 1, 4)  # (B, H, A + S, D) each
-            parts = [F.scaled_dot_product_attention(q[:, :, i], k[:, :, i], v[:, :, i], attn_mask=bias, scale=net.scale)
-                     for i, bias in ((a, bag_bias), (s, syntax_bias))]
+            parts = [
+                F.scaled_dot_product_attention(q[:, :, i], k[:, :, i], v[:, :, i], attn_mask=bias, scale=net.scale)
+                for i, bias in ((a, bag_bias), (s, syntax_bias))
+            ]
             return torch.cat(parts, 2).transpose(1, 2).reshape(B * (A + S), -1)
 
         x = F.embedding(torch.cat([buffers.bag, buffers.syntax], 1), net.encoder_embedding)  # (B, A + S, E)
@@ -275,9 +289,14 @@ class CudaGraphEngine:
             return F.scaled_dot_product_attention(q, kv[:, 0], kv[:, 1], attn_mask=bias, scale=net.scale).reshape(B, -1)
 
         buffers.bias.index_fill_(3, buffers.position, 0.0)
-        tokens = buffers.tokens if buffers.copies is None else to_token_ids(buffers.bag, buffers.tokens[:, None], self.config.generation_vocab_size)[:, 0]
+        tokens = (
+            buffers.tokens
+            if buffers.copies is None
+            else to_token_ids(buffers.bag, buffers.tokens[:, None], self.config.generation_vocab_size)[:, 0]
+        )
         x = F.embedding(tokens, net.decoder_embedding) + net.positions.index_select(0, buffers.position)  # (B, E)
         for (own, cross, forward), cache, memory in zip(net.decoder, buffers.cache, buffers.memory):
+
             def attend_self(qkv: Tensor) -> Tensor:
                 qkv = qkv.view(B, 3, net.heads, 1, net.width)
                 cache.index_copy_(3, buffers.position, qkv[:, 1:])

@@ -45,8 +45,13 @@ def fold_residual_biases(layers: list[tuple[Part, ...]], dtype: torch.dtype) -> 
     """The sublayers of each layer in `dtype`, and what has to be added to the first one's x."""
     moved = [part[3] for layer in layers for part in layer]
     after = iter([*moved[1:], 0.0])
-    return [[Sublayer(into.to(dtype), (bias - into.to(dtype).float() @ before).to(dtype), out.to(dtype), Norm(norm, dtype, next(after)))
-             for into, bias, out, before, norm in layer] for layer in layers], moved[0]
+    return [
+        [
+            Sublayer(into.to(dtype), (bias - into.to(dtype).float() @ before).to(dtype), out.to(dtype), Norm(norm, dtype, next(after)))
+            for into, bias, out, before, norm in layer
+        ]
+        for layer in layers
+    ], moved[0]
 
 
 def feed_forward(layer: FeedForwardLayer, norm: nn.LayerNorm) -> Part:
@@ -80,17 +85,24 @@ class FusedWeights:
     def __init__(self, net: SynPG, dtype: torch.dtype, output_vocab_size: int | None = None, input_vocab_size: int | None = None):
         encoder, decoder, scale = net.transformer.encoder, net.transformer.decoder, math.sqrt(net.config.d_model)
         own = [Heads(layer.self_attn) for layer in encoder.layers]
-        layers = [((heads.weight, heads.bias, heads.out, heads.out_bias, layer.norm1), feed_forward(layer, layer.norm2))
-                  for layer, heads in zip(encoder.layers, own)]
+        layers = [
+            ((heads.weight, heads.bias, heads.out, heads.out_bias, layer.norm1), feed_forward(layer, layer.norm2))
+            for layer, heads in zip(encoder.layers, own)
+        ]
         self.encoder, first = fold_residual_biases(layers, dtype)
         self.encoder_embedding = (net.embedding_encoder.weight[:input_vocab_size] * scale + first).to(dtype)
         self.encoder_norm = Norm(encoder.norm, dtype)
 
         own, cross = ([Heads(getattr(layer, name)) for layer in decoder.layers] for name in ("self_attn", "multihead_attn"))
         n = own[0].n * (own[0].width + own[0].extra)
-        layers = [((mine.weight, mine.bias, mine.out, mine.out_bias, layer.norm1),
-                   (other.weight[:n], other.bias[:n], other.out, other.out_bias, layer.norm2), feed_forward(layer, layer.norm3))
-                  for layer, mine, other in zip(decoder.layers, own, cross)]
+        layers = [
+            (
+                (mine.weight, mine.bias, mine.out, mine.out_bias, layer.norm1),
+                (other.weight[:n], other.bias[:n], other.out, other.out_bias, layer.norm2),
+                feed_forward(layer, layer.norm3),
+            )
+            for layer, mine, other in zip(decoder.layers, own, cross)
+        ]
         self.decoder, first = fold_residual_biases(layers, dtype)
         self.memory = [(heads.weight[n:].to(dtype), heads.bias[n:].to(dtype)) for heads in cross]
         self.decoder_embedding = (net.embedding_decoder.weight[:output_vocab_size] * scale + first).to(dtype)
@@ -98,6 +110,8 @@ class FusedWeights:
         weight, bias = net.linear.weight.float(), net.linear.bias.float()
         self.generation_vocab_size = net.config.generation_vocab_size
         self.logits = weight[: self.generation_vocab_size or output_vocab_size], bias[: self.generation_vocab_size or output_vocab_size]
-        self.copy_weights = (weight[self.generation_vocab_size :], bias[self.generation_vocab_size :]) if self.generation_vocab_size else None
+        self.copy_weights = (
+            (weight[self.generation_vocab_size :], bias[self.generation_vocab_size :]) if self.generation_vocab_size else None
+        )
         self.positions = net.pos_encoder.table.to(dtype)
         self.heads, self.width, self.scale = own[0].n, n // own[0].n, own[0].width ** -0.5  # H, D, what products are scaled by

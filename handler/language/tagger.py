@@ -25,8 +25,7 @@ from handler.errors import ArtifactError
 from handler.language.trees import TAGS
 
 FORMAT = 1
-TENSORS = {"features": "uint8", "counts": "uint8", "tags": "uint8", "weights": "int16", "lexicon": "uint8",
-           "certain": "uint8"}
+TENSORS = {"features": "uint8", "counts": "uint8", "tags": "uint8", "weights": "int16", "lexicon": "uint8", "certain": "uint8"}
 START = "-START-", "-START2-"  # stand for the tag before the first word and the one before that
 BEFORE, AFTER, UNKNOWN = "<", ">", "?"  # stand for words beyond the ends, and for the class of a word not in the lexicon
 OPENERS = frozenset("\":`'-([.!?")  # after one of these a capital may be that of a sentence
@@ -71,11 +70,27 @@ def places(tokens: list[str], lexicon: dict[str, str]) -> list[Place]:
         begins = "0" if i == 0 else "q" if before in OPENERS else "m"
         look, kind, next_kind = shapes[i] + begins, classes[i], classes[i + 1]
         features = [
-            "b", "w=" + word, "p1=" + before, "n1=" + after, "p2=" + before2, "n2=" + after2,
-            "s1=" + word[-1:], "s2=" + word[-2:], "s3=" + word[-3:], "s4=" + word[-4:],
-            "f1=" + word[:1], "f2=" + word[:2], "f3=" + word[:3],
-            "ps=" + before[-3:], "ns=" + after[-3:], "ms=" + after2[-3:],
-            "l=" + look + case, "c=" + kind, "cn=" + next_kind, "cc=" + kind + " " + next_kind, "cl=" + kind + look,
+            "b",
+            "w=" + word,
+            "p1=" + before,
+            "n1=" + after,
+            "p2=" + before2,
+            "n2=" + after2,
+            "s1=" + word[-1:],
+            "s2=" + word[-2:],
+            "s3=" + word[-3:],
+            "s4=" + word[-4:],
+            "f1=" + word[:1],
+            "f2=" + word[:2],
+            "f3=" + word[:3],
+            "ps=" + before[-3:],
+            "ns=" + after[-3:],
+            "ms=" + after2[-3:],
+            "l=" + look + case,
+            "c=" + kind,
+            "cn=" + next_kind,
+            "cc=" + kind + " " + next_kind,
+            "cl=" + kind + look,
         ]
         if "-" in word:
             features.append("h=" + word.rpartition("-")[2])
@@ -91,15 +106,22 @@ def places(tokens: list[str], lexicon: dict[str, str]) -> list[Place]:
 
 def history(anchors: tuple[str, ...], previous: str, before: str) -> list[str]:
     """The features of a place that depend on the two tags before it."""
-    return ["t1=" + previous, "t2=" + before, "tt=" + previous + " " + before,
-            *[anchor + " " + previous for anchor in anchors]]
+    return ["t1=" + previous, "t2=" + before, "tt=" + previous + " " + before, *[anchor + " " + previous for anchor in anchors]]
 
 
 class Tagger:
     """Weights and word lists. Stateless between calls: the same tokens get the same tags."""
 
-    def __init__(self, labels: list[str], features: list[str], counts: list[int], tags: bytes, weights: list[int],
-                 lexicon: dict[str, str], certain: dict[str, str]):
+    def __init__(
+        self,
+        labels: list[str],
+        features: list[str],
+        counts: list[int],
+        tags: bytes,
+        weights: list[int],
+        lexicon: dict[str, str],
+        certain: dict[str, str],
+    ):
         self.labels, self.lexicon, self.certain = labels, lexicon, certain
         self._rows = {feature: row for row, feature in enumerate(features)}
         self._ends = list(accumulate(counts, initial=0))  # the weights of row r are those from _ends[r] to _ends[r + 1]
@@ -136,25 +158,28 @@ class Tagger:
             found = header.get("format") if isinstance(header, dict) else header
             raise ArtifactError(name, f"a tagger of format {FORMAT}", repr(found))
         labels = header.get("tags")
-        if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels) or (
-                not set(labels) <= TAGS or len(set(labels)) != len(labels)):
+        if (
+            not isinstance(labels, list)
+            or not labels
+            or not all(isinstance(label, str) for label in labels)
+            or (not set(labels) <= TAGS or len(set(labels)) != len(labels))
+        ):
             raise ArtifactError(name, "distinct part-of-speech tags", repr(labels)[:80])
         found = {part: str(array.dtype) if array.ndim == 1 else f"{array.ndim}-dimensional" for part, array in arrays.items()}
         if found != TENSORS:
             raise ArtifactError(name, f"the arrays {TENSORS}", f"{found}"[:200])
         features, counts, tags = _lines(name, arrays, "features"), arrays["counts"], arrays["tags"]
         if len(features) != len(counts) or len(set(features)) != len(features):
-            raise ArtifactError(name, "a count for each of its features, which are distinct",
-                                f"{len(features)} features and {len(counts)} counts")
+            raise ArtifactError(
+                name, "a count for each of its features, which are distinct", f"{len(features)} features and {len(counts)} counts"
+            )
         if not counts.sum(dtype=np.int64) == len(tags) == len(arrays["weights"]):
-            raise ArtifactError(name, f"{counts.sum(dtype=np.int64)} tags and weights",
-                                f"{len(tags)} and {len(arrays['weights'])}")
+            raise ArtifactError(name, f"{counts.sum(dtype=np.int64)} tags and weights", f"{len(tags)} and {len(arrays['weights'])}")
         if len(tags) and tags.max() >= len(labels):
             raise ArtifactError(name, f"tags below {len(labels)}", f"{tags.max()}")
         lexicon, certain = _pairs(name, arrays, "lexicon"), _pairs(name, arrays, "certain")
         if not set(certain.values()) <= set(labels):
-            raise ArtifactError(name, "certain words with tags of its own",
-                                ", ".join(sorted(set(certain.values()) - set(labels))[:3]))
+            raise ArtifactError(name, "certain words with tags of its own", ", ".join(sorted(set(certain.values()) - set(labels))[:3]))
         return cls(labels, features, counts.tolist(), tags.tobytes(), arrays["weights"].tolist(), lexicon, certain)
 
 

@@ -4,7 +4,8 @@ import re
 import unicodedata
 
 # One token of the Penn Treebank's scheme, tried in this order at every place of a stretch without blanks.
-TOKEN = re.compile(r"""
+TOKEN = re.compile(
+    r"""
     (?:https?://|www\.)\S*[^\s.,;:!?'")\]}]           # addresses, without what ends the sentence
   | [\w.%+-]{1,64}@\w+(?:\.\w+)+                    # bounded: an open `\S+` takes quadratic time on `!!!!!…`
   | \.\.\.+ | --+
@@ -14,11 +15,21 @@ TOKEN = re.compile(r"""
       |sep|sept|oct|nov|dec|mt|fig|vol|pp|approx|dept|est|cf|al|ave|blvd|rd|[A-HJ-Z])\.(?![\w.]) # abbreviations, initials
   | [^\W_]+(?:['’][^\W\d_]+|[-/&_.@][^\W_]+)*       # words, with hyphens and apostrophes inside
   | ['’](?:s|re|ve|ll|d|m|t|em|cause|til|tis|twas|n)\b  # clitics that stand alone
-  | .""", re.VERBOSE | re.IGNORECASE)
+  | .""",
+    re.VERBOSE | re.IGNORECASE,
+)
 CLITIC = re.compile(r"(?<=.)(?:n['’]t|['’](?:s|re|ve|ll|d|m))$", re.IGNORECASE)
-CONTRACTIONS = {"cannot": ("can", "not"), "gonna": ("gon", "na"), "gotta": ("got", "ta"), "wanna": ("wan", "na"),
-                "gimme": ("gim", "me"), "lemme": ("lem", "me"), "d'ye": ("d'", "ye"), "'tis": ("'t", "is"),
-                "'twas": ("'t", "was")}
+CONTRACTIONS = {
+    "cannot": ("can", "not"),
+    "gonna": ("gon", "na"),
+    "gotta": ("got", "ta"),
+    "wanna": ("wan", "na"),
+    "gimme": ("gim", "me"),
+    "lemme": ("lem", "me"),
+    "d'ye": ("d'", "ye"),
+    "'tis": ("'t", "is"),
+    "'twas": ("'t", "was"),
+}
 
 
 def tokenize(sentence: str) -> list[str]:

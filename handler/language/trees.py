@@ -17,20 +17,39 @@ SYNTAX_TOKENS = tuple(
     " WP$ WP-S WRB X # `` '' . , : $ -LRB- -RRB- -NONE- * 0 T NUL > ( ) EOP".split()
 )
 # Of these, the labels a node of a tree may carry.
-LABELS = frozenset(SYNTAX_TOKENS) - {"PAD", "PRP-S", "WP-S", "*", "0", "T", "NUL", ">", "(", ")", "EOP", "-NONE-"} - {
-    token for token in SYNTAX_TOKENS if re.fullmatch(r"-[A-Z]{3}", token)}
+LABELS = (
+    frozenset(SYNTAX_TOKENS)
+    - {"PAD", "PRP-S", "WP-S", "*", "0", "T", "NUL", ">", "(", ")", "EOP", "-NONE-"}
+    - {token for token in SYNTAX_TOKENS if re.fullmatch(r"-[A-Z]{3}", token)}
+)
 
-PHRASES = frozenset("ROOT ADJP ADVP CONJP FRAG INTJ LST NAC NP NX PP PRN PRT QP RRC S SBAR SBARQ SINV SQ UCP VP WHADJP"
-                    " WHADVP WHNP WHPP X".split())  # have children
+PHRASES = frozenset(
+    "ROOT ADJP ADVP CONJP FRAG INTJ LST NAC NP NX PP PRN PRT QP RRC S SBAR SBARQ SINV SQ UCP VP WHADJP WHADVP WHNP WHPP X".split()
+)  # have children
 TAGS = LABELS - PHRASES  # parts of speech: a word, no children
 
 # What other treebanks and parsers write for labels outside the classic set.
-SYNONYMS = {"TOP": "ROOT", "S1": "ROOT", "HYPH": ":", "NFP": ":", "ADD": "NN", "GW": "FW", "XX": "FW",
-            "AFX": "JJ", "PRP-S": "PRP$", "WP-S": "WP$", "(": "-LRB-", ")": "-RRB-", "-LSB-": "-LRB-", "-RSB-": "-RRB-",
-            "-LCB-": "-LRB-", "-RCB-": "-RRB-", "\"": "''"}
+SYNONYMS = {
+    "TOP": "ROOT",
+    "S1": "ROOT",
+    "HYPH": ":",
+    "NFP": ":",
+    "ADD": "NN",
+    "GW": "FW",
+    "XX": "FW",
+    "AFX": "JJ",
+    "PRP-S": "PRP$",
+    "WP-S": "WP$",
+    "(": "-LRB-",
+    ")": "-RRB-",
+    "-LSB-": "-LRB-",
+    "-RSB-": "-RRB-",
+    "-LCB-": "-LRB-",
+    "-RCB-": "-RRB-",
+    '"': "''",
+}
 FLATTENED = frozenset({"NML", "EDITED"})  # phrases whose children move up to their parent
-ESCAPES = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}", "``": '"', "''": '"',
-           "\\/": "/", "\\*": "*"}
+ESCAPES = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}", "``": '"', "''": '"', "\\/": "/", "\\*": "*"}
 
 MAX_CHARACTERS = 20_000
 MAX_DEPTH = 100
@@ -106,15 +125,15 @@ def read_tree(text: str) -> Tree:
         elif node is top:
             raise SyntaxTreeError("there is text outside the brackets")
         elif node.children or node.word is not None:
-            raise SyntaxTreeError(f"the node {describe(node)} has "
-                                  f"{'both a word and children' if node.children else 'more than one word'}")
+            raise SyntaxTreeError(f"the node {describe(node)} has {'both a word and children' if node.children else 'more than one word'}")
         else:
             node.word = unescape(token)
     if len(path) > 1:
         raise SyntaxTreeError(f"{len(path) - 1} opening bracket{'s have' if len(path) > 2 else ' has'} no closing one")
     if len(top.children) != 1:
-        raise SyntaxTreeError("there is no tree" if not top.children else
-                              f"there are {len(top.children)} trees, one is expected: send one sentence at a time")
+        raise SyntaxTreeError(
+            "there is no tree" if not top.children else f"there are {len(top.children)} trees, one is expected: send one sentence at a time"
+        )
     return normalize(top.children[0])
 
 

@@ -24,7 +24,7 @@ class Vocabulary:
         self.tokens = tokens
         self.ids = {token: i for i, token in enumerate(tokens)}
         self.syntax_ids = {}  # label or bracket -> id; the run of `<X>` right after the specials
-        for i, token in enumerate(tokens[len(SPECIALS):], len(SPECIALS)):
+        for i, token in enumerate(tokens[len(SPECIALS) :], len(SPECIALS)):
             if len(token) < 3 or (token[0], token[-1]) != ("<", ">"):
                 break
             self.syntax_ids[token[1:-1]] = i

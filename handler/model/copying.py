@@ -30,8 +30,11 @@ class CopyHead(NamedTuple):
             weight, bias = weight.new_zeros(1, weight.shape[1]), bias.new_zeros(1)
         rare = (bag - generation_vocab_size).clamp_min(0)
         first = to_extended_ids(bag, bag, generation_vocab_size) == generation_vocab_size + torch.arange(bag.shape[1], device=bag.device)
-        return cls(bag, F.embedding(rare, weight).transpose(1, 2), F.embedding(rare, bias[:, None]).transpose(1, 2)
-                   .masked_fill(~first[:, None], -math.inf))
+        return cls(
+            bag,
+            F.embedding(rare, weight).transpose(1, 2),
+            F.embedding(rare, bias[:, None]).transpose(1, 2).masked_fill(~first[:, None], -math.inf),
+        )
 
     def logits(self, states: Tensor) -> Tensor:
         """Of decoder states (B, T, E): (B, T, A)."""

@@ -43,12 +43,23 @@ class ModelConfig:
     generation_vocab_size: int | None = None  # W: of the vocabulary's first W any may be written, of the others those in the bag; None: V
 
     def __post_init__(self):
-        for name in ("vocab_size", "d_model", "n_heads", "d_feedforward", "n_encoder_layers", "n_decoder_layers",
-                     "bag_width", "syntax_width", "max_steps"):
+        for name in (
+            "vocab_size",
+            "d_model",
+            "n_heads",
+            "d_feedforward",
+            "n_encoder_layers",
+            "n_decoder_layers",
+            "bag_width",
+            "syntax_width",
+            "max_steps",
+        ):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, not {value!r}")
-        if self.generation_vocab_size is not None and (type(self.generation_vocab_size) is not int or not EOS < self.generation_vocab_size <= self.vocab_size):
+        if self.generation_vocab_size is not None and (
+            type(self.generation_vocab_size) is not int or not EOS < self.generation_vocab_size <= self.vocab_size
+        ):
             raise ValueError(f"generation_vocab_size must be an integer from {EOS + 1} to vocab_size, or null, not {self.written!r}")
         if type(self.attend_pads) is not bool:
             raise ValueError(f"attend_pads must be true or false, not {self.attend_pads!r}")
@@ -157,8 +168,13 @@ class EncoderLayer(FeedForwardLayer):
     def forward(self, x: Tensor, bag_width: int, bag_bias: Tensor | None, syntax_bias: Tensor | None) -> Tensor:
         q, k, v = self.self_attn.qkv(x)  # (B, H, M, D)
         a = slice(None, bag_width), slice(bag_width, None)
-        attended = torch.cat([F.scaled_dot_product_attention(q[:, :, s], k[:, :, s], v[:, :, s], attn_mask=bias)
-                              for s, bias in zip(a, (bag_bias, syntax_bias))], dim=2)  # (B, H, M, D)
+        attended = torch.cat(
+            [
+                F.scaled_dot_product_attention(q[:, :, s], k[:, :, s], v[:, :, s], attn_mask=bias)
+                for s, bias in zip(a, (bag_bias, syntax_bias))
+            ],
+            dim=2,
+        )  # (B, H, M, D)
         x = self.add(self.norm1, x, self.self_attn.merge(attended))
         return self.add(self.norm2, x, self.feed_forward(x))
 
@@ -171,8 +187,7 @@ class DecoderLayer(FeedForwardLayer):
         self.multihead_attn = Attention(c.d_model, c.n_heads)
         self.norm3 = nn.LayerNorm(c.d_model)
 
-    def after_self_attention(self, x: Tensor, attended: Tensor, memory_k: Tensor, memory_v: Tensor,
-                             memory_bias: Tensor | None) -> Tensor:
+    def after_self_attention(self, x: Tensor, attended: Tensor, memory_k: Tensor, memory_v: Tensor, memory_bias: Tensor | None) -> Tensor:
         """The rest of the layer. x (B, T, E), attended (B, H, T, D), memory_k and memory_v (B, H, M, D)."""
         x = self.add(self.norm1, x, self.self_attn.merge(attended))
         crossed = F.scaled_dot_product_attention(self.multihead_attn.q(x), memory_k, memory_v, attn_mask=memory_bias)
@@ -184,8 +199,9 @@ class DecoderLayer(FeedForwardLayer):
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, H, T, D)
         return self.after_self_attention(x, attended, *self.multihead_attn.kv(memory), memory_bias)
 
-    def step(self, x: Tensor, keys: Tensor, values: Tensor, length: int, memory_k: Tensor, memory_v: Tensor,
-             memory_bias: Tensor | None) -> Tensor:
+    def step(
+        self, x: Tensor, keys: Tensor, values: Tensor, length: int, memory_k: Tensor, memory_v: Tensor, memory_bias: Tensor | None
+    ) -> Tensor:
         """One position: x (B, 1, E); writes position `length` of keys and values (B, H, T, D) and attends up to it."""
         q, k, v = self.self_attn.qkv(x)
         keys[:, :, length : length + 1], values[:, :, length : length + 1] = k, v
@@ -274,9 +290,14 @@ class SynPG(nn.Module):
         layers = self.transformer.decoder.layers
         crossed = [layer.multihead_attn.kv(memory) for layer in layers]
         shape = (len(bag), c.n_heads, c.max_steps, c.d_model // c.n_heads)
-        return KVCache(keys=[memory.new_empty(shape) for _ in layers], values=[memory.new_empty(shape) for _ in layers],
-                       memory_keys=[k for k, _ in crossed], memory_values=[v for _, v in crossed], memory_bias=bias,
-                       copies=self.copies(bag))
+        return KVCache(
+            keys=[memory.new_empty(shape) for _ in layers],
+            values=[memory.new_empty(shape) for _ in layers],
+            memory_keys=[k for k, _ in crossed],
+            memory_values=[v for _, v in crossed],
+            memory_bias=bias,
+            copies=self.copies(bag),
+        )
 
     def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
         """Feed one token a row, shape (B,); returns the logits of the next one, (B, V), and lengthens the cache.
@@ -287,8 +308,7 @@ class SynPG(nn.Module):
             tokens = to_token_ids(cache.copies.bag, tokens[:, None], self.config.generation_vocab_size)[:, 0]
         x = self._embed(self.embedding_decoder, tokens[:, None]) + self.pos_encoder.table[cache.length]  # (B, 1, E)
         for i, layer in enumerate(self.transformer.decoder.layers):
-            x = layer.step(x, cache.keys[i], cache.values[i], cache.length,
-                           cache.memory_keys[i], cache.memory_values[i], cache.memory_bias)
+            x = layer.step(x, cache.keys[i], cache.values[i], cache.length, cache.memory_keys[i], cache.memory_values[i], cache.memory_bias)
         cache.length += 1
         return self.logits(self.transformer.decoder.norm(x), cache.copies)[:, 0]
 

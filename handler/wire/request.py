@@ -14,8 +14,13 @@ from handler.errors import RequestError, SyntaxTreeError
 from handler.language.trees import TAGS, TEMPLATE_DEPTH, Tree, read_tree, words
 
 JSON, JSON_LINES = "application/json", "application/jsonlines"
-MEDIA_TYPES = {JSON: JSON, JSON_LINES: JSON_LINES, "application/x-jsonlines": JSON_LINES, "application/jsonl": JSON_LINES,
-               "application/x-ndjson": JSON_LINES}
+MEDIA_TYPES = {
+    JSON: JSON,
+    JSON_LINES: JSON_LINES,
+    "application/x-jsonlines": JSON_LINES,
+    "application/jsonl": JSON_LINES,
+    "application/x-ndjson": JSON_LINES,
+}
 
 MAX_CHARACTERS = 1_000  # of `sent`; no network here reads half of it, and segmenting a long word takes time
 MAX_ROWS = 64  # paraphrases one request may ask for: targets times num_paraphrases
@@ -36,8 +41,9 @@ CATALOGUE = {
     "how_question": "(ROOT (SBARQ (WHADVP ) (SQ ) (. )))",
     "noun_phrase": "(ROOT (NP (NP ) (PP ) (. )))",
 }
-EXAMPLE = json.dumps({"sent": "it rains .", "synt": "(ROOT (S (NP (PRP it)) (VP (VBZ rains)) (. .)))", "tmpl": "statement",
-                      "seed": 0}).encode()  # a smallest request, for warming up
+EXAMPLE = json.dumps(
+    {"sent": "it rains .", "synt": "(ROOT (S (NP (PRP it)) (VP (VBZ rains)) (. .)))", "tmpl": "statement", "seed": 0}
+).encode()  # a smallest request, for warming up
 FIELDS = "sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details"
 
 
@@ -117,11 +123,15 @@ def _items(raw: list, decode, limits: Limits) -> list[Request | RequestError]:
     items, rows = [], 0
     for value in raw:
         item = guarded(lambda: read_request(decode(value), limits.max_rows))
-        rows += 1 if isinstance(item, RequestError) else len(item.targets) * item.num_paraphrases * (
-            1 if item.targets[0].whole else item.candidates or limits.candidates)
+        rows += (
+            1
+            if isinstance(item, RequestError)
+            else len(item.targets) * item.num_paraphrases * (1 if item.targets[0].whole else item.candidates or limits.candidates)
+        )
         if rows > limits.max_body_rows:
-            raise RequestError(f"the body asks for more than {limits.max_body_rows} paraphrases, candidates included; send it in parts",
-                               status=413)
+            raise RequestError(
+                f"the body asks for more than {limits.max_body_rows} paraphrases, candidates included; send it in parts", status=413
+            )
         items.append(item)
     return items
 
@@ -230,19 +240,27 @@ def read_request(value, max_rows: int = MAX_ROWS) -> Request:
     targets, names, listed = _targets(value, max_rows)
     num_paraphrases = _number(value, "num_paraphrases", 1, 1, max_rows, whole=True)
     if len(targets) * num_paraphrases > max_rows:
-        raise RequestError(f"{len(targets)} targets times {num_paraphrases} are more than {max_rows} paraphrases",
-                           "num_paraphrases" if len(targets) <= max_rows else targets[0].field.split(".")[0])
+        raise RequestError(
+            f"{len(targets)} targets times {num_paraphrases} are more than {max_rows} paraphrases",
+            "num_paraphrases" if len(targets) <= max_rows else targets[0].field.split(".")[0],
+        )
     if "candidates" in value and targets[0].whole:
         raise RequestError("is of no use with parse, which is followed as it is", "candidates")
     details = value.get("details", False)
     if not isinstance(details, bool):
         raise RequestError("must be true or false", "details")
     return Request(
-        sentence=sentence, source=source, targets=targets, names=names, listed=listed, num_paraphrases=num_paraphrases,
+        sentence=sentence,
+        source=source,
+        targets=targets,
+        names=names,
+        listed=listed,
+        num_paraphrases=num_paraphrases,
         temperature=float(_number(value, "temperature", 0.5, 0, MAX_TEMPERATURE, whole=False)),
         candidates=_number(value, "candidates", None, 1, MAX_CANDIDATES, whole=True) if "candidates" in value else None,
         seed=_number(value, "seed", None, 0, MAX_SEED, whole=True) if "seed" in value else random.getrandbits(32),
-        details=details)
+        details=details,
+    )
 
 
 def _number(value: dict, name: str, default, least, most, whole: bool):
@@ -306,8 +324,9 @@ def _target(text, name: str, place: str) -> Target:
     if name == "parse":
         return Target(tree, True, place)
     if tree.depth() > TEMPLATE_DEPTH:
-        raise RequestError(f"a template has {TEMPLATE_DEPTH} levels at most: (ROOT (S (NP ) (VP ) (. ))); "
-                           "to follow a whole parse send it as parse", place)
+        raise RequestError(
+            f"a template has {TEMPLATE_DEPTH} levels at most: (ROOT (S (NP ) (VP ) (. ))); to follow a whole parse send it as parse", place
+        )
     if words(tree):
         raise RequestError("a template has labels only, no words", place)
     return Target(tree, False, place)

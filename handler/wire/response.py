@@ -30,9 +30,16 @@ class Paraphrase:
         """The JSON value: the text alone, or an object with everything."""
         if not details:
             return self.text
-        return {"paraphrase": self.text, "template": self.template, "parse": self.parse,
-                "log_probability": round(self.log_probability, 4), "truncated": self.truncated, "seed": self.seed,
-                "unknown_words": self.unknown_words, "tags_predicted": self.tags_predicted}
+        return {
+            "paraphrase": self.text,
+            "template": self.template,
+            "parse": self.parse,
+            "log_probability": round(self.log_probability, 4),
+            "truncated": self.truncated,
+            "seed": self.seed,
+            "unknown_words": self.unknown_words,
+            "tags_predicted": self.tags_predicted,
+        }
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,10 @@ def build(envelope: Envelope | RequestError, answers: list) -> Response:
         return _refusal(envelope)
     if envelope.single and isinstance(answers[0], RequestError):
         return _refusal(answers[0])
-    values = [{"error": error_value(answer)} if isinstance(answer, RequestError) else answer_value(item, answer)
-              for item, answer in zip(envelope.items, answers)]
+    values = [
+        {"error": error_value(answer)} if isinstance(answer, RequestError) else answer_value(item, answer)
+        for item, answer in zip(envelope.items, answers)
+    ]
     truncated = sum(p.truncated for answer in answers if not isinstance(answer, RequestError) for p in answer)
     headers = {ATTRIBUTES: f"truncated={truncated}"} if truncated else {}
     if envelope.media_type == JSON_LINES:  # no newline at the end: batch transform puts its own between answers

@@ -17,8 +17,7 @@ SHOWN_REGION = "us-east-1"  # of a dry run where no region is set
 
 
 def parser(name: str, text: str) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog=f"python -m scripts.{name}", description=text,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(prog=f"python -m scripts.{name}", description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--region", help="AWS region; default: AWS_REGION, or the profile's")
     made.add_argument("--profile", help="profile of the AWS configuration; default: AWS_PROFILE")
     made.add_argument("--dry-run", action="store_true", help="print the calls as JSON and make none of them")
@@ -44,8 +43,9 @@ def names_for(session: Session, name: str, mode: str) -> Names:
     return Names(name, mode, session.region, partition=session.partition())
 
 
-def carry_out(steps: list, result: dict, missing: tuple, session: Session, dry_run: bool,
-              then: Callable[[dict], dict] = lambda answers: {}) -> int:
+def carry_out(
+    steps: list, result: dict, missing: tuple, session: Session, dry_run: bool, then: Callable[[dict], dict] = lambda answers: {}
+) -> int:
     """Show the steps, or take them; then print the result."""
     if dry_run:
         print(json.dumps({"calls": plan.show(steps), "result": result, "missing": list(missing)}, indent=2))

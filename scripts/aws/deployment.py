@@ -32,8 +32,14 @@ def deploy(options) -> int:
     for line in objections(found.image, serverless=wanted.mode == "serverless"):
         print(line, file=sys.stderr)
     made = plan(found, wanted, options.model, time.strftime("%Y%m%d-%H%M%S", time.gmtime()), options.role, options.save)
-    return carry_out(made.steps, made.result, found.missing, session, options.dry_run,
-                     lambda answers: {"account": names.account, "seconds": round(time.monotonic() - started, 1)} | next_step(wanted, names))
+    return carry_out(
+        made.steps,
+        made.result,
+        found.missing,
+        session,
+        options.dry_run,
+        lambda answers: {"account": names.account, "seconds": round(time.monotonic() - started, 1)} | next_step(wanted, names),
+    )
 
 
 def next_step(wanted: Settings, names) -> dict[str, str]:

@@ -5,12 +5,28 @@ import re
 from botocore import exceptions
 
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-UNKNOWN_KEYS = {"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "InvalidAccessKeyId",
-                "AuthFailure", "InvalidSignatureException", "IncompleteSignature"}
+UNKNOWN_KEYS = {
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "SignatureDoesNotMatch",
+    "InvalidAccessKeyId",
+    "AuthFailure",
+    "InvalidSignatureException",
+    "IncompleteSignature",
+}
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden", "403", "AccessDeniedFault"}
 QUOTA = {"ResourceLimitExceeded", "LimitExceeded", "LimitExceededException", "ServiceQuotaExceededException"}
-THROTTLED = {"Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded",
-             "SlowDown", "RequestThrottled", "RequestThrottledException", "ProvisionedThroughputExceededException"}
+THROTTLED = {
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "ProvisionedThroughputExceededException",
+}
 
 
 class AwsError(Exception):
@@ -61,8 +77,10 @@ def _refused(error: exceptions.ClientError) -> str:
     if what in DENIED or "is not authorized to perform" in said:
         action = re.search(r"perform:? ([\w-]+:\w+)", said)
         place = re.search(r"on resource:? (\S+)", said)
-        return (f"These credentials may not do {action[1] if action else call}{f' on {place[1]}' if place else ''}; "
-                "`python -m scripts.deploy policy` prints the policy that is needed.")
+        return (
+            f"These credentials may not do {action[1] if action else call}{f' on {place[1]}' if place else ''}; "
+            "`python -m scripts.deploy policy` prints the policy that is needed."
+        )
     if what in QUOTA:
         return f"A quota of the account is used up: {said}; ask for more in the Service Quotas console, or take another instance type."
     if what in THROTTLED:

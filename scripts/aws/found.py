@@ -21,6 +21,7 @@ class Foreign(AwsError):
 @dataclass(frozen=True)
 class Image:
     """An image in ECR, by digest."""
+
     uri: str
     repository_arn: str
     media_type: str = ""
@@ -30,6 +31,7 @@ class Image:
 @dataclass(frozen=True)
 class Found:
     """The state of the account that a deployment's plan depends on."""
+
     names: Names
     image: Image
     bucket: str
@@ -61,8 +63,16 @@ def model_key(names: Names, sha256: str) -> str:
     return f"{names.deployment}/model/{sha256[:16]}/model.tar.gz"
 
 
-def look(session: Session, names: Names, model: Path, tag: str, bucket: str = "", repository: str = REPOSITORY,
-         image: str = "", role_given: bool = False) -> Found:
+def look(
+    session: Session,
+    names: Names,
+    model: Path,
+    tag: str,
+    bucket: str = "",
+    repository: str = REPOSITORY,
+    image: str = "",
+    role_given: bool = False,
+) -> Found:
     """Everything a plan needs to know; without credentials, an empty account's."""
     bucket = bucket or names.bucket
     missing, sha256 = [], "${model-sha256}"
@@ -77,15 +87,26 @@ def look(session: Session, names: Names, model: Path, tag: str, bucket: str = ""
         return Found(names, unknown_image(names, repository, image), bucket, model_sha256=sha256, missing=tuple(missing))
     there = image_in_ecr(session, names, repository, tag, image)
     if there is None:
-        missing.append(f"The image {image or f'{repository}:{tag}'} is not in ECR in {names.region}; "
-                       "`python -m scripts.push_image` puts it there.")
+        missing.append(
+            f"The image {image or f'{repository}:{tag}'} is not in ECR in {names.region}; `python -m scripts.push_image` puts it there."
+        )
     endpoint = describe_endpoint(session, names) if names.mode in ENDPOINTS else None
     exists = bucket_exists(session, bucket, names.account)
-    return Found(names, there or unknown_image(names, repository, image), bucket, exists, sha256,
-                 exists and uploaded(session, bucket, model_key(names, sha256), sha256),
-                 not role_given and role_exists(session, names), endpoint,
-                 frozenset(owned(session, names, "model")), frozenset(owned(session, names, "endpoint-config")),
-                 frozenset(alarms(session, names)), targets(session, names), tuple(missing))
+    return Found(
+        names,
+        there or unknown_image(names, repository, image),
+        bucket,
+        exists,
+        sha256,
+        exists and uploaded(session, bucket, model_key(names, sha256), sha256),
+        not role_given and role_exists(session, names),
+        endpoint,
+        frozenset(owned(session, names, "model")),
+        frozenset(owned(session, names, "endpoint-config")),
+        frozenset(alarms(session, names)),
+        targets(session, names),
+        tuple(missing),
+    )
 
 
 def unknown_image(names: Names, repository: str, image: str) -> Image:
@@ -111,15 +132,21 @@ def image_in_ecr(session: Session, names: Names, repository: str, tag: str, imag
         if errors.code(error) in ("RepositoryNotFoundException", "ImageNotFoundException"):
             return None
         raise
-    return Image(f"{place['repositoryUri']}@{details['imageDigest']}", place["repositoryArn"],
-                 details.get("imageManifestMediaType") or "", details.get("imageSizeInBytes") or 0)
+    return Image(
+        f"{place['repositoryUri']}@{details['imageDigest']}",
+        place["repositoryArn"],
+        details.get("imageManifestMediaType") or "",
+        details.get("imageSizeInBytes") or 0,
+    )
 
 
 def objections(image: Image, serverless: bool = False) -> list[str]:
     """What is known to go wrong with an image: raised where it is certain, returned where it is likely."""
     if "index" in image.media_type or "manifest.list" in image.media_type:
-        raise AwsError("The image in ECR is an index of several images, which SageMaker refuses; build it with "
-                       "`docker build --provenance=false --platform linux/amd64` and push it again.")
+        raise AwsError(
+            "The image in ECR is an index of several images, which SageMaker refuses; build it with "
+            "`docker build --provenance=false --platform linux/amd64` and push it again."
+        )
     if serverless and image.size > 10e9:
         raise AwsError(f"The image has {image.size / 1e9:.1f} GB in ECR; serverless endpoints take up to 10 GB unpacked.")
     if "oci.image.manifest" in image.media_type:
@@ -147,8 +174,10 @@ def tagged(session: Session, arn: str, names: Names) -> bool:
 
 def owned(session: Session, names: Names, kind: str) -> list[str]:
     """Names of the models or endpoint configurations of this deployment: by name first, then by tag."""
-    operation, items, key = {"model": ("list_models", "Models", "Model"),
-                             "endpoint-config": ("list_endpoint_configs", "EndpointConfigs", "EndpointConfig")}[kind]
+    operation, items, key = {
+        "model": ("list_models", "Models", "Model"),
+        "endpoint-config": ("list_endpoint_configs", "EndpointConfigs", "EndpointConfig"),
+    }[kind]
     found = []
     for page in session.client("sagemaker").get_paginator(operation).paginate(NameContains=names.deployment):
         for summary in page[items]:
@@ -160,10 +189,15 @@ def owned(session: Session, names: Names, kind: str) -> list[str]:
 
 def running_jobs(session: Session, names: Names) -> list[str]:
     """Transform jobs of this deployment that have not ended."""
-    pages = session.client("sagemaker").get_paginator("list_transform_jobs").paginate(
-        NameContains=names.deployment, StatusEquals="InProgress")
-    return sorted(job["TransformJobName"] for page in pages for job in page["TransformJobSummaries"]
-                  if re.fullmatch(names.job(r"\d{8}-\d{6}"), job["TransformJobName"]) and job["TransformJobStatus"] == "InProgress")
+    pages = (
+        session.client("sagemaker").get_paginator("list_transform_jobs").paginate(NameContains=names.deployment, StatusEquals="InProgress")
+    )
+    return sorted(
+        job["TransformJobName"]
+        for page in pages
+        for job in page["TransformJobSummaries"]
+        if re.fullmatch(names.job(r"\d{8}-\d{6}"), job["TransformJobName"]) and job["TransformJobStatus"] == "InProgress"
+    )
 
 
 def bucket_exists(session: Session, bucket: str, account: str) -> bool:
@@ -174,8 +208,10 @@ def bucket_exists(session: Session, bucket: str, account: str) -> bool:
         if errors.code(error) in ("404", "NoSuchBucket"):
             return False
         if errors.code(error) in ("403", "301", "400"):
-            raise AwsError(f"The bucket {bucket} is another account's, in another region, or may not be read with these "
-                           "credentials; choose one with --bucket.") from None
+            raise AwsError(
+                f"The bucket {bucket} is another account's, in another region, or may not be read with these "
+                "credentials; choose one with --bucket."
+            ) from None
         raise
 
 
@@ -218,5 +254,7 @@ def targets(session: Session, names: Names) -> dict[str, tuple[str, ...]]:
     if not there:
         return {}
     policies = scaling.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId=names.resource)["ScalingPolicies"]
-    return {dimension: tuple(sorted(policy["PolicyName"] for policy in policies if policy["ScalableDimension"] == dimension))
-            for dimension in sorted(target["ScalableDimension"] for target in there)}
+    return {
+        dimension: tuple(sorted(policy["PolicyName"] for policy in policies if policy["ScalableDimension"] == dimension))
+        for dimension in sorted(target["ScalableDimension"] for target in there)
+    }

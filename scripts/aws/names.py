@@ -20,6 +20,7 @@ UNKNOWN = "${account}"  # stands for the account where no credentials say which 
 @dataclass(frozen=True)
 class Names:
     """What the resources of one deployment, a name in one mode, are called."""
+
     name: str
     mode: str
     region: str

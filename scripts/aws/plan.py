@@ -27,6 +27,7 @@ WAIT_LIMIT = 45 * 60.0  # s until a wait is given up; SageMaker itself gives up 
 @dataclass(frozen=True)
 class File:
     """A file's bytes as an argument, opened when the call is made."""
+
     path: Path
     shown: str
 
@@ -37,6 +38,7 @@ class File:
 @dataclass(frozen=True)
 class Call:
     """One call of boto3."""
+
     says: str  # what it does, for the one who watches
     service: str
     operation: str
@@ -70,6 +72,7 @@ class Call:
 @dataclass(frozen=True)
 class Wait:
     """Look again and again until a status is reached."""
+
     says: str
     service: str
     operation: str
@@ -84,8 +87,12 @@ class Wait:
 
     def show(self) -> dict:
         until = " or ".join(self.until) if self.until else "it is gone"
-        return {"service": self.service, "operation": self.operation, "arguments": plain(self.arguments),
-                "again_until": f"{self.path} is {until}" if self.until else until}
+        return {
+            "service": self.service,
+            "operation": self.operation,
+            "arguments": plain(self.arguments),
+            "again_until": f"{self.path} is {until}" if self.until else until,
+        }
 
     def run(self, session: Session, answers: dict, say) -> None:
         started = time.monotonic()
@@ -113,13 +120,22 @@ class Wait:
 
     def fail(self, session: Session, reason: str) -> None:
         tail = last_lines(session, *self.logs)
-        raise AwsError(f"{self.says}: {' '.join(reason.split())}" + (f"\nThe container's last lines:\n{tail}" if tail else
-                       f"\nThe container has logged nothing in {self.logs[0]}." if self.logs[0] else ""))
+        raise AwsError(
+            f"{self.says}: {' '.join(reason.split())}"
+            + (
+                f"\nThe container's last lines:\n{tail}"
+                if tail
+                else f"\nThe container has logged nothing in {self.logs[0]}."
+                if self.logs[0]
+                else ""
+            )
+        )
 
 
 @dataclass(frozen=True)
 class Run:
     """One command of this machine; what goes to its standard input is never among its arguments, nor shown."""
+
     says: str
     command: tuple[str, ...]
     secret: str = ""  # reference to an ECR token, whose password goes to standard input
@@ -137,14 +153,14 @@ class Run:
 @dataclass(frozen=True)
 class Fetch:
     """One object of S3 into a file, which appears when it is whole."""
+
     says: str
     bucket: str
     key: str
     path: Path
 
     def show(self) -> dict:
-        return {"service": "s3", "operation": "get_object", "arguments": {"Bucket": self.bucket, "Key": self.key},
-                "into": self.path.name}
+        return {"service": "s3", "operation": "get_object", "arguments": {"Bucket": self.bucket, "Key": self.key}, "into": self.path.name}
 
     def run(self, session: Session, answers: dict, say) -> None:
         say(self.says)

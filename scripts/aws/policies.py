@@ -14,12 +14,19 @@ def allow(sid: str, actions: list[str], resources: list[str] | str, **condition)
 
 def trust(names: Names) -> dict:
     """Only SageMaker may wear the role, and only for this account."""
-    return document({"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole",
-                     "Condition": {"StringEquals": {"aws:SourceAccount": names.account}}})
+    return document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "sagemaker.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"aws:SourceAccount": names.account}},
+        }
+    )
 
 
-def execution(names: Names, repository_arn: str, models: str, reads: list[str] = (), writes: list[str] = (),
-              topics: list[str] = ()) -> dict:
+def execution(
+    names: Names, repository_arn: str, models: str, reads: list[str] = (), writes: list[str] = (), topics: list[str] = ()
+) -> dict:
     """What the running container's platform needs: this image, this model, its logs and metrics; results where there are any.
 
     `models`, `reads` and `writes` are places in S3 as bucket/prefix. A model's predecessors stay readable: while an endpoint
@@ -32,10 +39,14 @@ def execution(names: Names, repository_arn: str, models: str, reads: list[str] =
         allow("LogInToRegistry", ["ecr:GetAuthorizationToken"], "*"),
         allow("ReadModel", ["s3:GetObject"], [f"{arn}:s3:::{models}", *(f"{arn}:s3:::{place}*" for place in reads)]),
         allow("FindObjects", ["s3:ListBucket", "s3:GetBucketLocation"], [f"{arn}:s3:::{folder}" for folder in folders]),
-        allow("WriteLogs", ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-              [f"{arn}:logs:{names.region}:{names.account}:log-group:/aws/sagemaker/*"]),
-        allow("WriteMetrics", ["cloudwatch:PutMetricData"], "*",
-              StringLike={"cloudwatch:namespace": ["AWS/SageMaker", "/aws/sagemaker/*"]}),
+        allow(
+            "WriteLogs",
+            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+            [f"{arn}:logs:{names.region}:{names.account}:log-group:/aws/sagemaker/*"],
+        ),
+        allow(
+            "WriteMetrics", ["cloudwatch:PutMetricData"], "*", StringLike={"cloudwatch:namespace": ["AWS/SageMaker", "/aws/sagemaker/*"]}
+        ),
     ]
     if writes:
         statements.append(allow("WriteResults", ["s3:PutObject", "s3:AbortMultipartUpload"], [f"{arn}:s3:::{place}*" for place in writes]))
@@ -46,15 +57,31 @@ def execution(names: Names, repository_arn: str, models: str, reads: list[str] =
 
 def lifecycle(tagged: int = 20, untagged: int = 5) -> dict:
     """By count, not by age: an image that an endpoint runs must not vanish because time has passed."""
+
     def rule(priority: int, status: str, count: int, text: str) -> dict:
-        return {"rulePriority": priority, "description": text, "action": {"type": "expire"},
-                "selection": {"tagStatus": status, "countType": "imageCountMoreThan", "countNumber": count}}
-    return {"rules": [rule(1, "untagged", untagged, f"of the images that lost their tag, the {untagged} newest stay"),
-                      rule(2, "any", tagged, f"of all images, the {tagged} newest stay")]}
+        return {
+            "rulePriority": priority,
+            "description": text,
+            "action": {"type": "expire"},
+            "selection": {"tagStatus": status, "countType": "imageCountMoreThan", "countNumber": count},
+        }
+
+    return {
+        "rules": [
+            rule(1, "untagged", untagged, f"of the images that lost their tag, the {untagged} newest stay"),
+            rule(2, "any", tagged, f"of all images, the {tagged} newest stay"),
+        ]
+    }
 
 
-def deployer(name: str = PROJECT, region: str = "${region}", account: str = "${account}", partition: str = "aws",
-             bucket: str = "", repository: str = REPOSITORY) -> dict:
+def deployer(
+    name: str = PROJECT,
+    region: str = "${region}",
+    account: str = "${account}",
+    partition: str = "aws",
+    bucket: str = "",
+    repository: str = REPOSITORY,
+) -> dict:
     """For the person who pushes, deploys, calls and deletes: what the commands call, on what they name, and no more."""
     arn = f"arn:{partition}"
     own, bucket = f"{name}-*", bucket or f"sagemaker-{region}-{account}"
@@ -62,42 +89,119 @@ def deployer(name: str = PROJECT, region: str = "${region}", account: str = "${a
     kinds = ("endpoint", "endpoint-config", "model", "transform-job")  # in their ARNs names are in lower case
     alarms = [f"{arn}:cloudwatch:{region}:{account}:alarm:{own}"]
     return document(
-        allow("Images", ["ecr:CreateRepository", "ecr:DescribeRepositories", "ecr:DescribeImages", "ecr:ListTagsForResource",
-                         "ecr:TagResource", "ecr:PutLifecyclePolicy", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart",
-                         "ecr:CompleteLayerUpload", "ecr:PutImage", "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage",
-                         "ecr:GetDownloadUrlForLayer", "ecr:DeleteRepository"],
-              [f"{arn}:ecr:{region}:{account}:repository/{repository}"]),
+        allow(
+            "Images",
+            [
+                "ecr:CreateRepository",
+                "ecr:DescribeRepositories",
+                "ecr:DescribeImages",
+                "ecr:ListTagsForResource",
+                "ecr:TagResource",
+                "ecr:PutLifecyclePolicy",
+                "ecr:InitiateLayerUpload",
+                "ecr:UploadLayerPart",
+                "ecr:CompleteLayerUpload",
+                "ecr:PutImage",
+                "ecr:BatchCheckLayerAvailability",
+                "ecr:BatchGetImage",
+                "ecr:GetDownloadUrlForLayer",
+                "ecr:DeleteRepository",
+            ],
+            [f"{arn}:ecr:{region}:{account}:repository/{repository}"],
+        ),
         allow("LogInToRegistry", ["ecr:GetAuthorizationToken", "sts:GetCallerIdentity"], "*"),
-        allow("Role", ["iam:CreateRole", "iam:GetRole", "iam:TagRole", "iam:PutRolePolicy", "iam:ListRolePolicies",
-                       "iam:DeleteRolePolicy", "iam:DeleteRole"],
-              [f"{arn}:iam::{account}:role/{name}-{mode}-{region}" for mode in MODES]),
-        allow("HandRoleToSageMaker", ["iam:PassRole"], [f"{arn}:iam::{account}:role/{name}-{mode}-{region}" for mode in MODES],
-              StringEquals={"iam:PassedToService": "sagemaker.amazonaws.com"}),
-        allow("Bucket", ["s3:CreateBucket", "s3:DeleteBucket", "s3:ListBucket", "s3:GetBucketLocation", "s3:GetBucketTagging",
-                         "s3:PutBucketTagging", "s3:PutBucketPublicAccessBlock"], [f"{arn}:s3:::{bucket}"]),
+        allow(
+            "Role",
+            [
+                "iam:CreateRole",
+                "iam:GetRole",
+                "iam:TagRole",
+                "iam:PutRolePolicy",
+                "iam:ListRolePolicies",
+                "iam:DeleteRolePolicy",
+                "iam:DeleteRole",
+            ],
+            [f"{arn}:iam::{account}:role/{name}-{mode}-{region}" for mode in MODES],
+        ),
+        allow(
+            "HandRoleToSageMaker",
+            ["iam:PassRole"],
+            [f"{arn}:iam::{account}:role/{name}-{mode}-{region}" for mode in MODES],
+            StringEquals={"iam:PassedToService": "sagemaker.amazonaws.com"},
+        ),
+        allow(
+            "Bucket",
+            [
+                "s3:CreateBucket",
+                "s3:DeleteBucket",
+                "s3:ListBucket",
+                "s3:GetBucketLocation",
+                "s3:GetBucketTagging",
+                "s3:PutBucketTagging",
+                "s3:PutBucketPublicAccessBlock",
+            ],
+            [f"{arn}:s3:::{bucket}"],
+        ),
         allow("Objects", ["s3:GetObject", "s3:PutObject", "s3:PutObjectTagging", "s3:DeleteObject"], [f"{arn}:s3:::{bucket}/{own}/*"]),
-        allow("Serve", [f"sagemaker:{verb}{kind}" for kind in ("Model", "EndpointConfig", "Endpoint")
-                        for verb in ("Create", "Describe", "Delete")]
-              + ["sagemaker:UpdateEndpoint", "sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointAsync",
-                 "sagemaker:CreateTransformJob", "sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob",
-                 "sagemaker:AddTags", "sagemaker:ListTags"],
-              [f"{sagemaker}:{kind}/{own.lower()}" for kind in kinds]),
-        allow("List", ["sagemaker:ListModels", "sagemaker:ListEndpoints", "sagemaker:ListEndpointConfigs",
-                       "sagemaker:ListTransformJobs", "cloudwatch:DescribeAlarms", "logs:DescribeLogGroups",
-                       "application-autoscaling:DescribeScalableTargets", "application-autoscaling:DescribeScalingPolicies"],
-              "*"),
-        allow("Scale", ["application-autoscaling:RegisterScalableTarget", "application-autoscaling:DeregisterScalableTarget",
-                        "application-autoscaling:PutScalingPolicy", "application-autoscaling:DeleteScalingPolicy",
-                        "application-autoscaling:TagResource"],
-              [f"{arn}:application-autoscaling:{region}:{account}:scalable-target/*"]),
+        allow(
+            "Serve",
+            [f"sagemaker:{verb}{kind}" for kind in ("Model", "EndpointConfig", "Endpoint") for verb in ("Create", "Describe", "Delete")]
+            + [
+                "sagemaker:UpdateEndpoint",
+                "sagemaker:InvokeEndpoint",
+                "sagemaker:InvokeEndpointAsync",
+                "sagemaker:CreateTransformJob",
+                "sagemaker:DescribeTransformJob",
+                "sagemaker:StopTransformJob",
+                "sagemaker:AddTags",
+                "sagemaker:ListTags",
+            ],
+            [f"{sagemaker}:{kind}/{own.lower()}" for kind in kinds],
+        ),
+        allow(
+            "List",
+            [
+                "sagemaker:ListModels",
+                "sagemaker:ListEndpoints",
+                "sagemaker:ListEndpointConfigs",
+                "sagemaker:ListTransformJobs",
+                "cloudwatch:DescribeAlarms",
+                "logs:DescribeLogGroups",
+                "application-autoscaling:DescribeScalableTargets",
+                "application-autoscaling:DescribeScalingPolicies",
+            ],
+            "*",
+        ),
+        allow(
+            "Scale",
+            [
+                "application-autoscaling:RegisterScalableTarget",
+                "application-autoscaling:DeregisterScalableTarget",
+                "application-autoscaling:PutScalingPolicy",
+                "application-autoscaling:DeleteScalingPolicy",
+                "application-autoscaling:TagResource",
+            ],
+            [f"{arn}:application-autoscaling:{region}:{account}:scalable-target/*"],
+        ),
         allow("ScaleEndpoints", ["sagemaker:UpdateEndpointWeightsAndCapacities"], [f"{sagemaker}:endpoint/{own.lower()}"]),
-        allow("ScalingRole", ["iam:CreateServiceLinkedRole"],
-              [f"{arn}:iam::*:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*"],
-              StringLike={"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}),
+        allow(
+            "ScalingRole",
+            ["iam:CreateServiceLinkedRole"],
+            [f"{arn}:iam::*:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*"],
+            StringLike={"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"},
+        ),
         # Target tracking makes alarms of its own, TargetTracking-endpoint/…, on the caller's behalf.
-        allow("Alarms", ["cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms", "cloudwatch:TagResource"],
-              [*alarms, f"{arn}:cloudwatch:{region}:{account}:alarm:TargetTracking-endpoint/{own}"]),
-        allow("Logs", ["logs:DescribeLogStreams", "logs:GetLogEvents", "logs:DeleteLogGroup"],
-              [f"{arn}:logs:{region}:{account}:log-group:/aws/sagemaker/Endpoints/{own}",
-               f"{arn}:logs:{region}:{account}:log-group:/aws/sagemaker/TransformJobs*"]),
+        allow(
+            "Alarms",
+            ["cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms", "cloudwatch:TagResource"],
+            [*alarms, f"{arn}:cloudwatch:{region}:{account}:alarm:TargetTracking-endpoint/{own}"],
+        ),
+        allow(
+            "Logs",
+            ["logs:DescribeLogStreams", "logs:GetLogEvents", "logs:DeleteLogGroup"],
+            [
+                f"{arn}:logs:{region}:{account}:log-group:/aws/sagemaker/Endpoints/{own}",
+                f"{arn}:logs:{region}:{account}:log-group:/aws/sagemaker/TransformJobs*",
+            ],
+        ),
     )

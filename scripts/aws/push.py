@@ -28,8 +28,9 @@ def push(options) -> int:
     steps = plan(names, local, uri, options.repository, tag, bool(there))
     if not options.dry_run:
         check(local)
-    return carry_out(steps, {"image": f"{uri}:{tag}"}, (), session, options.dry_run,
-                     lambda answers: {"digest": digest(session, names, uri, tag)})
+    return carry_out(
+        steps, {"image": f"{uri}:{tag}"}, (), session, options.dry_run, lambda answers: {"digest": digest(session, names, uri, tag)}
+    )
 
 
 def repository(session: Session, name: str) -> dict | None:
@@ -46,18 +47,35 @@ def plan(names: Names, local: str, uri: str, name: str, tag: str, exists: bool) 
     steps: list = []
     if not exists:
         steps += [
-            Call(f"repository {name}", "ecr", "create_repository", {
-                "repositoryName": name, "imageScanningConfiguration": {"scanOnPush": True},
-                "tags": pairs({"project": PROJECT, "version": __version__})}, forgive=("RepositoryAlreadyExistsException",)),
-            Call("which images it keeps", "ecr", "put_lifecycle_policy", {
-                "repositoryName": name, "lifecyclePolicyText": json.dumps(policies.lifecycle())})]
+            Call(
+                f"repository {name}",
+                "ecr",
+                "create_repository",
+                {
+                    "repositoryName": name,
+                    "imageScanningConfiguration": {"scanOnPush": True},
+                    "tags": pairs({"project": PROJECT, "version": __version__}),
+                },
+                forgive=("RepositoryAlreadyExistsException",),
+            ),
+            Call(
+                "which images it keeps",
+                "ecr",
+                "put_lifecycle_policy",
+                {"repositoryName": name, "lifecyclePolicyText": json.dumps(policies.lifecycle())},
+            ),
+        ]
     target = f"{uri}:{tag}"
     return steps + [
         Call("asking for the registry's password", "ecr", "get_authorization_token", {}, save="login"),
-        Run("logging in", (DOCKER, "login", "--username", "AWS", "--password-stdin", uri.split("/")[0]),
-            secret="${login.authorizationData[0].authorizationToken}"),
+        Run(
+            "logging in",
+            (DOCKER, "login", "--username", "AWS", "--password-stdin", uri.split("/")[0]),
+            secret="${login.authorizationData[0].authorizationToken}",
+        ),
         Run(f"tagging {local}", (DOCKER, "tag", local, target)),
-        Run(f"pushing {target}", (DOCKER, "push", target), shown=True)]
+        Run(f"pushing {target}", (DOCKER, "push", target), shown=True),
+    ]
 
 
 def check(local: str) -> None:

@@ -15,6 +15,7 @@ MISSING = ("NoSuchBucket", "404", "NoSuchKey")
 @dataclass(frozen=True)
 class Remains:
     """What there is of one deployment."""
+
     names: Names
     endpoint: str = ""  # its status, "" if there is none
     jobs: tuple = ()  # that run
@@ -32,6 +33,7 @@ class Remains:
 @dataclass(frozen=True)
 class Shared:
     """What all deployments use together."""
+
     repository: str | None = None  # in ECR: why it must stay, "" if it need not, None if there is none
     buckets: dict = field(default_factory=dict)  # the same by name
 
@@ -53,14 +55,19 @@ def look(session: Session, names: Names, bucket: str = "") -> Remains:
     keys = {each: listing(session, each, f"{names.deployment}/", names.account) for each in sorted(buckets)}
     uploads = {each: [key for key in keys[each] if key.startswith(f"{names.deployment}/model/")] for each in keys}
     return Remains(
-        names, endpoint["EndpointStatus"] if endpoint else "",
+        names,
+        endpoint["EndpointStatus"] if endpoint else "",
         tuple(found.running_jobs(session, names)) if names.mode == "batch" else (),
-        tuple(found.owned(session, names, "endpoint-config")), tuple(models), tuple(found.alarms(session, names)),
+        tuple(found.owned(session, names, "endpoint-config")),
+        tuple(models),
+        tuple(found.alarms(session, names)),
         found.targets(session, names),
         tuple(session.client("iam").list_role_policies(RoleName=names.role)["PolicyNames"]) if role else None,
         {each: some for each, some in uploads.items() if some},
         {each: rest for each in keys if (rest := [key for key in keys[each] if key not in set(uploads[each])])},
-        names.mode in ENDPOINTS and log_group(session, f"/aws/sagemaker/Endpoints/{names.deployment}"), tuple(foreign))
+        names.mode in ENDPOINTS and log_group(session, f"/aws/sagemaker/Endpoints/{names.deployment}"),
+        tuple(foreign),
+    )
 
 
 def places(session: Session, models: list[str]) -> list[str]:
@@ -109,8 +116,13 @@ def look_shared(session: Session, remains: list[Remains], bucket: str = "", repo
                 raise
             tags = []
         removed = {key for one in remains for keys in (one.objects, one.results) for key in keys.get(each, ())}
-        buckets[each] = ("deploy did not make it" if ours not in tags else
-                         "" if set(listing(session, each, "", account)) <= removed else "it holds other things too")
+        buckets[each] = (
+            "deploy did not make it"
+            if ours not in tags
+            else ""
+            if set(listing(session, each, "", account)) <= removed
+            else "it holds other things too"
+        )
     return Shared(images, buckets)
 
 
@@ -120,45 +132,96 @@ def plan(remains: Remains, everything: bool = False) -> list:
     which = {"EndpointName": names.deployment}
     steps: list = []
     for job in remains.jobs:
-        steps += [Call(f"stopping job {job}", "sagemaker", "stop_transform_job", {"TransformJobName": job}, forgive=GONE),
-                  Wait(f"job {job}", "sagemaker", "describe_transform_job", {"TransformJobName": job}, "TransformJobStatus",
-                       ("Stopped", "Completed", "Failed"))]
+        steps += [
+            Call(f"stopping job {job}", "sagemaker", "stop_transform_job", {"TransformJobName": job}, forgive=GONE),
+            Wait(
+                f"job {job}",
+                "sagemaker",
+                "describe_transform_job",
+                {"TransformJobName": job},
+                "TransformJobStatus",
+                ("Stopped", "Completed", "Failed"),
+            ),
+        ]
     steps += scaling.forget(remains.alarms) + scaling.deregister(names, remains.targets)
     if remains.endpoint in BUSY and remains.endpoint != "Deleting":  # nothing can be done to it before it has settled
-        steps.append(Wait(f"endpoint {names.deployment}, before it can be deleted", "sagemaker", "describe_endpoint", which,
-                          "EndpointStatus", ("InService", *BROKEN), gone=GONE))
+        steps.append(
+            Wait(
+                f"endpoint {names.deployment}, before it can be deleted",
+                "sagemaker",
+                "describe_endpoint",
+                which,
+                "EndpointStatus",
+                ("InService", *BROKEN),
+                gone=GONE,
+            )
+        )
     if remains.endpoint:
         if remains.endpoint != "Deleting":
             steps.append(Call(f"deleting endpoint {names.deployment}", "sagemaker", "delete_endpoint", which, forgive=GONE))
         steps.append(gone(names))
-    steps += [Call(f"deleting configuration {name}", "sagemaker", "delete_endpoint_config", {"EndpointConfigName": name}, forgive=GONE)
-              for name in remains.configs]
+    steps += [
+        Call(f"deleting configuration {name}", "sagemaker", "delete_endpoint_config", {"EndpointConfigName": name}, forgive=GONE)
+        for name in remains.configs
+    ]
     steps += [Call(f"deleting model {name}", "sagemaker", "delete_model", {"ModelName": name}, forgive=GONE) for name in remains.models]
     if remains.role_policies is not None:
-        steps += [Call(f"deleting policy {policy} of role {names.role}", "iam", "delete_role_policy",
-                       {"RoleName": names.role, "PolicyName": policy}, forgive=("NoSuchEntity",)) for policy in remains.role_policies]
+        steps += [
+            Call(
+                f"deleting policy {policy} of role {names.role}",
+                "iam",
+                "delete_role_policy",
+                {"RoleName": names.role, "PolicyName": policy},
+                forgive=("NoSuchEntity",),
+            )
+            for policy in remains.role_policies
+        ]
         steps.append(Call(f"deleting role {names.role}", "iam", "delete_role", {"RoleName": names.role}, forgive=("NoSuchEntity",)))
     steps += delete_objects("uploaded model files", remains.objects, names.account)
     if everything:
         steps += delete_objects("inputs and outputs", remains.results, names.account)
         if remains.log_group:
-            steps.append(Call("deleting its log", "logs", "delete_log_group",
-                              {"logGroupName": f"/aws/sagemaker/Endpoints/{names.deployment}"}, forgive=("ResourceNotFoundException",)))
+            steps.append(
+                Call(
+                    "deleting its log",
+                    "logs",
+                    "delete_log_group",
+                    {"logGroupName": f"/aws/sagemaker/Endpoints/{names.deployment}"},
+                    forgive=("ResourceNotFoundException",),
+                )
+            )
     return steps
 
 
 def delete_objects(what: str, objects: dict, account: str) -> list[Call]:
-    return [Call(f"deleting {what} in {bucket} ({len(part)})", "s3", "delete_objects", {
-        "Bucket": bucket, "Delete": {"Objects": [{"Key": key} for key in part], "Quiet": True}, "ExpectedBucketOwner": account})
-        for bucket, keys in objects.items() for part in (keys[start:start + 1000] for start in range(0, len(keys), 1000))]
+    return [
+        Call(
+            f"deleting {what} in {bucket} ({len(part)})",
+            "s3",
+            "delete_objects",
+            {"Bucket": bucket, "Delete": {"Objects": [{"Key": key} for key in part], "Quiet": True}, "ExpectedBucketOwner": account},
+        )
+        for bucket, keys in objects.items()
+        for part in (keys[start : start + 1000] for start in range(0, len(keys), 1000))
+    ]
 
 
 def plan_shared(shared: Shared, repository: str = REPOSITORY) -> list[Call]:
-    steps = [Call(f"deleting bucket {bucket}", "s3", "delete_bucket", {"Bucket": bucket}, forgive=("NoSuchBucket",))
-             for bucket, reason in shared.buckets.items() if not reason]
+    steps = [
+        Call(f"deleting bucket {bucket}", "s3", "delete_bucket", {"Bucket": bucket}, forgive=("NoSuchBucket",))
+        for bucket, reason in shared.buckets.items()
+        if not reason
+    ]
     if shared.repository == "":
-        steps.append(Call(f"deleting repository {repository} and its images", "ecr", "delete_repository",
-                          {"repositoryName": repository, "force": True}, forgive=("RepositoryNotFoundException",)))
+        steps.append(
+            Call(
+                f"deleting repository {repository} and its images",
+                "ecr",
+                "delete_repository",
+                {"repositoryName": repository, "force": True},
+                forgive=("RepositoryNotFoundException",),
+            )
+        )
     return steps
 
 
@@ -167,8 +230,11 @@ def kept_shared(shared: Shared, everything: bool, repository: str = REPOSITORY) 
     there = {f"bucket {bucket}": reason for bucket, reason in shared.buckets.items()}
     if shared.repository is not None:
         there[f"ECR repository {repository}"] = shared.repository
-    return [{"what": what, "why": reason or "deployments share it; --everything deletes it"}
-            for what, reason in there.items() if reason or not everything]
+    return [
+        {"what": what, "why": reason or "deployments share it; --everything deletes it"}
+        for what, reason in there.items()
+        if reason or not everything
+    ]
 
 
 def deleted(steps: list) -> list[str]:
@@ -180,9 +246,18 @@ def kept(remains: Remains, everything: bool) -> list[dict[str, str]]:
     """What stays of a deployment, and why."""
     stays = [{"what": sentence, "why": "it does not carry the tag of this deployment"} for sentence in remains.foreign]
     if not everything:
-        stays += [{"what": f"s3://{bucket}/{remains.names.deployment}/: {len(keys)} inputs and outputs",
-                   "why": "they are yours; --everything deletes them"} for bucket, keys in remains.results.items()]
+        stays += [
+            {
+                "what": f"s3://{bucket}/{remains.names.deployment}/: {len(keys)} inputs and outputs",
+                "why": "they are yours; --everything deletes them",
+            }
+            for bucket, keys in remains.results.items()
+        ]
         if remains.log_group:
-            stays.append({"what": f"log group /aws/sagemaker/Endpoints/{remains.names.deployment}",
-                          "why": "it says what happened; --everything deletes it"})
+            stays.append(
+                {
+                    "what": f"log group /aws/sagemaker/Endpoints/{remains.names.deployment}",
+                    "why": "it says what happened; --everything deletes it",
+                }
+            )
     return stays

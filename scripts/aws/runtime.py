@@ -18,15 +18,29 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 20.0  # s; the pause doubles, and is drawn ane
 READ_TIMEOUT = 70.0  # s; SageMaker itself gives up after 60
 ASYNC_TIMEOUT = 3600.0  # s until an asynchronous answer
 AGAIN, SPLIT, REFUSED, STOP = "again", "split", "refused", "stop"
-BUSY = {"ModelNotReadyException", "ServiceUnavailable", "ServiceUnavailableException", "InternalFailure", "InternalServerError",
-        "InternalDependencyException", "InternalServiceException", *errors.THROTTLED}
-LOST = (exceptions.EndpointConnectionError, exceptions.ConnectionClosedError, exceptions.ConnectTimeoutError,
-        exceptions.ReadTimeoutError, exceptions.HTTPClientError)
+BUSY = {
+    "ModelNotReadyException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "InternalFailure",
+    "InternalServerError",
+    "InternalDependencyException",
+    "InternalServiceException",
+    *errors.THROTTLED,
+}
+LOST = (
+    exceptions.EndpointConnectionError,
+    exceptions.ConnectionClosedError,
+    exceptions.ConnectTimeoutError,
+    exceptions.ReadTimeoutError,
+    exceptions.HTTPClientError,
+)
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What to do about a call that failed."""
+
     what: str  # AGAIN; SPLIT: with fewer records; REFUSED: the record's fault; STOP: no call will do better
     status: int  # the container's, 0 if it said nothing
     sentence: str
@@ -81,8 +95,13 @@ class Endpoint:
 
     def __init__(self, session: Session, name: str, concurrency: int = 1, timeout: float = READ_TIMEOUT):
         self.name, self.session, self.timeout = name, session, timeout
-        self.runtime = session.client("sagemaker-runtime", retries={"total_max_attempts": 1}, read_timeout=timeout,
-                                      connect_timeout=10, max_pool_connections=max(10, concurrency))
+        self.runtime = session.client(
+            "sagemaker-runtime",
+            retries={"total_max_attempts": 1},
+            read_timeout=timeout,
+            connect_timeout=10,
+            max_pool_connections=max(10, concurrency),
+        )
         self.retried = 0
 
     def call(self, body: bytes, content_type: str) -> str:
@@ -101,7 +120,7 @@ class Endpoint:
             if verdict.what != AGAIN or attempt == attempts - 1:
                 raise Unanswered(verdict)
             self.retried += 1
-            self.sleep(self.random() * min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** attempt))
+            self.sleep(self.random() * min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))
         raise AssertionError("attempts must be at least 1")
 
 
@@ -112,8 +131,7 @@ class AsyncEndpoint(Endpoint):
         super().__init__(session, name, concurrency)
         self.timeout = timeout
         sagemaker, self.s3 = session.client("sagemaker"), session.client("s3")
-        config = sagemaker.describe_endpoint_config(
-            EndpointConfigName=sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"])
+        config = sagemaker.describe_endpoint_config(EndpointConfigName=sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"])
         if "AsyncInferenceConfig" not in config:
             raise AwsError(f"The endpoint {name} is not asynchronous; leave --async out.")
         self.folder = config["AsyncInferenceConfig"]["OutputConfig"]["S3OutputPath"].rstrip("/").removesuffix("/output") + "/input"
@@ -121,9 +139,13 @@ class AsyncEndpoint(Endpoint):
     def call(self, body: bytes, content_type: str) -> str:
         bucket, key = place(f"{self.folder}/{uuid.uuid4()}")
         self.s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
-        asked = self.runtime.invoke_endpoint_async(EndpointName=self.name, ContentType=content_type, Accept=content_type,
-                                                   InputLocation=f"s3://{bucket}/{key}",
-                                                   InvocationTimeoutSeconds=int(min(self.timeout, ASYNC_TIMEOUT)))
+        asked = self.runtime.invoke_endpoint_async(
+            EndpointName=self.name,
+            ContentType=content_type,
+            Accept=content_type,
+            InputLocation=f"s3://{bucket}/{key}",
+            InvocationTimeoutSeconds=int(min(self.timeout, ASYNC_TIMEOUT)),
+        )
         pause, give_up = 0.5, time.monotonic() + self.timeout
         while time.monotonic() < give_up:
             if (answer := self.fetch(asked["OutputLocation"])) is not None:

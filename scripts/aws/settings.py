@@ -16,6 +16,7 @@ ENVIRONMENT_LIMIT = 100
 @dataclass(frozen=True)
 class Settings:
     """One deployment. A field that does not belong to the mode stays as it is here."""
+
     mode: str
     # serverless
     memory: int = 3072  # MB; the CPU grows with it
@@ -73,8 +74,15 @@ BELONGS = {
     **dict.fromkeys(("alarms", "alarm_topic", "latency_alarm"), ENDPOINTS),
     **dict.fromkeys(("input", "strategy", "payload", "transforms", "timeout"), ("batch",)),
 }
-OPTIONS = {"instance": "--instance-type", "count": "--instances", "min_count": "--min-instances", "max_count": "--max-instances",
-           "per_instance": "--concurrency-per-instance", "environment": "--env", "tags": "--tag"}
+OPTIONS = {
+    "instance": "--instance-type",
+    "count": "--instances",
+    "min_count": "--min-instances",
+    "max_count": "--max-instances",
+    "per_instance": "--concurrency-per-instance",
+    "environment": "--env",
+    "tags": "--tag",
+}
 
 
 def option(name: str) -> str:
@@ -96,6 +104,7 @@ def settings(mode: str, given: dict) -> Settings:
 
 def verify(s: Settings) -> None:
     """Raise AwsError, naming the option, unless AWS can be asked for this."""
+
     def between(name: str, low: float, high: float) -> None:
         if not low <= getattr(s, name) <= high:
             raise AwsError(f"{option(name)} must be from {low} to {high}, not {getattr(s, name)}.")
@@ -142,8 +151,10 @@ def _instance(s: Settings) -> None:
     if re.match(r"[a-z]+\d+g", family):
         raise AwsError(f"{s.instance} is an ARM machine and the image is built for x86-64; take ml.m5.xlarge or ml.c6i.xlarge.")
     if s.gpu and s.mode == "batch":
-        raise AwsError(f"{s.instance}: GPU instances of batch transform have drivers too old for CUDA 13 (470 or 535); "
-                       "take a CPU instance, or an asynchronous endpoint.")
+        raise AwsError(
+            f"{s.instance}: GPU instances of batch transform have drivers too old for CUDA 13 (470 or 535); "
+            "take a CPU instance, or an asynchronous endpoint."
+        )
     if re.match(r"p[23]$", family):
         raise AwsError(f"{s.instance} has GPUs that CUDA 13 no longer supports; take ml.g4dn.xlarge or later.")
 
@@ -155,8 +166,9 @@ def _range(s: Settings, between) -> None:
             raise AwsError("--min-instances is for autoscaling; give --max-instances too.")
         return
     if s.mode == "realtime" and s.min_count == 0:
-        raise AwsError("A real-time endpoint of one model cannot scale to zero (only inference components can); "
-                       "take serverless, or async, which does.")
+        raise AwsError(
+            "A real-time endpoint of one model cannot scale to zero (only inference components can); take serverless, or async, which does."
+        )
     between("min_count", 0, s.count)
     between("max_count", s.count, 1000)
 

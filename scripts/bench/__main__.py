@@ -44,9 +44,17 @@ def measure(name: str, folder: Path, sections: set[str], options, scratch: Path)
     """All wanted of one artifact."""
     config = artifacts.read_config(folder / "config.json")
     shape = config.paraphraser
-    result = {"title": ("Random networks of the published shape" if name == "published" and not options.quick else
-                        "Tiny random networks" if name == "published" else f"The model in {folder.name}"),
-              "networks": {net: asdict(getattr(config, net)) for net in artifacts.NETS}, "notes": []}
+    result = {
+        "title": (
+            "Random networks of the published shape"
+            if name == "published" and not options.quick
+            else "Tiny random networks"
+            if name == "published"
+            else f"The model in {folder.name}"
+        ),
+        "networks": {net: asdict(getattr(config, net)) for net in artifacts.NETS},
+        "notes": [],
+    }
     say(f"{result['title']}: d={shape.d_model}, {shape.n_encoder_layers}+{shape.n_decoder_layers} layers, {shape.vocab_size} entries")
     plan = compare.QUICK if options.quick else compare.Plan(budget=options.budget)
     plan = replace(plan, sizes=(1, 8, 32)) if name == "demo" and not options.quick else plan
@@ -67,8 +75,14 @@ def measure(name: str, folder: Path, sections: set[str], options, scratch: Path)
         result["quality"] = quality.measure(folder, threads, data or quality.own(sentences), say)
         result["notes"] += result["quality"].pop("notes")
     if "server" in sections:
-        result["server"] = torchserve.served(folder, scratch, (1, 2) if options.quick else CLIENTS,
-                                             0.5 if options.quick else torchserve.LOAD_SECONDS, 3 if options.quick else 20, say)
+        result["server"] = torchserve.served(
+            folder,
+            scratch,
+            (1, 2) if options.quick else CLIENTS,
+            0.5 if options.quick else torchserve.LOAD_SECONDS,
+            3 if options.quick else 20,
+            say,
+        )
     if "cold" in sections:
         result["cold"] = torchserve.cold(folder, scratch, 1 if options.quick else 3, 75.0)
         say(f"  cold start {result['cold']['seconds']:.2f} s, echo handler {result['cold']['echo_seconds']:.2f} s")
@@ -115,20 +129,28 @@ def names(allowed):
         if unknown := set(found) - set(allowed):
             raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not one of {', '.join(allowed)}")
         return found
+
     return read
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m scripts.bench", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     sections = tuple(dict.fromkeys(part for parts in SECTIONS.values() for part in parts))
     parser.add_argument("--only", type=names(sections), default=sections, metavar="A,B", help="of " + ", ".join(sections))
-    parser.add_argument("--artifacts", type=names(SECTIONS), metavar="A,B",
-                        help="of " + ", ".join(SECTIONS) + "; both, and with --quick the first")
+    parser.add_argument(
+        "--artifacts", type=names(SECTIONS), metavar="A,B", help="of " + ", ".join(SECTIONS) + "; both, and with --quick the first"
+    )
     parser.add_argument("--demo", type=Path, default=DEMO, help="the artifact called demo; the published one takes its word pieces")
     parser.add_argument("--quick", action="store_true", help="tiny networks, a round or two: does it run?")
-    parser.add_argument("--budget", type=float, default=compare.Plan.budget, metavar="S",
-                        help="seconds after which a measurement begins no further round (%(default)g)")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=compare.Plan.budget,
+        metavar="S",
+        help="seconds after which a measurement begins no further round (%(default)g)",
+    )
     parser.add_argument("--no-rival", action="store_true", help="leave CTranslate2 out")
     parser.add_argument("--held-out", type=Path, metavar="FILE", help="`sentence<TAB>parse` lines for the demo's quality")
     parser.add_argument("--limit", type=int, default=200, help="sentences of it (%(default)s)")

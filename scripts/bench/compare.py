@@ -35,8 +35,7 @@ QUICK = Plan(sizes=(1, 4), batches=(1, 4), rounds=2, budget=2.0, steps=6, tune=(
 class Comparison:
     """The engines over one artifact. A context: the processes end with it."""
 
-    def __init__(self, folder: Path, scratch: Path, plan: Plan, rival: bool = True, say=print,
-                 sentences=workload.SENTENCES):
+    def __init__(self, folder: Path, scratch: Path, plan: Plan, rival: bool = True, say=print, sentences=workload.SENTENCES):
         self.folder, self.plan, self.say, self.sentences, self.notes = folder, plan, say, sentences, []
         self.converted, self.rival = scratch / "ctranslate2", rival and ctranslate.available()
         if rival and not self.rival:
@@ -52,12 +51,19 @@ class Comparison:
         try:
             if self.rival:
                 engines.convert(self.folder, self.converted)
-            wanted = [(name, _threads(count), count, (engines.Ours, self.folder, options, count))
-                      for name, options in variants.known().items() for count in threads]
-            wanted += [(PUBLISHED, _threads(count), count, (engines.Published, self.folder, count))
-                       for count in sorted({threads[0], threads[-1]})]
-            wanted += [(RIVAL, f"{kind}, {_threads(count)}", count, (engines.Rival, self.folder, self.converted, kind, count))
-                       for kind in (ctranslate.compute_types() if self.rival else ()) for count in threads]
+            wanted = [
+                (name, _threads(count), count, (engines.Ours, self.folder, options, count))
+                for name, options in variants.known().items()
+                for count in threads
+            ]
+            wanted += [
+                (PUBLISHED, _threads(count), count, (engines.Published, self.folder, count)) for count in sorted({threads[0], threads[-1]})
+            ]
+            wanted += [
+                (RIVAL, f"{kind}, {_threads(count)}", count, (engines.Rival, self.folder, self.converted, kind, count))
+                for kind in (ctranslate.compute_types() if self.rival else ())
+                for count in threads
+            ]
             for engine, setting, count, made_of in wanted:  # all at once: most of a start is waiting
                 self.remotes[engine, setting] = self.stack.enter_context(Remote(*made_of, threads=count))
             for (engine, setting), remote in list(self.remotes.items()):
@@ -98,8 +104,7 @@ class Comparison:
             for size in self.plan.tune:
                 if engine != PUBLISHED or size == self.plan.tune[0]:  # it does one request after the other
                     rounds = 1 if engine == PUBLISHED else {1: WARM, 8: 2}.get(size, 1)
-                    runs = timing.interleaved({s: lambda s=s: self._request(engine, s, size) for s in alive},
-                                              rounds, self.plan.budget)
+                    runs = timing.interleaved({s: lambda s=s: self._request(engine, s, size) for s in alive}, rounds, self.plan.budget)
                     took = {setting: min(run.seconds for run in found) for setting, found in runs.items()}
                     records += [{"engine": engine, "setting": s, "rows": size, "seconds": t} for s, t in took.items()]
                     alive = sorted((s for s in alive if took[s] <= KEPT * min(took.values())), key=took.get)
@@ -128,17 +133,29 @@ class Comparison:
                     count = min(self.plan.steps, getattr(self.config, net).max_steps)
                     calls[engine, setting, net] = lambda r=remote, c=count: r.call("steps", net, self.ids[0], batch, c)
                     if engine == RIVAL and stage == "parse" and (self.converted / f"{net}_whole").is_dir():
-                        calls[engine, setting, f"{net}_whole"] = (
-                            lambda r=remote, c=count: r.call("steps", f"{net}_whole", self.ids[0], batch, c))
+                        calls[engine, setting, f"{net}_whole"] = lambda r=remote, c=count: r.call(
+                            "steps", f"{net}_whole", self.ids[0], batch, c
+                        )
                 for (engine, setting, which), runs in timing.interleaved(calls, self.plan.rounds, self.plan.budget).items():
-                    records.append({"engine": engine, "setting": setting, "net": stage, "batch": batch,
-                                    "whole_vocabulary": which.endswith("_whole"),
-                                    "step_ms": 1e3 * statistics.median(run.step for run in runs),
-                                    "step_cpu_ms": 1e3 * statistics.median(run.cpu for run in runs),
-                                    "first_ms": 1e3 * statistics.median(run.first for run in runs), "runs": len(runs)})
-                self.say(f"  steps of the {stage} network, {batch} rows: " + ", ".join(
-                    f"{r['engine']} ({r['setting']}) {r['step_ms']:.2f} ms" for r in records
-                    if (r["net"], r["batch"]) == (stage, batch)))
+                    records.append(
+                        {
+                            "engine": engine,
+                            "setting": setting,
+                            "net": stage,
+                            "batch": batch,
+                            "whole_vocabulary": which.endswith("_whole"),
+                            "step_ms": 1e3 * statistics.median(run.step for run in runs),
+                            "step_cpu_ms": 1e3 * statistics.median(run.cpu for run in runs),
+                            "first_ms": 1e3 * statistics.median(run.first for run in runs),
+                            "runs": len(runs),
+                        }
+                    )
+                self.say(
+                    f"  steps of the {stage} network, {batch} rows: "
+                    + ", ".join(
+                        f"{r['engine']} ({r['setting']}) {r['step_ms']:.2f} ms" for r in records if (r["net"], r["batch"]) == (stage, batch)
+                    )
+                )
         return records
 
     def requests(self) -> list[dict]:
@@ -149,39 +166,52 @@ class Comparison:
             for engine in self.names():
                 if engine == PUBLISHED and size > 1:
                     continue
+
                 def call(engine=engine):
                     turn[engine] = turn.get(engine, -1) + 1  # every engine has the sentences in the same order
                     return self._request(engine, self.best[engine, size], size, turn[engine])
+
                 calls[engine] = call
                 if size < 128 and engine != PUBLISHED:
                     call()  # the first at a size may make room that the next ones find made
-            found = timing.interleaved(calls, self.plan.rounds, self.plan.budget * (4 if size == 1 else 1.5),
-                                       least=min(2 if size < 128 else 1, self.plan.rounds),
-                                       every={PUBLISHED: 5})  # slow and steady
+            found = timing.interleaved(
+                calls,
+                self.plan.rounds,
+                self.plan.budget * (4 if size == 1 else 1.5),
+                least=min(2 if size < 128 else 1, self.plan.rounds),
+                every={PUBLISHED: 5},
+            )  # slow and steady
             for engine, runs in found.items():
                 records.append(self._summary(engine, size, runs))
-            self.say(f"  {size} rows: " + ", ".join(
-                f"{r['engine']} {1e3 * r['seconds']['p50']:.0f} ms" for r in records if r["rows"] == size))
+            self.say(
+                f"  {size} rows: " + ", ".join(f"{r['engine']} {1e3 * r['seconds']['p50']:.0f} ms" for r in records if r["rows"] == size)
+            )
         return records
 
     def _summary(self, engine: str, size: int, runs: list[engines.Run]) -> dict:
         median = lambda values: statistics.median(list(values))  # noqa: E731
         seconds = timing.summary([run.seconds for run in runs])
-        record = {"engine": engine, "setting": self.best[engine, size], "rows": size, "seconds": seconds,
-                  "rows_per_second": size / seconds["p50"], "plan_ms": 1e3 * median(run.plan for run in runs),
-                  "stages_ms": {s: 1e3 * median(run.stages[s] for run in runs) for s in NETS},
-                  "tokens": {s: median(run.tokens[s] for run in runs) for s in NETS}}
+        record = {
+            "engine": engine,
+            "setting": self.best[engine, size],
+            "rows": size,
+            "seconds": seconds,
+            "rows_per_second": size / seconds["p50"],
+            "plan_ms": 1e3 * median(run.plan for run in runs),
+            "stages_ms": {s: 1e3 * median(run.stages[s] for run in runs) for s in NETS},
+            "tokens": {s: median(run.tokens[s] for run in runs) for s in NETS},
+        }
         remote = self.remotes[engine, self.best[engine, size]]
         if engine not in (PUBLISHED, RIVAL):
             ids = self.work(min(size, engines.CHUNK_ROWS))[1]
             chunks = -(-size // engines.CHUNK_ROWS)
-            record["encode_ms"] = {s: chunks * 1e3 * min(remote.call("encode", net, ids) for _ in range(2))
-                                   for s, net in NETS.items()}
+            record["encode_ms"] = {s: chunks * 1e3 * min(remote.call("encode", net, ids) for _ in range(2)) for s, net in NETS.items()}
         return record
 
     def memory(self) -> list[dict]:
-        return [{"engine": engine, "setting": setting, "peak_mb": remote.call("memory")}
-                for (engine, setting), remote in self.remotes.items()]
+        return [
+            {"engine": engine, "setting": setting, "peak_mb": remote.call("memory")} for (engine, setting), remote in self.remotes.items()
+        ]
 
     def floor(self) -> list[dict]:
         """What reading the weights alone would take a step, by network and width of a weight."""
@@ -193,9 +223,18 @@ class Comparison:
             for name, width in (("fp32", 4), ("int8", 1)):
                 size = conditions.weights_read(config, logits, width)
                 rate, far = conditions.bandwidth(size), conditions.bandwidth(1 << 28)
-                records.append({"net": stage, "weights": name, "logits": logits, "megabytes": size / 1e6,
-                                "gb_per_second": rate, "floor_ms": size / rate / 1e6, "memory_gb_per_second": far,
-                                "memory_floor_ms": size / far / 1e6})
+                records.append(
+                    {
+                        "net": stage,
+                        "weights": name,
+                        "logits": logits,
+                        "megabytes": size / 1e6,
+                        "gb_per_second": rate,
+                        "floor_ms": size / rate / 1e6,
+                        "memory_gb_per_second": far,
+                        "memory_floor_ms": size / far / 1e6,
+                    }
+                )
         return records
 
 

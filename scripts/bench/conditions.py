@@ -25,10 +25,16 @@ def conditions() -> dict:
         info = ""
     flags = set((re.search(r"^flags\s*: (.*)$", info, re.M) or ["", ""])[1].split())
     model = re.search(r"^model name\s*: (.*)$", info, re.M)
-    return {"date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"), "commit": commit(),
-            "cpu": model[1] if model else platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0)),
-            "instructions": [name for name in INSTRUCTIONS if name in flags], "load": [round(x, 2) for x in os.getloadavg()],
-            "python": platform.python_version(), "versions": {name: version(name) for name in PACKAGES}}
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": commit(),
+        "cpu": model[1] if model else platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "instructions": [name for name in INSTRUCTIONS if name in flags],
+        "load": [round(x, 2) for x in os.getloadavg()],
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
 
 
 def version(package: str) -> str:
@@ -40,8 +46,10 @@ def version(package: str) -> str:
 
 def commit() -> str:
     """The commit measured, with \"+\" when files differ from it."""
+
     def git(*arguments):
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
     try:
         head, changed = git("rev-parse", "--short", "HEAD"), git("status", "--porcelain", "--", "handler")
     except (OSError, subprocess.SubprocessError):

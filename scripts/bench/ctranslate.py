@@ -31,6 +31,7 @@ def available() -> bool:
 def compute_types() -> list[str]:
     """Those that this processor can do. \"int8\" and \"int8_float32\" are one there unless half precision is supported."""
     import ctranslate2
+
     supported = ctranslate2.get_supported_compute_types("cpu")
     kinds = [kind for kind in COMPUTE_TYPES if kind in supported]
     if {"int8", "int8_float32"} <= set(kinds) and not supported & {"int8_float16", "int8_bfloat16"}:
@@ -41,6 +42,7 @@ def compute_types() -> list[str]:
 def convert(net: SynPG, tokens: list[str], folder: Path, vocabulary: int | None = None) -> Path:
     """Write one network as a CTranslate2 model; `vocabulary`: only the first so many tokens can be generated."""
     from ctranslate2.specs import TransformerSpec
+
     c, state = net.config, {name: tensor.float().numpy() for name, tensor in net.state_dict().items()}
     size = vocabulary or c.vocab_size
     # Declared pre-norm, because only then the specification has the final norms; the flag is what the engine reads.
@@ -101,9 +103,9 @@ class Translator:
 
     def __init__(self, folder: Path, net_config, tokens: list[str], compute_type: str, threads: int):
         import ctranslate2
+
         self.config, self.tokens, self.ids = net_config, tokens, {token: i for i, token in enumerate(tokens)}
-        self.translator = ctranslate2.Translator(str(folder), compute_type=compute_type, intra_threads=threads,
-                                                 inter_threads=1)
+        self.translator = ctranslate2.Translator(str(folder), compute_type=compute_type, intra_threads=threads, inter_threads=1)
 
     def source(self, bag: list[int], syntax: list[int]) -> list[str]:
         """The encoder's tokens: bag, then syntax, padded where the artifact says so."""
@@ -114,8 +116,9 @@ class Translator:
 
     def greedy(self, sources: list[list[str]], most: int, least: int = 1) -> list[list[int]]:
         """Ids of each row, <eos> left out; between `least` and `most` tokens."""
-        results = self.translator.translate_batch(sources, beam_size=1, max_decoding_length=most,
-                                                  min_decoding_length=least, max_input_length=0)
+        results = self.translator.translate_batch(
+            sources, beam_size=1, max_decoding_length=most, min_decoding_length=least, max_input_length=0
+        )
         return [[self.ids[token] for token in result.hypotheses[0]] for result in results]
 
     def steps(self, sources: list[list[str]], count: int) -> Steps:
@@ -125,6 +128,11 @@ class Translator:
         """
         clock = StepClock()
         self.translator.translate_batch(
-            sources, beam_size=1, max_decoding_length=count, min_decoding_length=count, max_input_length=0,
-            callback=lambda result: clock.tick() if result.batch_id == 0 else None)
+            sources,
+            beam_size=1,
+            max_decoding_length=count,
+            min_decoding_length=count,
+            max_input_length=0,
+            callback=lambda result: clock.tick() if result.batch_id == 0 else None,
+        )
         return clock.steps()

@@ -1,8 +1,8 @@
 """What is compared, behind one interface; each runs in a process of its own (`workers.py`).
 
-    steps(net, ids, batch, count) -> Steps     one network, `batch` equal rows, `count` tokens imposed
-    requests(bodies, ids)         -> Run       whole requests, together
-    memory()                      -> float     MB, the most held so far
+steps(net, ids, batch, count) -> Steps     one network, `batch` equal rows, `count` tokens imposed
+requests(bodies, ids)         -> Run       whole requests, together
+memory()                      -> float     MB, the most held so far
 """
 
 import time
@@ -44,7 +44,7 @@ def answer(net: str, ids: Ids) -> list[int]:
 def together(net: SynPG, pairs: list[tuple[list[int], list[int]]]) -> list[torch.Tensor]:
     """(bag, syntax) of some rows as the network takes them, (B, A) and (B, S)."""
     c = net.config
-    widths = ((c.bag_width, c.syntax_width) if c.attend_pads else [max(len(pair[i]) for pair in pairs) for i in (0, 1)])
+    widths = (c.bag_width, c.syntax_width) if c.attend_pads else [max(len(pair[i]) for pair in pairs) for i in (0, 1)]
     return [torch.tensor([pair[i] + [PAD] * (width - len(pair[i])) for pair in pairs]) for i, width in enumerate(widths)]
 
 
@@ -153,12 +153,13 @@ class Rival:
     def __init__(self, folder: Path, converted: Path, compute_type: str, threads: int):
         vocabulary = artifacts.artifacts.read_vocabulary(folder / "vocab.json").tokens
         config = artifacts.read_config(folder / "config.json")
-        self.nets = {name: ctranslate.Translator(converted / name, getattr(config, name), vocabulary, compute_type, threads)
-                     for name in artifacts.NETS}
+        self.nets = {
+            name: ctranslate.Translator(converted / name, getattr(config, name), vocabulary, compute_type, threads)
+            for name in artifacts.NETS
+        }
         whole = converted / "parse_generator_whole"
         if whole.is_dir():
-            self.nets["parse_generator_whole"] = ctranslate.Translator(whole, config.parse_generator, vocabulary,
-                                                                       compute_type, threads)
+            self.nets["parse_generator_whole"] = ctranslate.Translator(whole, config.parse_generator, vocabulary, compute_type, threads)
 
     def steps(self, name: str, ids: Ids, batch: int, count: int) -> Steps:
         net = self.nets[name]
@@ -183,8 +184,7 @@ class Rival:
 def plain_nets(folder: Path) -> dict[str, SynPG]:
     """The networks of an artifact as `handler/model.py` has them, weights in fp32."""
     config = artifacts.verify(folder)
-    return {name: artifacts.load_net(folder / f"{name}.safetensors", getattr(config, name), torch.device("cpu"))
-            for name in artifacts.NETS}
+    return {name: artifacts.load_net(folder / f"{name}.safetensors", getattr(config, name), torch.device("cpu")) for name in artifacts.NETS}
 
 
 def convert(folder: Path, converted: Path) -> None:

@@ -8,8 +8,10 @@ from scripts.bench.report import fastest, find
 def draw(results: dict, file: Path) -> None:
     """Write `file`; raises ImportError without matplotlib."""
     import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
+
     artifacts = [results[name] for name in ("published", "demo") if results.get(name, {}).get("requests")]
     if not artifacts:
         return
@@ -28,8 +30,11 @@ def draw(results: dict, file: Path) -> None:
 
 def _latency(axis, artifact: dict, engines: list[str], colours: dict) -> None:
     alone = [record for engine in engines for record in find(artifact["requests"], engine=engine, rows=1)]
-    bars = axis.barh([record["engine"] for record in alone], [1e3 * record["seconds"]["p50"] for record in alone],
-                     color=[colours[record["engine"]] for record in alone])
+    bars = axis.barh(
+        [record["engine"] for record in alone],
+        [1e3 * record["seconds"]["p50"] for record in alone],
+        color=[colours[record["engine"]] for record in alone],
+    )
     axis.bar_label(bars, fmt="%.0f", padding=3)
     axis.set(xscale="log", xlabel="ms, median, one request", title=artifact["title"])
     axis.set_xlim(1, 3 * max(1e3 * record["seconds"]["p50"] for record in alone))  # from 1 ms, and room for the numbers
@@ -50,7 +55,13 @@ def _steps(axis, artifact: dict, engines: list[str], colours: dict) -> None:
     shown = [engine for engine in engines if find(steps, engine=engine)]
     for i, engine in enumerate(shown):
         best = [fastest(find(steps, engine=engine, net=net, batch=batch), lambda record: record["step_ms"]) or 0 for net, batch in places]
-        axis.bar([x + 0.8 * i / len(shown) for x in range(len(places))], best, 0.8 / len(shown), align="edge", label=engine,
-                 color=colours[engine])
+        axis.bar(
+            [x + 0.8 * i / len(shown) for x in range(len(places))],
+            best,
+            0.8 / len(shown),
+            align="edge",
+            label=engine,
+            color=colours[engine],
+        )
     axis.set_xticks([x + 0.4 for x in range(len(places))], [f"{net}\n{batch}" for net, batch in places])
     axis.set(ylabel="ms a decoder step", xlabel="network, rows", yscale="log" if places else "linear")

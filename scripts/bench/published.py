@@ -24,14 +24,14 @@ from scripts.bench import workload
 from scripts.training.recording import RecordingEngine
 
 VOCABULARY = 31_414
-SHAPE = dict(d_model=300, n_heads=6, d_feedforward=2048, n_encoder_layers=6, n_decoder_layers=6, bag_width=40,
-             attend_pads=True, tie="none")
+SHAPE = dict(d_model=300, n_heads=6, d_feedforward=2048, n_encoder_layers=6, n_decoder_layers=6, bag_width=40, attend_pads=True, tie="none")
 Example = tuple[list[int], list[int], list[int]]  # bag, syntax, answer
 CONFIDENCE = 12.0  # logit of the wanted token, nats over the others
 
 
-def make(folder: Path, words: Path, shape: dict | None = None, vocabulary: int = VOCABULARY,
-         sentences=workload.SENTENCES, seed: int = 0) -> Path:
+def make(
+    folder: Path, words: Path, shape: dict | None = None, vocabulary: int = VOCABULARY, sentences=workload.SENTENCES, seed: int = 0
+) -> Path:
     """Write the artifact; `words`: an artifact whose word pieces are taken. vocabulary: how many entries; 0: as many as that has."""
     shape = SHAPE if shape is None else shape
     tokens = json.loads((words / "vocab.json").read_text(encoding="utf-8"))
@@ -40,7 +40,8 @@ def make(folder: Path, words: Path, shape: dict | None = None, vocabulary: int =
     config = artifacts.ArtifactConfig(
         PipelineConfig(tokenization="ptb", bpe_threshold=threshold, constrained=True),
         ModelConfig(vocab_size=len(tokens), syntax_width=102, max_steps=161, **shape),
-        ModelConfig(vocab_size=len(tokens), syntax_width=162, max_steps=41, **shape))
+        ModelConfig(vocab_size=len(tokens), syntax_width=162, max_steps=41, **shape),
+    )
     pieces, entries = artifacts.read_pieces(words / "bpe.codes", words / "bpe.vocab.txt", threshold), Vocabulary(tokens)
     examples = {"parse_generator": [], "paraphraser": []}
     for sentence, tree in sentences:
@@ -48,8 +49,7 @@ def make(folder: Path, words: Path, shape: dict | None = None, vocabulary: int =
         parse = [entries.syntax_ids[token] for token in trees.syntax_tokens(root)]
         template = [entries.syntax_ids[token] for token in trees.syntax_tokens(trees.template_of(root))]
         text = [entries.ids[piece] for piece in pieces.split(sentence.split(" "))]
-        examples["parse_generator"].append(([entries.syntax_ids[tag] for tag in trees.tags(root)],
-                                            [SOS, *template, EOS], [*parse, EOS]))
+        examples["parse_generator"].append(([entries.syntax_ids[tag] for tag in trees.tags(root)], [SOS, *template, EOS], [*parse, EOS]))
         examples["paraphraser"].append((text, [SOS, *parse, EOS], [*text, EOS]))
     generator = torch.Generator().manual_seed(seed)
     nets = {}
@@ -58,8 +58,9 @@ def make(folder: Path, words: Path, shape: dict | None = None, vocabulary: int =
         net.reset_parameters(generator)
         enliven(net)
         teach(net, examples[name])
-    artifacts.save(folder, config, {name: net.state_dict() for name, net in nets.items()}, tokens,
-                   words / "bpe.codes", words / "bpe.vocab.txt")
+    artifacts.save(
+        folder, config, {name: net.state_dict() for name, net in nets.items()}, tokens, words / "bpe.codes", words / "bpe.vocab.txt"
+    )
     if (words / artifacts.DRAFTS).is_file():  # of real parses, like those imposed here
         shutil.copyfile(words / artifacts.DRAFTS, folder / artifacts.DRAFTS)
     ranges = {name: calibrate(nets[name], examples[name]) for name in artifacts.NETS}
@@ -85,8 +86,7 @@ def enliven(net: SynPG) -> None:
 
 
 def padded(c: ModelConfig, bag: list[int], tree: list[int]) -> list[torch.Tensor]:
-    return [torch.tensor([ids + [PAD] * (width * c.attend_pads - len(ids))])
-            for ids, width in ((bag, c.bag_width), (tree, c.syntax_width))]
+    return [torch.tensor([ids + [PAD] * (width * c.attend_pads - len(ids))]) for ids, width in ((bag, c.bag_width), (tree, c.syntax_width))]
 
 
 @torch.no_grad()

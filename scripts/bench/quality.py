@@ -59,14 +59,20 @@ def measure(folder: Path, threads: int, data: dict, say=print) -> dict:
             alone = engine.call("texts", bodies[:ALONE], 1)
             rebuilt = engine.call("texts", [workload.whole(body) for body in bodies], engines.CHUNK_ROWS)
         plain = plain or {"tokens": tokens, "texts": together}  # `known` starts with fp32
-        record = {"engine": name, "sentences": len(bodies), "together_alone_differ": differing(together[:ALONE], alone),
-                  "tokens_as_fp32": {net: agreement(tokens[net], plain["tokens"][net]) for net in tokens},
-                  "tokens_right": {net: agreement(tokens[net], [list(engines.answer(net, each)) for each in answers]) for net in tokens},
-                  "texts_unlike_fp32": differing(together, plain["texts"]),
-                  "bleu": bleu(rebuilt, [reference(body) for body in bodies])}
+        record = {
+            "engine": name,
+            "sentences": len(bodies),
+            "together_alone_differ": differing(together[:ALONE], alone),
+            "tokens_as_fp32": {net: agreement(tokens[net], plain["tokens"][net]) for net in tokens},
+            "tokens_right": {net: agreement(tokens[net], [list(engines.answer(net, each)) for each in answers]) for net in tokens},
+            "texts_unlike_fp32": differing(together, plain["texts"]),
+            "bleu": bleu(rebuilt, [reference(body) for body in bodies]),
+        }
         found.append(record)
-        say(f"  {name}: {record['tokens_as_fp32']['parse_generator']:.2f} % and {record['tokens_as_fp32']['paraphraser']:.2f} % of "
-            f"tokens as fp32, BLEU {record['bleu'] if record['bleu'] is not None else 'not computed'}")
+        say(
+            f"  {name}: {record['tokens_as_fp32']['parse_generator']:.2f} % and {record['tokens_as_fp32']['paraphraser']:.2f} % of "
+            f"tokens as fp32, BLEU {record['bleu'] if record['bleu'] is not None else 'not computed'}"
+        )
     return {"of": data["of"], "engines": found, "notes": notes}
 
 
@@ -79,6 +85,7 @@ def bleu(texts: list[str], references: list[str]) -> float | None:
     """BLEU as the authors compute it; None where what it needs (`tests/requirements.txt`) is not installed."""
     try:
         from scripts.training.evaluation import bleu
+
         return round(bleu(texts, references)["bleu_authors"], 2)
     except ImportError:
         return None

@@ -25,8 +25,9 @@ class PlainTransformer(nn.Module):
         c = net.config
         self.embedding_encoder = nn.Embedding(c.vocab_size, c.d_model)
         self.embedding_decoder = nn.Embedding(c.vocab_size, c.d_model)
-        self.transformer = nn.Transformer(c.d_model, c.n_heads, c.n_encoder_layers, c.n_decoder_layers, c.d_feedforward,
-                                          dropout=0.0, batch_first=True)
+        self.transformer = nn.Transformer(
+            c.d_model, c.n_heads, c.n_encoder_layers, c.n_decoder_layers, c.d_feedforward, dropout=0.0, batch_first=True
+        )
         self.linear = nn.Linear(c.d_model, c.vocab_size)
         self.load_state_dict(net.state_dict(), assign=True)
         self.eval().requires_grad_(False)

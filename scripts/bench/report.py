@@ -36,8 +36,14 @@ def bars(results: dict) -> list[dict]:
     def bar(what: str, at_least: str, values: list[float | None], limits: list[float], shown: str, most: bool = False) -> None:
         known = all(value is not None for value in values)
         met = all((value <= limit) if most else (value >= limit) for value, limit in zip(values, limits)) if known else None
-        found.append({"what": what, "at_least": at_least, "met": met,
-                      "measured": " / ".join(shown.format(value) for value in values) if known else "not measured"})
+        found.append(
+            {
+                "what": what,
+                "at_least": at_least,
+                "met": met,
+                "measured": " / ".join(shown.format(value) for value in values) if known else "not measured",
+            }
+        )
 
     def p50(records):
         return fastest(records, lambda record: record["seconds"]["p50"])
@@ -46,13 +52,28 @@ def bars(results: dict) -> list[dict]:
     one, many = p50(ours(find(requests, rows=1))), p50(ours(find(requests, rows=32)))
     published, rival = p50(find(requests, engine=PUBLISHED, rows=1)), p50(find(requests, engine=RIVAL, rows=1))
     bar("one request, against the published decode", "30 times faster", [ratio(published, one)], [30], "{:.1f}")
-    bar("32 requests together, against the published decode one by one", "60 times faster",
-        [ratio(published, many and many / 32)], [60], "{:.1f}")
+    bar(
+        "32 requests together, against the published decode one by one",
+        "60 times faster",
+        [ratio(published, many and many / 32)],
+        [60],
+        "{:.1f}",
+    )
     for net in ("parse", "text"):
-        values = [ratio(fastest(find(steps, engine=RIVAL, net=net, batch=batch), lambda r: r["step_ms"]),
-                        fastest(ours(find(steps, net=net, batch=batch)), lambda r: r["step_ms"])) for batch in (1, 8, 32)]
-        bar(f"decode step of the {net} network at batch 1 / 8 / 32, against CTranslate2's best", "1.3 / 1.3 / 1.5 times its speed",
-            values, [1.3, 1.3, 1.5], "{:.2f}")
+        values = [
+            ratio(
+                fastest(find(steps, engine=RIVAL, net=net, batch=batch), lambda r: r["step_ms"]),
+                fastest(ours(find(steps, net=net, batch=batch)), lambda r: r["step_ms"]),
+            )
+            for batch in (1, 8, 32)
+        ]
+        bar(
+            f"decode step of the {net} network at batch 1 / 8 / 32, against CTranslate2's best",
+            "1.3 / 1.3 / 1.5 times its speed",
+            values,
+            [1.3, 1.3, 1.5],
+            "{:.2f}",
+        )
     bar("one request end to end, against CTranslate2 at its best", "2 times faster", [ratio(rival, one)], [2], "{:.2f}")
     int8 = [record for record in quality.get("engines", []) if record["engine"] != PLAIN]
     plain = find(quality.get("engines", []), engine=PLAIN)
@@ -63,8 +84,14 @@ def bars(results: dict) -> list[dict]:
     server, cold = shape.get("server", {}), shape.get("cold", {})
     bar("peak memory of a worker", "under 900 MB", [server.get("peak_mb", {}).get("worker")], [900], "{:.0f} MB", most=True)
     bar("cold start, against the echo handler that imports torch", "at most 1.5 times", [cold.get("ratio")], [1.5], "{:.2f}", most=True)
-    bar("lone request through TorchServe, over the engine's own time", "under 8 ms",
-        [server.get("lone", {}).get("overhead_ms")], [8], "{:.1f} ms", most=True)
+    bar(
+        "lone request through TorchServe, over the engine's own time",
+        "under 8 ms",
+        [server.get("lone", {}).get("overhead_ms")],
+        [8],
+        "{:.1f} ms",
+        most=True,
+    )
     return found
 
 
@@ -75,16 +102,23 @@ def ratio(slow: float | None, fast: float | None) -> float | None:
 def text(results: dict) -> str:
     """Everything as Markdown."""
     c = results["conditions"]
-    parts = [f"{c['date']}, commit {c['commit']}, {c['cpu']}, {c['cores']} cores, {' '.join(c['instructions']) or 'no AVX2'}; load "
-             f"{c['load'][0]:.2f} at the start, {results['load_at_end'][0]:.2f} at the end; Python {c['python']}, "
-             + ", ".join(f"{name} {version}" for name, version in c["versions"].items()) + "."]
+    parts = [
+        f"{c['date']}, commit {c['commit']}, {c['cpu']}, {c['cores']} cores, {' '.join(c['instructions']) or 'no AVX2'}; load "
+        f"{c['load'][0]:.2f} at the start, {results['load_at_end'][0]:.2f} at the end; Python {c['python']}, "
+        + ", ".join(f"{name} {version}" for name, version in c["versions"].items())
+        + "."
+    ]
     for name in ("published", "demo"):
         if name in results:
             parts += artifact(name, results[name])
     if results.get("bars"):
         met = {True: "yes", False: "no", None: "–"}
-        parts += ["### Bars", table(["what", "at least", "measured", "met"],
-                                    [[b["what"], b["at_least"], b["measured"], met[b["met"]]] for b in results["bars"]])]
+        parts += [
+            "### Bars",
+            table(
+                ["what", "at least", "measured", "met"], [[b["what"], b["at_least"], b["measured"], met[b["met"]]] for b in results["bars"]]
+            ),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -94,43 +128,134 @@ def artifact(name: str, r: dict) -> list[str]:
     if "lengths" in r:
         parts.append(f"Answers: {r['lengths']['parse']:.0f} parse tokens and {r['lengths']['text']:.0f} text tokens on average.")
     if r.get("requests"):
-        parts.append(table(["whole requests", "setting", "rows", "p50 ms", "p95 ms", "rows/s", "plan ms", "parse ms", "text ms",
-                            "of these encode ms", "runs"],
-                           [[q["engine"], q["setting"], q["rows"], f"{1e3 * q['seconds']['p50']:.1f}", f"{1e3 * q['seconds']['p95']:.1f}",
-                             f"{q['rows_per_second']:.2f}", f"{q['plan_ms']:.1f}", f"{q['stages_ms']['parse']:.1f}",
-                             f"{q['stages_ms']['text']:.1f}", encoding(q), q["seconds"]["count"]] for q in r["requests"]]))
+        parts.append(
+            table(
+                [
+                    "whole requests",
+                    "setting",
+                    "rows",
+                    "p50 ms",
+                    "p95 ms",
+                    "rows/s",
+                    "plan ms",
+                    "parse ms",
+                    "text ms",
+                    "of these encode ms",
+                    "runs",
+                ],
+                [
+                    [
+                        q["engine"],
+                        q["setting"],
+                        q["rows"],
+                        f"{1e3 * q['seconds']['p50']:.1f}",
+                        f"{1e3 * q['seconds']['p95']:.1f}",
+                        f"{q['rows_per_second']:.2f}",
+                        f"{q['plan_ms']:.1f}",
+                        f"{q['stages_ms']['parse']:.1f}",
+                        f"{q['stages_ms']['text']:.1f}",
+                        encoding(q),
+                        q["seconds"]["count"],
+                    ]
+                    for q in r["requests"]
+                ],
+            )
+        )
     if r.get("steps"):
-        parts.append(table(["decoder step", "setting", "network", "rows", "ms", "CPU ms", "first token ms"],
-                           [[s["engine"], s["setting"], s["net"] + (", whole vocabulary" if s["whole_vocabulary"] else ""), s["batch"],
-                             f"{s['step_ms']:.2f}", f"{s['step_cpu_ms']:.2f}", f"{s['first_ms']:.1f}"] for s in r["steps"]]))
+        parts.append(
+            table(
+                ["decoder step", "setting", "network", "rows", "ms", "CPU ms", "first token ms"],
+                [
+                    [
+                        s["engine"],
+                        s["setting"],
+                        s["net"] + (", whole vocabulary" if s["whole_vocabulary"] else ""),
+                        s["batch"],
+                        f"{s['step_ms']:.2f}",
+                        f"{s['step_cpu_ms']:.2f}",
+                        f"{s['first_ms']:.1f}",
+                    ]
+                    for s in r["steps"]
+                ],
+            )
+        )
         if shares := processor_time(r["steps"]):
             parts.append("Least processor time of a step, CTranslate2's over this project's, which other processes disturb less: " + shares)
     if r.get("floor"):
-        parts.append(table(["weights a step reads", "as", "logits", "MB", "GB/s at that size", "ms", "GB/s from memory", "ms"],
-                           [[f["net"], f["weights"], f["logits"], f"{f['megabytes']:.1f}", f"{f['gb_per_second']:.1f}",
-                             f"{f['floor_ms']:.2f}", f"{f['memory_gb_per_second']:.1f}", f"{f['memory_floor_ms']:.2f}"]
-                            for f in r["floor"]]))
+        parts.append(
+            table(
+                ["weights a step reads", "as", "logits", "MB", "GB/s at that size", "ms", "GB/s from memory", "ms"],
+                [
+                    [
+                        f["net"],
+                        f["weights"],
+                        f["logits"],
+                        f"{f['megabytes']:.1f}",
+                        f"{f['gb_per_second']:.1f}",
+                        f"{f['floor_ms']:.2f}",
+                        f"{f['memory_gb_per_second']:.1f}",
+                        f"{f['memory_floor_ms']:.2f}",
+                    ]
+                    for f in r["floor"]
+                ],
+            )
+        )
     if r.get("memory"):
         parts.append(table(["peak memory", "setting", "MB"], [[m["engine"], m["setting"], f"{m['peak_mb']:.0f}"] for m in r["memory"]]))
     if r.get("quality"):
         parts.append(f"Quality, {r['quality']['of']}:")
-        parts.append(table(["engine", "tokens as fp32, parse", "text", "right, parse", "text", "BLEU", "texts unlike fp32's",
-                            "texts that differ alone and in a batch"],
-                           [[q["engine"], *(f"{v:.2f} %" for key in ("tokens_as_fp32", "tokens_right") for v in q[key].values()),
-                             q["bleu"] if q["bleu"] is not None else "–", f"{q['texts_unlike_fp32']:.2f} %",
-                             f"{q['together_alone_differ']:.2f} %"] for q in r["quality"]["engines"]]))
+        parts.append(
+            table(
+                [
+                    "engine",
+                    "tokens as fp32, parse",
+                    "text",
+                    "right, parse",
+                    "text",
+                    "BLEU",
+                    "texts unlike fp32's",
+                    "texts that differ alone and in a batch",
+                ],
+                [
+                    [
+                        q["engine"],
+                        *(f"{v:.2f} %" for key in ("tokens_as_fp32", "tokens_right") for v in q[key].values()),
+                        q["bleu"] if q["bleu"] is not None else "–",
+                        f"{q['texts_unlike_fp32']:.2f} %",
+                        f"{q['together_alone_differ']:.2f} %",
+                    ]
+                    for q in r["quality"]["engines"]
+                ],
+            )
+        )
     if r.get("server"):
         s = r["server"]
-        parts.append(f"TorchServe, {s['engine']}, {s['threads']} thread(s): one request {1e3 * s['lone']['server']['p50']:.1f} ms, in the "
-                     f"engine alone {1e3 * s['lone']['engine']['p50']:.1f} ms, {s['lone']['overhead_ms']:.1f} ms more; worker "
-                     f"{s['peak_mb']['worker']:.0f} MB, Java {s['peak_mb']['java']:.0f} MB at most.")
-        parts.append(table(["clients", "p50 ms", "p95 ms", "requests/s", "requests"],
-                           [[q["clients"], f"{1e3 * q['seconds']['p50']:.0f}", f"{1e3 * q['seconds']['p95']:.0f}",
-                             f"{q['per_second']:.2f}", q["seconds"]["count"]] for q in s["load"]]))
+        parts.append(
+            f"TorchServe, {s['engine']}, {s['threads']} thread(s): one request {1e3 * s['lone']['server']['p50']:.1f} ms, in the "
+            f"engine alone {1e3 * s['lone']['engine']['p50']:.1f} ms, {s['lone']['overhead_ms']:.1f} ms more; worker "
+            f"{s['peak_mb']['worker']:.0f} MB, Java {s['peak_mb']['java']:.0f} MB at most."
+        )
+        parts.append(
+            table(
+                ["clients", "p50 ms", "p95 ms", "requests/s", "requests"],
+                [
+                    [
+                        q["clients"],
+                        f"{1e3 * q['seconds']['p50']:.0f}",
+                        f"{1e3 * q['seconds']['p95']:.0f}",
+                        f"{q['per_second']:.2f}",
+                        q["seconds"]["count"],
+                    ]
+                    for q in s["load"]
+                ],
+            )
+        )
     if r.get("cold"):
         k = r["cold"]
-        parts.append(f"Cold start to the first answer: {k['seconds']:.2f} s, the echo handler {k['echo_seconds']:.2f} s ({k['runs']} runs "
-                     f"each). Of it: " + ", ".join(f"{part} {seconds:.2f} s" for part, seconds in k["parts"].items()) + ".")
+        parts.append(
+            f"Cold start to the first answer: {k['seconds']:.2f} s, the echo handler {k['echo_seconds']:.2f} s ({k['runs']} runs "
+            f"each). Of it: " + ", ".join(f"{part} {seconds:.2f} s" for part, seconds in k["parts"].items()) + "."
+        )
     return parts + [f"Note: {note}" for note in r.get("notes", [])]
 
 
@@ -139,8 +264,13 @@ def processor_time(steps: list[dict]) -> str:
     told = []
     for net in ("parse", "text"):
         batches = sorted({record["batch"] for record in find(steps, net=net)})
-        values = [ratio(fastest(find(steps, engine=RIVAL, net=net, batch=batch), lambda r: r["step_cpu_ms"]),
-                        fastest(ours(find(steps, net=net, batch=batch)), lambda r: r["step_cpu_ms"])) for batch in batches]
+        values = [
+            ratio(
+                fastest(find(steps, engine=RIVAL, net=net, batch=batch), lambda r: r["step_cpu_ms"]),
+                fastest(ours(find(steps, net=net, batch=batch)), lambda r: r["step_cpu_ms"]),
+            )
+            for batch in batches
+        ]
         if all(values):
             told.append(f"{net} {' / '.join(f'{value:.2f}' for value in values)} at {' / '.join(map(str, batches))} rows")
     return "; ".join(told)

@@ -30,8 +30,9 @@ class StepClock:
         return Steps(walls[0], statistics.median(walls[1:]), (self.cpus[-1] - self.cpus[1]) / (len(walls) - 1))
 
 
-def interleaved(calls: dict[str, Callable], most: int, budget: float, least: int = 1,
-                every: dict[str, int] | None = None) -> dict[str, list]:
+def interleaved(
+    calls: dict[str, Callable], most: int, budget: float, least: int = 1, every: dict[str, int] | None = None
+) -> dict[str, list]:
     """What each call returned in each round: at most `most` rounds, and after the `least` no new one once `budget`
     seconds are spent. Every round makes every call once (or every so many rounds, if `every` says so), starting one
     further each time, so that whatever else the machine does falls on all of them alike."""

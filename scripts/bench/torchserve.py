@@ -99,19 +99,33 @@ def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float
         for _ in range(3):  # both warm
             lone.ask(workload.served())
             engine.call("requests", [workload.served()], ids)
-        found = timing.interleaved({"server": lambda: lone.ask(workload.served()),
-                                    "engine": lambda: engine.call("requests", [workload.served()], ids).seconds},
-                                   rounds, 3 * seconds, least=min(3, rounds))
+        found = timing.interleaved(
+            {"server": lambda: lone.ask(workload.served()), "engine": lambda: engine.call("requests", [workload.served()], ids).seconds},
+            rounds,
+            3 * seconds,
+            least=min(3, rounds),
+        )
         overhead = [through - alone for through, alone in zip(found["server"], found["engine"])]
-        result = {"engine": engine.call("describe"), "threads": threads,
-                  "lone": {"server": timing.summary(found["server"]), "engine": timing.summary(found["engine"]),
-                           "overhead_ms": 1e3 * statistics.median(overhead)}, "load": []}
-        say(f"  one request: {1e3 * result['lone']['server']['p50']:.1f} ms through TorchServe, "
-            f"{1e3 * result['lone']['engine']['p50']:.1f} ms in the engine")
+        result = {
+            "engine": engine.call("describe"),
+            "threads": threads,
+            "lone": {
+                "server": timing.summary(found["server"]),
+                "engine": timing.summary(found["engine"]),
+                "overhead_ms": 1e3 * statistics.median(overhead),
+            },
+            "load": [],
+        }
+        say(
+            f"  one request: {1e3 * result['lone']['server']['p50']:.1f} ms through TorchServe, "
+            f"{1e3 * result['lone']['engine']['p50']:.1f} ms in the engine"
+        )
         for count in clients:
             result["load"].append(under_load(server, count, seconds))
-            say(f"  {count} clients: {result['load'][-1]['per_second']:.1f} a second, "
-                f"p50 {1e3 * result['load'][-1]['seconds']['p50']:.0f} ms")
+            say(
+                f"  {count} clients: {result['load'][-1]['per_second']:.1f} a second, "
+                f"p50 {1e3 * result['load'][-1]['seconds']['p50']:.0f} ms"
+            )
         result["peak_mb"] = memory(state)
         return result
 
@@ -130,10 +144,27 @@ def echo_archive(output: Path) -> Path:
     source = output.with_name("echo_handler.py")
     source.write_text(ECHO)
     with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
-        subprocess.run([sys.executable, "-c", "from model_archiver.model_packaging import generate_model_archive as m; m()",
-                        "--model-name", output.stem, "--version", "1", "--handler", str(source), "--export-path",
-                        str(output.parent), "--archive-format", "zip-store", "--force"], check=True, capture_output=True,
-                       env={**os.environ, "TMPDIR": scratch})
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from model_archiver.model_packaging import generate_model_archive as m; m()",
+                "--model-name",
+                output.stem,
+                "--version",
+                "1",
+                "--handler",
+                str(source),
+                "--export-path",
+                str(output.parent),
+                "--archive-format",
+                "zip-store",
+                "--force",
+            ],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "TMPDIR": scratch},
+        )
     return output
 
 
@@ -161,8 +192,14 @@ def cold_start(archive: Path, scratch: Path, model: str, body: dict) -> float:
 
 def stopwatch(folder: Path) -> dict[str, float]:
     """What the worker's part of a start consists of, seconds."""
-    done = subprocess.run([sys.executable, "-c", STOPWATCH, str(folder), json.dumps(variants.served())], cwd=archive.ROOT,
-                          capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", STOPWATCH, str(folder), json.dumps(variants.served())],
+        cwd=archive.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
     imports, load, first, second = json.loads(done.stdout.splitlines()[-1])
     return {"imports": imports, "load": load, "warm_up": first - second, "answer": second}
 
@@ -173,10 +210,21 @@ def cold(folder: Path, scratch: Path, rounds: int, budget: float) -> dict:
     if not archive.is_file():
         archive.build(folder, archive)
     request = workload.served()
-    found = timing.interleaved({"synpg": lambda: cold_start(archive, scratch, "synpg", request),
-                                "echo": lambda: cold_start(echo, scratch, "echo", request),
-                                "parts": lambda: stopwatch(folder)}, rounds, budget)
+    found = timing.interleaved(
+        {
+            "synpg": lambda: cold_start(archive, scratch, "synpg", request),
+            "echo": lambda: cold_start(echo, scratch, "echo", request),
+            "parts": lambda: stopwatch(folder),
+        },
+        rounds,
+        budget,
+    )
     parts = {name: statistics.median(part[name] for part in found["parts"]) for name in found["parts"][0]}
     total, other = statistics.median(found["synpg"]), statistics.median(found["echo"])
-    return {"seconds": total, "echo_seconds": other, "ratio": total / other, "runs": len(found["synpg"]),
-            "parts": {"server": total - parts["imports"] - parts["load"] - max(0.0, parts["warm_up"]) - 2 * parts["answer"], **parts}}
+    return {
+        "seconds": total,
+        "echo_seconds": other,
+        "ratio": total / other,
+        "runs": len(found["synpg"]),
+        "parts": {"server": total - parts["imports"] - parts["load"] - max(0.0, parts["warm_up"]) - 2 * parts["answer"], **parts},
+    }

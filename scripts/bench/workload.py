@@ -10,18 +10,26 @@ from handler.wire.request import read_request
 
 # (lower-case sentence, its parse): 10 to 13 words, 52 to 70 syntax tokens.
 SENTENCES = (
-    ("the old man told the children a long story about the sea .",
-     "(ROOT (S (NP (DT the) (JJ old) (NN man)) (VP (VBD told) (NP (DT the) (NNS children)) (NP (NP (DT a) (JJ long) (NN story)) "
-     "(PP (IN about) (NP (DT the) (NN sea))))) (. .)))"),
-    ("she bought two tickets because her brother likes this band .",
-     "(ROOT (S (NP (PRP she)) (VP (VBD bought) (NP (CD two) (NNS tickets)) (SBAR (IN because) (S (NP (PRP$ her) (NN brother)) "
-     "(VP (VBZ likes) (NP (DT this) (NN band)))))) (. .)))"),
-    ("the lawyer thanked the scientists for their honest work .",
-     "(ROOT (S (NP (DT the) (NN lawyer)) (VP (VBD thanked) (NP (DT the) (NNS scientists)) (PP (IN for) (NP (PRP$ their) "
-     "(JJ honest) (NN work)))) (. .)))"),
-    ("yesterday the train from london arrived at the station very late .",
-     "(ROOT (S (NP (NN yesterday)) (NP (NP (DT the) (NN train)) (PP (IN from) (NP (NNP london)))) (VP (VBD arrived) "
-     "(PP (IN at) (NP (DT the) (NN station))) (ADVP (RB very) (RB late))) (. .)))"),
+    (
+        "the old man told the children a long story about the sea .",
+        "(ROOT (S (NP (DT the) (JJ old) (NN man)) (VP (VBD told) (NP (DT the) (NNS children)) (NP (NP (DT a) (JJ long) (NN story)) "
+        "(PP (IN about) (NP (DT the) (NN sea))))) (. .)))",
+    ),
+    (
+        "she bought two tickets because her brother likes this band .",
+        "(ROOT (S (NP (PRP she)) (VP (VBD bought) (NP (CD two) (NNS tickets)) (SBAR (IN because) (S (NP (PRP$ her) (NN brother)) "
+        "(VP (VBZ likes) (NP (DT this) (NN band)))))) (. .)))",
+    ),
+    (
+        "the lawyer thanked the scientists for their honest work .",
+        "(ROOT (S (NP (DT the) (NN lawyer)) (VP (VBD thanked) (NP (DT the) (NNS scientists)) (PP (IN for) (NP (PRP$ their) "
+        "(JJ honest) (NN work)))) (. .)))",
+    ),
+    (
+        "yesterday the train from london arrived at the station very late .",
+        "(ROOT (S (NP (NN yesterday)) (NP (NP (DT the) (NN train)) (PP (IN from) (NP (NNP london)))) (VP (VBD arrived) "
+        "(PP (IN at) (NP (DT the) (NN station))) (ADVP (RB very) (RB late))) (. .)))",
+    ),
 )
 
 
@@ -38,8 +46,13 @@ class Ids:
 
 def body(sentence: str, parse: str) -> dict:
     """The request to rebuild a sentence under the top of its parse, with one candidate."""
-    return {"sent": sentence, "synt": parse, "tmpl": str(trees.template_of(trees.normalize(trees.read_tree(parse)))),
-            "temperature": 0, "candidates": 1}
+    return {
+        "sent": sentence,
+        "synt": parse,
+        "tmpl": str(trees.template_of(trees.normalize(trees.read_tree(parse)))),
+        "temperature": 0,
+        "candidates": 1,
+    }
 
 
 def whole(request: dict) -> dict:
@@ -68,8 +81,7 @@ def answered(paraphraser: Pipeline, requests: list[dict]) -> list[Ids]:
     found = rows(paraphraser, requests)
     parses = paraphraser.generate_parses(found)
     texts = paraphraser.generate_texts(found, parses)
-    return [Ids(row.tags, [SOS, *row.syntax, EOS], row.pieces, parse.ids, text.ids)
-            for row, parse, text in zip(found, parses, texts)]
+    return [Ids(row.tags, [SOS, *row.syntax, EOS], row.pieces, parse.ids, text.ids) for row, parse, text in zip(found, parses, texts)]
 
 
 def known_answers(paraphraser: Pipeline, sentences) -> tuple[list[dict], list[Ids]]:
@@ -82,11 +94,17 @@ def known_answers(paraphraser: Pipeline, sentences) -> tuple[list[dict], list[Id
         except (RequestError, SyntaxTreeError):
             continue
         tree = trees.normalize(trees.read_tree(parse))
-        ids = Ids(row.tags, [SOS, *row.syntax, EOS], row.pieces,
-                  [*(paraphraser.vocabulary.syntax_ids[token] for token in trees.syntax_tokens(tree)), EOS],
-                  [*paraphraser.text_grammar.columns(row.pieces), EOS])
-        if all(len(answer) <= net.config.max_steps for answer, net in
-               ((ids.parse, paraphraser.parse_generator), (ids.text, paraphraser.text_generator))):
+        ids = Ids(
+            row.tags,
+            [SOS, *row.syntax, EOS],
+            row.pieces,
+            [*(paraphraser.vocabulary.syntax_ids[token] for token in trees.syntax_tokens(tree)), EOS],
+            [*paraphraser.text_grammar.columns(row.pieces), EOS],
+        )
+        if all(
+            len(answer) <= net.config.max_steps
+            for answer, net in ((ids.parse, paraphraser.parse_generator), (ids.text, paraphraser.text_generator))
+        ):
             requests.append(request)
             found.append(ids)
     return requests, found

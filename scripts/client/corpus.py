@@ -61,8 +61,9 @@ def read_table(lines: list[str]) -> list[dict]:
         if parse is not None and len(cells) > parse and cells[parse].strip():
             request["synt"] = cells[parse].strip()
             if not request["synt"].startswith("("):
-                raise InputError(f"Line {number}: the second column is no bracketed parse; if it is something else, "
-                                 "name the columns on the first line.")
+                raise InputError(
+                    f"Line {number}: the second column is no bracketed parse; if it is something else, name the columns on the first line."
+                )
         requests.append(request)
     return requests
 
@@ -125,8 +126,9 @@ def side_by_side(result: dict) -> str:
         error = result["error"]
         return f"{sentence}\n  ! {error['field'] + ': ' if error.get('field') else ''}{error['message']}\n"
     width = max(map(len, result["paraphrases"]))
-    lines = [f"  {label if i == 0 else '':{width}}  {text}" for label, texts in result["paraphrases"].items()
-             for i, text in enumerate(texts)]
+    lines = [
+        f"  {label if i == 0 else '':{width}}  {text}" for label, texts in result["paraphrases"].items() for i, text in enumerate(texts)
+    ]
     return "\n".join([sentence, *lines, ""])
 
 
@@ -141,4 +143,5 @@ def sender(args) -> invoke.Send:
             return invoke.post(url, body, content_type, args.timeout or invoke.TIMEOUT)
         except InvokeError as error:  # a server that says no to one call may take the next
             raise InvokeError(str(error), error.status, fewer=error.status >= 413, stop=not error.status) from None
+
     return send

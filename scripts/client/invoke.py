@@ -64,8 +64,14 @@ def server(url: str, timeout: float = TIMEOUT) -> Send:
     return lambda body, content_type=LINES: post(url, body, content_type, timeout)
 
 
-def endpoint(name: str, region: str | None = None, profile: str | None = None, concurrency: int = 1,
-             timeout: float | None = None, asynchronous: bool = False) -> Send:
+def endpoint(
+    name: str,
+    region: str | None = None,
+    profile: str | None = None,
+    concurrency: int = 1,
+    timeout: float | None = None,
+    asynchronous: bool = False,
+) -> Send:
     """How a SageMaker endpoint is asked. Raises InvokeError where it cannot be: no region, no credentials, no boto3."""
     try:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -84,8 +90,10 @@ def endpoint(name: str, region: str | None = None, profile: str | None = None, c
             return asked.send(body, content_type, attempts)
         except runtime.Unanswered as error:
             verdict = error.verdict
-            raise InvokeError(verdict.sentence, verdict.status, verdict.what in (runtime.SPLIT, runtime.AGAIN),
-                              verdict.what == runtime.STOP) from None
+            raise InvokeError(
+                verdict.sentence, verdict.status, verdict.what in (runtime.SPLIT, runtime.AGAIN), verdict.what == runtime.STOP
+            ) from None
+
     return send
 
 
@@ -136,7 +144,7 @@ def resume(output: Path) -> int:
     if not output.exists():
         return 0
     data = output.read_bytes()
-    lines = data[:data.rfind(b"\n") + 1].splitlines(keepends=True)
+    lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
     try:
         while lines and given_up(json.loads(lines[-1])):
             lines.pop()

@@ -18,8 +18,12 @@ PATIENCE = 300.0  # s
 
 def write(file: str) -> None:
     """Serve until ready, end Java, wait for what it leaves."""
-    env = {**os.environ, "SYNPG_DEVICE": "cpu", "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
-           "SAGEMAKER_MODEL_SERVER_VMARGS": f"-XX:ArchiveClassesAtExit={file}"}
+    env = {
+        **os.environ,
+        "SYNPG_DEVICE": "cpu",
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+        "SAGEMAKER_MODEL_SERVER_VMARGS": f"-XX:ArchiveClassesAtExit={file}",
+    }
     deadline = time.monotonic() + PATIENCE
     container = subprocess.Popen([sys.executable, "-m", "scripts.container", "serve"], env=env)
     while not ready():

@@ -92,14 +92,17 @@ def check_gpu(device: str, needs: str | None) -> int:
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        raise SettingsError("This image is for GPUs and there is none here: no NVIDIA driver was found; choose a GPU instance, or "
-                            "the CPU image.") from None
+        raise SettingsError(
+            "This image is for GPUs and there is none here: no NVIDIA driver was found; choose a GPU instance, or the CPU image."
+        ) from None
     version, count = ctypes.c_int(), ctypes.c_int()
     driver.cuDriverGetVersion(ctypes.byref(version))
     found = f"{version.value // 1000}.{version.value % 1000 // 10}"
     if needs and version.value // 1000 < int(needs.split(".")[0]):
-        raise SettingsError(f"The NVIDIA driver of this host is too old: it knows CUDA {found}, this image needs CUDA {needs}; for "
-                            "SageMaker choose the inference AMI al2023-ami-sagemaker-inference-gpu-4-1.")
+        raise SettingsError(
+            f"The NVIDIA driver of this host is too old: it knows CUDA {found}, this image needs CUDA {needs}; for "
+            "SageMaker choose the inference AMI al2023-ami-sagemaker-inference-gpu-4-1."
+        )
     status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if status or not count.value:
         raise SettingsError(f"This image is for GPUs and none can be used (CUDA error {status}); choose a GPU instance, or the CPU image.")
@@ -142,10 +145,26 @@ def java_command(java: Path, scratch: Path, log_level: int, text: str, store: Pa
     vmargs = re.findall(r"^vmargs=(.*)$", text, re.M)[-1].split()
     if (java / CLASSES).is_file():
         vmargs.append(f"-XX:SharedArchiveFile={java / CLASSES}")
-    return [str(java / "bin" / "java"), f"-Dmodel_server_home={home}", f"-Dlog4j.configurationFile=file://{LOG_CONFIG}",
-            f"-Djava.io.tmpdir={scratch}", "-Dsynpg.access=off", f"-Dsynpg.level={'debug' if log_level < 20 else 'info'}",
-            f"-Djava.library.path={NATIVE}", *vmargs, "-cp", str(home / "ts" / "frontend" / "*"), "org.pytorch.serve.ModelServer",
-            "--python", sys.executable, "-f", str(scratch / "config.properties"), "-s", str(store), "-ncs"]
+    return [
+        str(java / "bin" / "java"),
+        f"-Dmodel_server_home={home}",
+        f"-Dlog4j.configurationFile=file://{LOG_CONFIG}",
+        f"-Djava.io.tmpdir={scratch}",
+        "-Dsynpg.access=off",
+        f"-Dsynpg.level={'debug' if log_level < 20 else 'info'}",
+        f"-Djava.library.path={NATIVE}",
+        *vmargs,
+        "-cp",
+        str(home / "ts" / "frontend" / "*"),
+        "org.pytorch.serve.ModelServer",
+        "--python",
+        sys.executable,
+        "-f",
+        str(scratch / "config.properties"),
+        "-s",
+        str(store),
+        "-ncs",
+    ]
 
 
 class Container:
@@ -177,12 +196,24 @@ class Container:
         java = home if (home / "bin" / "java").is_file() else find_java()  # the image names its own; asking it costs half a second
         self.command = java_command(java, scratch, settings.level, text, store)
         inference = Backend(self.ports["inference"])
-        self.workers = Workers(Backend(self.ports["inference" if settings.multi_model else "management"]),
-                               None if settings.multi_model else "synpg")
+        self.workers = Workers(
+            Backend(self.ports["inference" if settings.multi_model else "management"]), None if settings.multi_model else "synpg"
+        )
         self.front = Front(
-            FrontSettings(settings.timeout, max_body, settings.queue + batch_size * workers, max(heap * MB // 4, max_body),
-                          parameters(settings, workers, batch_size), settings.multi_model, settings.default_accept),
-            inference, Backend(self.ports["metrics"]), self.workers, log.access)
+            FrontSettings(
+                settings.timeout,
+                max_body,
+                settings.queue + batch_size * workers,
+                max(heap * MB // 4, max_body),
+                parameters(settings, workers, batch_size),
+                settings.multi_model,
+                settings.default_accept,
+            ),
+            inference,
+            Backend(self.ports["metrics"]),
+            self.workers,
+            log.access,
+        )
         self.kills = environment.memory_kills()
         self.told_to_end = asyncio.Event()
 
@@ -194,14 +225,29 @@ class Container:
             await self.front.listen(self.settings.port)
         except OSError as error:
             raise SettingsError(f"Port {self.settings.port} cannot be listened on: {os.strerror(error.errno).lower()}.") from None
-        env = {name: value for name, value in os.environ.items()
-               if name not in (*UNWANTED_ENV, "TS_JOB_QUEUE_SIZE", *environment.ALIASES, *self.settings.ignored)}
-        env |= {"TMPDIR": str(self.scratch), "TEMP": str(self.scratch), "HOME": str(self.scratch),
-                "LOG_LOCATION": str(self.scratch), "METRICS_LOCATION": str(self.scratch)}
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in (*UNWANTED_ENV, "TS_JOB_QUEUE_SIZE", *environment.ALIASES, *self.settings.ignored)
+        }
+        env |= {
+            "TMPDIR": str(self.scratch),
+            "TEMP": str(self.scratch),
+            "HOME": str(self.scratch),
+            "LOG_LOCATION": str(self.scratch),
+            "METRICS_LOCATION": str(self.scratch),
+        }
         # In a session of its own: a Ctrl-C at a terminal is ours to handle.
         java = await asyncio.create_subprocess_exec(
-            *self.command, env=env, cwd=self.scratch, start_new_session=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, limit=1 << 20)
+            *self.command,
+            env=env,
+            cwd=self.scratch,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            limit=1 << 20,
+        )
         reading = asyncio.create_task(self._read(java.stdout))
         tasks = [asyncio.create_task(each) for each in (self.told_to_end.wait(), java.wait(), self._watch())]
         try:
@@ -211,8 +257,10 @@ class Container:
                 watching = tasks[2]
                 left = await self.front.drain(PATIENCE)
                 watching.cancel()
-                self.log.say(f"Ended; {left} requests were left without an answer" if left else "Ended; every request was answered",
-                             30 if left else 20)
+                self.log.say(
+                    f"Ended; {left} requests were left without an answer" if left else "Ended; every request was answered",
+                    30 if left else 20,
+                )
                 return 0
             self.front.ending = True
             words = await self.log.last_words()
@@ -281,8 +329,10 @@ def main(argv: list[str] | None = None) -> int:
         if settings.ignored:
             log.say(f"Ignored, since the container sets it itself: {', '.join(settings.ignored)}", 30)
         with tempfile.TemporaryDirectory(prefix="synpg-", ignore_cleanup_errors=True) as scratch:
+
             async def run() -> int:
                 return await Container(settings, log, Path(scratch)).run()
+
             return asyncio.run(run())
     except (SettingsError, ServerError) as error:
         print(error, file=sys.stderr, flush=True)

@@ -16,14 +16,18 @@ LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "FATAL"}
 STRATEGIES = "SINGLE_RECORD", "MULTI_RECORD"
 
 # TorchServe's own variables that are settings here, and those that would change what the container is.
-ALIASES = {"TS_DEFAULT_WORKERS_PER_MODEL": "SAGEMAKER_MODEL_SERVER_WORKERS",
-           "TS_DEFAULT_RESPONSE_TIMEOUT": "SAGEMAKER_TS_RESPONSE_TIMEOUT",
-           "TS_DEFAULT_STARTUP_TIMEOUT": "SAGEMAKER_STARTUP_TIMEOUT"}
-OWNED = re.compile(r"TS_(INFERENCE_ADDRESS|MANAGEMENT_ADDRESS|METRICS_ADDRESS|GRPC_\w+|MODEL_STORE|WORKFLOW_STORE|LOAD_MODELS"
-                   r"|DISABLE_TOKEN_AUTHORIZATION|ENABLE_MODEL_API|ENABLE_METRICS_API|METRICS_MODE|METRICS_CONFIG|CONFIG_FILE"
-                   r"|DECODE_INPUT_REQUEST|ALLOWED_URLS|OPEN_INFERENCE_PROTOCOL|KEYSTORE\w*|CERTIFICATE_FILE|PRIVATE_KEY_FILE"
-                   r"|MODEL_SERVER_HOME|NUMBER_OF_GPU|MAX_REQUEST_SIZE|MAX_RESPONSE_SIZE|JOB_QUEUE_SIZE"
-                   r"|DISABLE_SYSTEM_METRICS)$")
+ALIASES = {
+    "TS_DEFAULT_WORKERS_PER_MODEL": "SAGEMAKER_MODEL_SERVER_WORKERS",
+    "TS_DEFAULT_RESPONSE_TIMEOUT": "SAGEMAKER_TS_RESPONSE_TIMEOUT",
+    "TS_DEFAULT_STARTUP_TIMEOUT": "SAGEMAKER_STARTUP_TIMEOUT",
+}
+OWNED = re.compile(
+    r"TS_(INFERENCE_ADDRESS|MANAGEMENT_ADDRESS|METRICS_ADDRESS|GRPC_\w+|MODEL_STORE|WORKFLOW_STORE|LOAD_MODELS"
+    r"|DISABLE_TOKEN_AUTHORIZATION|ENABLE_MODEL_API|ENABLE_METRICS_API|METRICS_MODE|METRICS_CONFIG|CONFIG_FILE"
+    r"|DECODE_INPUT_REQUEST|ALLOWED_URLS|OPEN_INFERENCE_PROTOCOL|KEYSTORE\w*|CERTIFICATE_FILE|PRIVATE_KEY_FILE"
+    r"|MODEL_SERVER_HOME|NUMBER_OF_GPU|MAX_REQUEST_SIZE|MAX_RESPONSE_SIZE|JOB_QUEUE_SIZE"
+    r"|DISABLE_SYSTEM_METRICS)$"
+)
 
 
 class SettingsError(Exception):
@@ -107,17 +111,27 @@ def read_environment(env: Mapping[str, str]) -> Settings:
     if accept and not re.fullmatch(r"[\x20-\x7e]+", accept):
         raise SettingsError("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT must be media types.")
     return Settings(
-        port=whole("SAGEMAKER_BIND_TO_PORT", 1, 65535) or 8080, base=Path(text("SAGEMAKER_BASE_DIR") or "/opt/ml"),
-        device=choice("SYNPG_DEVICE", ("cpu", "gpu")) or "cpu", multi_model=switch("SAGEMAKER_MULTI_MODEL"), batch=batch,
-        workers=workers or low or high, batch_size=whole("SAGEMAKER_TS_BATCH_SIZE", 1, 1024),
-        max_batch_delay=whole("SAGEMAKER_TS_MAX_BATCH_DELAY", 0, 60000), timeout=timeout,
-        response_timeout=response_timeout or timeout + 10, startup_timeout=whole("SAGEMAKER_STARTUP_TIMEOUT", 1, 3600),
-        max_body=None if payload is None else (payload or 100) * MB, queue=whole("TS_JOB_QUEUE_SIZE", 1, 100000) or 100,
-        level=20 if level is None else max(10, level // 10 * 10), default_accept=accept,
+        port=whole("SAGEMAKER_BIND_TO_PORT", 1, 65535) or 8080,
+        base=Path(text("SAGEMAKER_BASE_DIR") or "/opt/ml"),
+        device=choice("SYNPG_DEVICE", ("cpu", "gpu")) or "cpu",
+        multi_model=switch("SAGEMAKER_MULTI_MODEL"),
+        batch=batch,
+        workers=workers or low or high,
+        batch_size=whole("SAGEMAKER_TS_BATCH_SIZE", 1, 1024),
+        max_batch_delay=whole("SAGEMAKER_TS_MAX_BATCH_DELAY", 0, 60000),
+        timeout=timeout,
+        response_timeout=response_timeout or timeout + 10,
+        startup_timeout=whole("SAGEMAKER_STARTUP_TIMEOUT", 1, 3600),
+        max_body=None if payload is None else (payload or 100) * MB,
+        queue=whole("TS_JOB_QUEUE_SIZE", 1, 100000) or 100,
+        level=20 if level is None else max(10, level // 10 * 10),
+        default_accept=accept,
         strategy=choice("SAGEMAKER_BATCH_STRATEGY", STRATEGIES),
         max_transforms=whole("SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", 1, 10000),
-        vmargs=text("SAGEMAKER_MODEL_SERVER_VMARGS"), ports=ports,
-        ignored=tuple(sorted(name for name in env if OWNED.match(name) and name != "TS_JOB_QUEUE_SIZE")))
+        vmargs=text("SAGEMAKER_MODEL_SERVER_VMARGS"),
+        ports=ports,
+        ignored=tuple(sorted(name for name in env if OWNED.match(name) and name != "TS_JOB_QUEUE_SIZE")),
+    )
 
 
 def default_workers(cores: float, memory: int | None, gpus: int) -> int:
@@ -137,7 +151,9 @@ def cores() -> float:
     """Cores that this container may use."""
     usable = float(len(os.sched_getaffinity(0)))
     quota = _first_numbers("/sys/fs/cgroup/cpu.max") or [
-        *_first_numbers("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), *_first_numbers("/sys/fs/cgroup/cpu/cpu.cfs_period_us")]
+        *_first_numbers("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+        *_first_numbers("/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+    ]
     if len(quota) == 2 and quota[0] > 0:
         usable = min(usable, quota[0] / quota[1])
     return usable
@@ -145,8 +161,12 @@ def cores() -> float:
 
 def memory() -> int | None:
     """Bytes that this container may use."""
-    limits = [value for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-              for value in _first_numbers(name) if 0 < value < 1 << 50]
+    limits = [
+        value
+        for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+        for value in _first_numbers(name)
+        if 0 < value < 1 << 50
+    ]
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([*limits, machine])
 

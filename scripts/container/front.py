@@ -102,8 +102,7 @@ class Workers:
 class Front:
     """Listens, routes, answers."""
 
-    def __init__(self, settings: FrontSettings, inference: Backend, metrics: Backend, workers: Workers,
-                 log: Callable[[str], None] = print):
+    def __init__(self, settings: FrontSettings, inference: Backend, metrics: Backend, workers: Workers, log: Callable[[str], None] = print):
         self.settings, self.inference, self.metrics, self.workers, self.log = settings, inference, metrics, workers, log
         self.active = self.active_bytes = 0  # requests being answered, and bytes of those that wait for the model
         self.connections: set = set()
@@ -171,8 +170,10 @@ class Front:
         if answer.status == 200 and path in ("/ping", "/metrics"):
             return
         path = "".join(letter if letter.isprintable() and letter != " " else "?" for letter in path[:200])
-        self.log(f"{call.method} {path} {answer.status} {len(answer.body)} bytes {seconds * 1000:.0f} ms "
-                 f"{answer.header(b'x-request-id')}".rstrip())
+        self.log(
+            f"{call.method} {path} {answer.status} {len(answer.body)} bytes {seconds * 1000:.0f} ms "
+            f"{answer.header(b'x-request-id')}".rstrip()
+        )
 
     async def _answer(self, caller: Caller, call: Call) -> Answer:
         """Route a request. Raises Refused."""

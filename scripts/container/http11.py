@@ -18,8 +18,20 @@ LINGER_TIME, LINGER_BYTES = 2.0, 64 << 20  # how long a refused body is read on,
 MB = 1 << 20
 CHUNK = 1 << 16
 # Headers that speak of one connection, and those that are written anew.
-HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
-              b"transfer-encoding", b"upgrade", b"expect", b"content-length", b"host"}
+HOP_BY_HOP = {
+    b"connection",
+    b"keep-alive",
+    b"proxy-connection",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+    b"expect",
+    b"content-length",
+    b"host",
+}
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -94,9 +106,12 @@ class Caller:
             return None
         named = b",".join(value for key, value in event.headers if key == b"connection").lower().replace(b" ", b"").split(b",")
         lengths = [value for key, value in event.headers if key == b"content-length"]
-        return Call(event.method.decode(), event.target.decode("ascii", "replace"),
-                    [(raw, value) for raw, value in event.headers.raw_items() if raw.lower() not in HOP_BY_HOP | set(named)],
-                    int(lengths[0]) if lengths else None)
+        return Call(
+            event.method.decode(),
+            event.target.decode("ascii", "replace"),
+            [(raw, value) for raw, value in event.headers.raw_items() if raw.lower() not in HOP_BY_HOP | set(named)],
+            int(lengths[0]) if lengths else None,
+        )
 
     async def read_body(self, most: int) -> bytes:
         """The request's body. Raises Refused when it is larger than `most` or takes too long."""

@@ -20,8 +20,18 @@ def tag_of(gpu: bool) -> str:
 
 def build_command(tag: str, gpu: bool, extra: list[str]) -> list[str]:
     """`docker build`, with everything that is not in the Dockerfile."""
-    return ["docker", "build", "--tag", tag, "--build-arg", f"DEVICE={'gpu' if gpu else 'cpu'}", "--build-arg",
-            f"VERSION={__version__}", *extra, str(ROOT)]
+    return [
+        "docker",
+        "build",
+        "--tag",
+        tag,
+        "--build-arg",
+        f"DEVICE={'gpu' if gpu else 'cpu'}",
+        "--build-arg",
+        f"VERSION={__version__}",
+        *extra,
+        str(ROOT),
+    ]
 
 
 def check_docker() -> None:
@@ -38,8 +48,9 @@ def layers(tag: str) -> list[tuple[int, str]]:
     """Bytes and instruction of the layers of an image that have any, the lowest first."""
     told = docker("history", "--no-trunc", "--human=false", "--format", "{{.Size}}\t{{.CreatedBy}}", tag)
     found = [line.split("\t", 1) for line in told.splitlines()]
-    return [(int(size), " ".join(step.replace("/bin/sh -c", "").replace("#(nop)", "").split())) for size, step in reversed(found)
-            if int(size)]
+    return [
+        (int(size), " ".join(step.replace("/bin/sh -c", "").replace("#(nop)", "").split())) for size, step in reversed(found) if int(size)
+    ]
 
 
 def docker(*arguments: str) -> str:

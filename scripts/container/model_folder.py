@@ -44,8 +44,10 @@ def find_model(folder: Path, baked: Path, scratch: Path) -> Path:
         folder = inside[0]
     if not (folder / MANIFEST).is_file():
         found = ", ".join(each.name for each in entries[:5]) + (", …" if len(entries) > 5 else "")
-        raise SettingsError(f"{folder} is not a model that this container serves: it has no {MANIFEST}, but {found}; "
-                            "`python -m scripts.build_archive --format tgz` makes one.")
+        raise SettingsError(
+            f"{folder} is not a model that this container serves: it has no {MANIFEST}, but {found}; "
+            "`python -m scripts.build_archive --format tgz` makes one."
+        )
     return folder
 
 
@@ -83,17 +85,23 @@ def model_config(folder: Path) -> dict:
 
 def effective(config: dict, settings: Settings, workers: int) -> dict:
     """`model-config.yaml` as it is to be: the model's own, under what the environment says."""
-    asked = {"batchSize": settings.batch_size, "maxBatchDelay": settings.max_batch_delay,
-             "startupTimeout": settings.startup_timeout}
+    asked = {"batchSize": settings.batch_size, "maxBatchDelay": settings.max_batch_delay, "startupTimeout": settings.startup_timeout}
     handler = dict(config.get("handler", {}))
     if settings.max_body is not None:
         handler["max_body_bytes"] = settings.max_body
     if settings.batch:
         handler["max_body_rows"] = max(BATCH_ROWS, handler.get("max_body_rows", 0))
-    return {**config, **{key: value for key, value in asked.items() if value is not None},
-            # `deviceType` is the image's affair: a worker is told its GPU by TorchServe, which counts those it is told of
-            "minWorkers": workers, "maxWorkers": workers, "deviceType": settings.device,
-            "responseTimeout": settings.response_timeout, "jobQueueSize": settings.queue, "handler": handler}
+    return {
+        **config,
+        **{key: value for key, value in asked.items() if value is not None},
+        # `deviceType` is the image's affair: a worker is told its GPU by TorchServe, which counts those it is told of
+        "minWorkers": workers,
+        "maxWorkers": workers,
+        "deviceType": settings.device,
+        "responseTimeout": settings.response_timeout,
+        "jobQueueSize": settings.queue,
+        "handler": handler,
+    }
 
 
 def link_model(model: Path, store: Path, config: dict) -> None:
@@ -122,25 +130,42 @@ def properties(text: str, changes: Mapping[str, str | None]) -> str:
     return text
 
 
-def server_changes(settings: Settings, ports: Mapping[str, int], folder: Path, metrics: Path, max_body: int, heap_mb: int,
-                   gpus: int) -> dict[str, str | None]:
+def server_changes(
+    settings: Settings, ports: Mapping[str, int], folder: Path, metrics: Path, max_body: int, heap_mb: int, gpus: int
+) -> dict[str, str | None]:
     """What the container needs otherwise than the project's config.properties has it."""
     inference = f"http://127.0.0.1:{ports['inference']}"
     changes = {
-        "inference_address": inference, "management_address": f"http://127.0.0.1:{ports['management']}",
-        "metrics_address": f"http://127.0.0.1:{ports['metrics']}", "enable_metrics_api": "true",
-        "grpc_inference_port": str(ports["grpc_inference"]), "grpc_management_port": str(ports["grpc_management"]),
-        "metrics_mode": "prometheus", "metrics_config": str(metrics), "model_store": str(folder),
-        "load_models": "synpg=synpg", "enable_envvars_config": "true", "number_of_gpu": str(gpus),
+        "inference_address": inference,
+        "management_address": f"http://127.0.0.1:{ports['management']}",
+        "metrics_address": f"http://127.0.0.1:{ports['metrics']}",
+        "enable_metrics_api": "true",
+        "grpc_inference_port": str(ports["grpc_inference"]),
+        "grpc_management_port": str(ports["grpc_management"]),
+        "metrics_mode": "prometheus",
+        "metrics_config": str(metrics),
+        "model_store": str(folder),
+        "load_models": "synpg=synpg",
+        "enable_envvars_config": "true",
+        "number_of_gpu": str(gpus),
         "job_queue_size": str(settings.queue + 1024),  # the front keeps the queue, and answers better when it is full
         # the front refuses what is too large, in JSON
-        "max_request_size": str(max_body + MB), "max_response_size": str(max(64 * MB, 2 * max_body)),
+        "max_request_size": str(max_body + MB),
+        "max_response_size": str(max(64 * MB, 2 * max_body)),
         "vmargs": f"-Xmx{heap_mb}m -Xss512k -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError "
-                  f"-XX:-UsePerfData {settings.vmargs or ''}".strip()}
+        f"-XX:-UsePerfData {settings.vmargs or ''}".strip(),
+    }
     if settings.multi_model:  # the management API on the inference port, as SageMaker calls it
-        changes |= {"management_address": inference, "load_models": None, "model_store": "/", "enable_model_api": "true",
-                    "default_workers_per_model": str(settings.workers or 1), "default_service_handler": "synpg_handler.py",
-                    "default_response_timeout": str(settings.response_timeout), "models": None}
+        changes |= {
+            "management_address": inference,
+            "load_models": None,
+            "model_store": "/",
+            "enable_model_api": "true",
+            "default_workers_per_model": str(settings.workers or 1),
+            "default_service_handler": "synpg_handler.py",
+            "default_response_timeout": str(settings.response_timeout),
+            "models": None,
+        }
     return changes
 
 

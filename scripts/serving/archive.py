@@ -53,10 +53,25 @@ def build(artifact: Path, output: Path) -> None:
             if source not in (ENTRY, SETTINGS):  # the archiver is told of these by name
                 (stage / name).parent.mkdir(parents=True, exist_ok=True)
                 (stage / name).symlink_to(source)  # the archiver copies what it points to
-        command = [sys.executable, "-c", "from model_archiver.model_packaging import generate_model_archive as m; m()",
-                   "--model-name", output.stem, "--version", __version__, "--handler", str(ENTRY),
-                   "--config-file", str(SETTINGS), "--extra-files", str(stage), "--export-path", str(made),
-                   "--archive-format", "zip-store"]  # weights do not compress, and stored they unpack faster
+        command = [
+            sys.executable,
+            "-c",
+            "from model_archiver.model_packaging import generate_model_archive as m; m()",
+            "--model-name",
+            output.stem,
+            "--version",
+            __version__,
+            "--handler",
+            str(ENTRY),
+            "--config-file",
+            str(SETTINGS),
+            "--extra-files",
+            str(stage),
+            "--export-path",
+            str(made),
+            "--archive-format",
+            "zip-store",
+        ]  # weights do not compress, and stored they unpack faster
         # The archiver deletes and refills a folder of the model's name in the temporary folder: it gets one of its own.
         done = subprocess.run(command, env={**os.environ, "TMPDIR": str(scratch)}, capture_output=True, text=True)
         archive = made / output.name
@@ -91,11 +106,17 @@ def check(archive: Path, artifact: Path) -> None:
 
 def tarball_members(artifact: Path) -> dict[str, Path | bytes]:
     """Every file of the tarball: name there -> source, or content where it is made here."""
-    manifest = {"runtime": "python", "model": {"modelName": ARCHIVE.stem, "modelVersion": __version__, "handler": ENTRY.name,
-                                               "configFile": SETTINGS.name}}
+    manifest = {
+        "runtime": "python",
+        "model": {"modelName": ARCHIVE.stem, "modelVersion": __version__, "handler": ENTRY.name, "configFile": SETTINGS.name},
+    }
     pins = [re.search(rf"^{name}==\S+", PINS.read_text(encoding="utf-8"), re.M)[0] + "\n" for name in LACKING]
-    return {**members(artifact), "code/inference.py": TOOLKIT, "code/requirements.txt": "".join(pins).encode(),
-            MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}
+    return {
+        **members(artifact),
+        "code/inference.py": TOOLKIT,
+        "code/requirements.txt": "".join(pins).encode(),
+        MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode(),
+    }
 
 
 def build_tarball(artifact: Path, output: Path) -> None:
@@ -106,8 +127,11 @@ def build_tarball(artifact: Path, output: Path) -> None:
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".build-") as folder:
         made = Path(folder) / output.name
         # No name, time, owner or order of this machine gets in.
-        with (open(made, "wb") as plain, gzip.GzipFile("", "wb", fileobj=plain, mtime=0) as packed,
-              tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar):
+        with (
+            open(made, "wb") as plain,
+            gzip.GzipFile("", "wb", fileobj=plain, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+        ):
             for name in sorted(files):
                 with opened(files[name]) as source:
                     entry = tarfile.TarInfo(name)  # 0644, root, 1970

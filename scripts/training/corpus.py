@@ -78,8 +78,9 @@ def read_columns(file: Path, least: int):
             yield columns
 
 
-def prepare(folder: Path, files: dict[str, Path], merges: int, limits: Limits, base: Path | None = None, vectors: Path | None = None,
-            say=print) -> None:
+def prepare(
+    folder: Path, files: dict[str, Path], merges: int, limits: Limits, base: Path | None = None, vectors: Path | None = None, say=print
+) -> None:
     """Write every split as ids, with BPE and a vocabulary learned from `files["train"]` and the words of `vectors` or, if there is
     one, those of the artifact `base`. Nothing of dev or test is learned from."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,8 +136,9 @@ def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None
         for piece in unfiltered.split([word]):
             pieces[piece] += n
             seen_pieces[piece] += seen[word]
-    ranked = sorted((piece for piece, n in pieces.items() if n >= MIN_COUNT),
-                    key=lambda piece: (-seen_pieces[piece], -pieces[piece], piece))
+    ranked = sorted(
+        (piece for piece, n in pieces.items() if n >= MIN_COUNT), key=lambda piece: (-seen_pieces[piece], -pieces[piece], piece)
+    )
     (folder / "bpe.vocab.txt").write_text("".join(f"{p} {pieces[p]}\n" for p in ranked), encoding="utf-8")
     tokens = [*SPECIALS, *(f"<{token}>" for token in SYNTAX_TOKENS), *ranked]
     (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
@@ -197,8 +199,7 @@ class Encoder:
             except SyntaxTreeError as error:
                 dropped[error.reason] += 1
                 continue
-            if (len(ids["words"]) > limits.words or len(ids["template"]) > limits.template
-                    or len(ids["parse"]) > limits.parse):
+            if len(ids["words"]) > limits.words or len(ids["template"]) > limits.template or len(ids["parse"]) > limits.parse:
                 dropped["too long"] += 1
                 continue
             for name in FIELDS:

@@ -18,6 +18,7 @@ FUNCTION_TAGS = TAGS - {tag for tag in TAGS if tag[:2] in ("NN", "VB", "JJ", "RB
 def bleu(hypotheses: list[str], references: list[str]) -> dict:
     """Both BLEUs, 0 to 100, of lower-cased blank-separated tokens."""
     from nltk.translate.bleu_score import sentence_bleu
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nltk remarks on each sentence without a common 4-gram
         authors = [sentence_bleu([r.split()], h.split()) for h, r in zip(hypotheses, references)]
@@ -27,6 +28,7 @@ def bleu(hypotheses: list[str], references: list[str]) -> dict:
 def corpus_bleu(hypotheses: list[str], references: list[str]) -> float:
     """sacrebleu's, 0 to 100, of blank-separated tokens."""
     from sacrebleu.metrics import BLEU
+
     return BLEU(tokenize="none", force=True).corpus_score(hypotheses, [references]).score
 
 
@@ -94,11 +96,22 @@ def judge(name: str, paraphraser, requests: list[dict], references: list[str], s
             continue
         topped += str(template_of(tree)) == made[i].template
         parses[i] = tags(tree)
-    followed = following(paraphraser.planner.tagger, [made[i].text for i in parses], list(parses.values())) if paraphraser.planner.tagger else {}
-    return {"task": name, "sentences": len(kept), "refused": len(made) - len(kept), **bleu(texts, references),
-            **copied(texts, [sources[i] for i in kept]), **wording(texts, [sources[i] for i in kept]), **followed,
-            "well_formed": 100 * len(parses) / len(kept), "asked_top": 100 * topped / len(kept),
-            "truncated": sum(made[i].truncated for i in kept), "ms_per_sentence": 1000 * seconds / len(kept)}
+    followed = (
+        following(paraphraser.planner.tagger, [made[i].text for i in parses], list(parses.values())) if paraphraser.planner.tagger else {}
+    )
+    return {
+        "task": name,
+        "sentences": len(kept),
+        "refused": len(made) - len(kept),
+        **bleu(texts, references),
+        **copied(texts, [sources[i] for i in kept]),
+        **wording(texts, [sources[i] for i in kept]),
+        **followed,
+        "well_formed": 100 * len(parses) / len(kept),
+        "asked_top": 100 * topped / len(kept),
+        "truncated": sum(made[i].truncated for i in kept),
+        "ms_per_sentence": 1000 * seconds / len(kept),
+    }
 
 
 def evaluate(paraphraser, rebuild: list[Path], pairs: list[Path], limit: int | None, options: dict, candidates: int | None) -> list[dict]:
@@ -115,10 +128,16 @@ def evaluate(paraphraser, rebuild: list[Path], pairs: list[Path], limit: int | N
         sources = [leaves(line[2]) for line in usable]
         inputs = [" ".join(words(read_tree(line[2]))) for line in usable]
         references = [" ".join(words(read_tree(line[3]))) for line in usable]
-        table.append({"task": f"{file.name}: copy the input", "sentences": len(usable), "refused": len(lines) - len(usable),
-                      **bleu([text.lower() for text in inputs], [text.lower() for text in references]),
-                      **copied([text.lower() for text in inputs], sources),
-                      **wording([text.lower() for text in inputs], sources)})
+        table.append(
+            {
+                "task": f"{file.name}: copy the input",
+                "sentences": len(usable),
+                "refused": len(lines) - len(usable),
+                **bleu([text.lower() for text in inputs], [text.lower() for text in references]),
+                **copied([text.lower() for text in inputs], sources),
+                **wording([text.lower() for text in inputs], sources),
+            }
+        )
         whole = [{"sent": text, "synt": line[2], "parse": line[3]} for text, line in zip(inputs, usable)]
         top = [{"sent": text, "synt": line[2], "tmpl": str(template_of(read_tree(line[3])))} for text, line in zip(inputs, usable)]
         table.append(judge(f"{file.name}: reference's parse", paraphraser, whole, references, sources, options))
@@ -126,9 +145,18 @@ def evaluate(paraphraser, rebuild: list[Path], pairs: list[Path], limit: int | N
     return table
 
 
-COLUMNS = {"bleu_authors": "BLEU (authors)", "bleu_corpus": "BLEU (corpus)", "bleu_source": "BLEU of the source",
-           "content_kept": "content words kept, %", "repeated": "repeated, %", "tags_followed": "words per leaf right, %",
-           "well_formed": "well-formed, %", "asked_top": "asked top, %", "truncated": "cut short", "ms_per_sentence": "ms"}
+COLUMNS = {
+    "bleu_authors": "BLEU (authors)",
+    "bleu_corpus": "BLEU (corpus)",
+    "bleu_source": "BLEU of the source",
+    "content_kept": "content words kept, %",
+    "repeated": "repeated, %",
+    "tags_followed": "words per leaf right, %",
+    "well_formed": "well-formed, %",
+    "asked_top": "asked top, %",
+    "truncated": "cut short",
+    "ms_per_sentence": "ms",
+}
 
 
 def markdown(table: list[dict]) -> str:

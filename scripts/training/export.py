@@ -18,8 +18,7 @@ from scripts.training.trainer import NETS
 
 RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
 # Of an exported artifact; the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
-DECODING = {"source_bonus": 1.0, "repetition_penalty": 4.0, "tag_weight": 1.5, "order_bonus": 3.0, "copy_odds": 4.0,
-            "candidates": 4}
+DECODING = {"source_bonus": 1.0, "repetition_penalty": 4.0, "tag_weight": 1.5, "order_bonus": 3.0, "copy_odds": 4.0, "candidates": 4}
 
 
 def pipeline_of(base: Path, threshold: int) -> PipelineConfig:
@@ -42,8 +41,9 @@ def export(work: Path, out: Path) -> None:
     """
     corpus, base = work / "corpus", work / "base"
     trained = [name for name in NETS if (work / f"{name}.pt").exists()]
-    vocabulary, before = (json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-                          for file in (corpus / "vocab.json", base / "vocab.json"))
+    vocabulary, before = (
+        json.loads(file.read_text(encoding="utf-8")) if file.exists() else [] for file in (corpus / "vocab.json", base / "vocab.json")
+    )
     for name in NETS:
         size = getattr(artifacts.verify(base), name).vocab_size if before else 0
         same = before[:size] == vocabulary[: size if name == "parse_generator" else None]
@@ -53,9 +53,11 @@ def export(work: Path, out: Path) -> None:
     unchanged = [name for name in NETS if name not in trained]
     settings = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
     configs = {name: getattr(artifacts.verify(base), name) for name in unchanged} | {
-        name: ModelConfig(**state["config"]) for name, state in states.items()}
+        name: ModelConfig(**state["config"]) for name, state in states.items()
+    }
     tensors = {name: load_file(base / f"{name}.safetensors") for name in unchanged} | {
-        name: {key: tensor.half() for key, tensor in state["best"].items()} for name, state in states.items()}
+        name: {key: tensor.half() for key, tensor in state["best"].items()} for name, state in states.items()
+    }
     config = artifacts.ArtifactConfig(pipeline_of(base, settings["bpe_threshold"]), **configs)
     out.mkdir(parents=True, exist_ok=True)
     if (base / artifacts.TAGGER).is_file() and not (out / artifacts.TAGGER).exists():

@@ -34,8 +34,10 @@ def begin_from(base: Path, name: str, corpus: Path) -> SynPG:
     syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
     of_words = c.vocab_size > syntax
     kept = new if of_words else new[:syntax]
-    origins = [[known[token]] if token in known else
-               [known.get(piece, UNK) for piece in pieces.split([token.removesuffix(SEPARATOR)])] for token in kept]
+    origins = [
+        [known[token]] if token in known else [known.get(piece, UNK) for piece in pieces.split([token.removesuffix(SEPARATOR)])]
+        for token in kept
+    ]
     longest = {"max_steps": record["limits"]["parse"] - 1} if name == "parse_generator" else {"syntax_width": record["limits"]["parse"]}
     generation_vocab_size = {"generation_vocab_size": record.get("generation_vocab_size")} if of_words and record["merges"] else {}
     config = replace(c, vocab_size=len(kept), **generation_vocab_size, **({} if c.attend_pads else longest))

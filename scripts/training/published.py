@@ -43,13 +43,19 @@ class DictionaryUnpickler(pickle.Unpickler):
     def __init__(self, stream):
         super().__init__(stream)
         self.name = stream.name
-        self.known = {("utils", "Dictionary"): type("Dictionary", (), {}), ("builtins", "int"): int,
-                      ("builtins", "set"): set, ("collections", "defaultdict"): collections.defaultdict}
+        self.known = {
+            ("utils", "Dictionary"): type("Dictionary", (), {}),
+            ("builtins", "int"): int,
+            ("builtins", "set"): set,
+            ("collections", "defaultdict"): collections.defaultdict,
+        }
 
     def find_class(self, module: str, name: str):
         if (module, name) not in self.known:
-            raise CheckpointError(f"{self.name} asks for {some([module])}.{some([name])}, which no dictionary needs: "
-                                  "it was not resolved, and nothing was run.")
+            raise CheckpointError(
+                f"{self.name} asks for {some([module])}.{some([name])}, which no dictionary needs: "
+                "it was not resolved, and nothing was run."
+            )
         return self.known[module, name]
 
 
@@ -83,8 +89,9 @@ def read_dictionary(file: Path) -> list[str]:
         raise CheckpointError(f"{file} begins with {some(tokens[: len(SPECIALS)], 5)}, expected {', '.join(SPECIALS)}.")
     missing = sorted(LABELS - Vocabulary(tokens).syntax_ids.keys())
     if missing:
-        raise CheckpointError(f"{file} lacks the syntax tokens {some([f'<{label}>' for label in missing])} "
-                              f"after its {len(SPECIALS)} special entries.")
+        raise CheckpointError(
+            f"{file} lacks the syntax tokens {some([f'<{label}>' for label in missing])} after its {len(SPECIALS)} special entries."
+        )
     return tokens
 
 
@@ -108,23 +115,24 @@ def read_state(file: Path) -> dict[str, Tensor]:
     except Exception as error:  # a dozen kinds, and a text that recommends to load it without weights_only
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named:
-            raise CheckpointError(f"{file} asks for {some([named[1]])}, which no tensor needs: it was not resolved, and "
-                                  "nothing was run.") from None
+            raise CheckpointError(
+                f"{file} asks for {some([named[1]])}, which no tensor needs: it was not resolved, and nothing was run."
+            ) from None
         raise CheckpointError(f"{file} is not a checkpoint of tensors, or it is damaged.") from None
     if not isinstance(state, dict) or not state:
         raise CheckpointError(f"{file} holds something ({type(state).__name__}) other than the tensors of a network by name.")
     odd = [str(name) for name, value in state.items() if not (isinstance(name, str) and is_plain(value))]
     if odd:
-        raise CheckpointError(f"{file} holds what is not a dense floating-point tensor ({some(odd)}): save the network's "
-                              "state_dict() alone.")
+        raise CheckpointError(
+            f"{file} holds what is not a dense floating-point tensor ({some(odd)}): save the network's state_dict() alone."
+        )
     if all(name.startswith("module.") for name in state):  # saved from inside DataParallel
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return {name: tensor.float() for name, tensor in state.items()}
 
 
 def is_plain(value) -> bool:
-    return (isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
-            and value.is_floating_point())
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu" and value.is_floating_point()
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -141,17 +149,26 @@ def read_config(file: Path, state: dict[str, Tensor], entries: int, heads: int, 
     if embedding is None or hidden is None or embedding.dim() != 2 or hidden.dim() != 2:
         raise CheckpointError(f"{file} is not a SynPG checkpoint: it has {some(state)}.")
     if len(embedding) != entries:
-        raise CheckpointError(f"{file} embeds {len(embedding)} tokens but the dictionary has {entries}: "
-                              "they do not belong together.")
+        raise CheckpointError(f"{file} embeds {len(embedding)} tokens but the dictionary has {entries}: they do not belong together.")
     width = embedding.shape[1]
     if width % heads:
         raise CheckpointError(f"--heads {heads} does not divide the width {width} of {file}.")
-    layers = {side: len({found[1] for name in state if (found := re.match(rf"transformer\.{side}\.layers\.(\d+)\.", name))})
-              for side in ("encoder", "decoder")}
+    layers = {
+        side: len({found[1] for name in state if (found := re.match(rf"transformer\.{side}\.layers\.(\d+)\.", name))})
+        for side in ("encoder", "decoder")
+    }
     try:
-        config = ModelConfig(vocab_size=entries, d_model=width, n_heads=heads, d_feedforward=len(hidden),
-                             n_encoder_layers=layers["encoder"], n_decoder_layers=layers["decoder"],
-                             attend_pads=True, tie="none", **widths)
+        config = ModelConfig(
+            vocab_size=entries,
+            d_model=width,
+            n_heads=heads,
+            d_feedforward=len(hidden),
+            n_encoder_layers=layers["encoder"],
+            n_decoder_layers=layers["decoder"],
+            attend_pads=True,
+            tie="none",
+            **widths,
+        )
     except ValueError as error:
         raise CheckpointError(f"{file} cannot be served: {error}.") from None
     table = state.pop("pos_encoder.pe", None)
@@ -159,8 +176,9 @@ def read_config(file: Path, state: dict[str, Tensor], entries: int, heads: int, 
         expected = {name: tuple(p.shape) for name, p in SynPG(config).state_dict().items()}
     missing, unknown = [n for n in expected if n not in state], [n for n in state if n not in expected]
     if missing or unknown:
-        raise CheckpointError(f"{file} is not SynPG with {layers['encoder']} + {layers['decoder']} layers: "
-                              f"{some(missing)} missing, {some(unknown)} unknown.")
+        raise CheckpointError(
+            f"{file} is not SynPG with {layers['encoder']} + {layers['decoder']} layers: {some(missing)} missing, {some(unknown)} unknown."
+        )
     for name, tensor in state.items():
         if tuple(tensor.shape) != expected[name]:
             raise CheckpointError(f"{file}: {name} has shape {tuple(tensor.shape)}, expected {expected[name]}.")
@@ -177,12 +195,14 @@ def read_config(file: Path, state: dict[str, Tensor], entries: int, heads: int, 
 
 def check_pieces(pieces: WordPieces, vocabulary: Vocabulary, name: str) -> None:
     """Raise unless the merges leave the dictionary's whole words whole."""
-    whole = [token for token in vocabulary.tokens[first_word(vocabulary):] if not token.endswith(SEPARATOR)]
+    whole = [token for token in vocabulary.tokens[first_word(vocabulary) :] if not token.endswith(SEPARATOR)]
     sample = whole[:: max(1, len(whole) // SAMPLED_WORDS)]
     kept = sum(pieces.split([word]) == [word] for word in sample)
     if kept < WHOLE_WORDS * len(sample):
-        raise CheckpointError(f"{name} leave {100 * kept // len(sample)} % of the dictionary's words whole: they belong to "
-                              "another dictionary, or --bpe-threshold is not its own.")
+        raise CheckpointError(
+            f"{name} leave {100 * kept // len(sample)} % of the dictionary's words whole: they belong to "
+            "another dictionary, or --bpe-threshold is not its own."
+        )
 
 
 def first_word(vocabulary: Vocabulary) -> int:
@@ -196,7 +216,7 @@ def syntax_share(net: SynPG, bag: list[int], syntax: list[int], words_from: int)
     rows = [(ids + [PAD] * width)[:width] for ids, width in ((bag, c.bag_width), ([SOS, *syntax, EOS], c.syntax_width))]
     with torch.inference_mode():
         cache = net.encode(*(torch.tensor([row]) for row in rows))
-        return net.step(torch.tensor([SOS]), cache).softmax(-1)[0, len(SPECIALS):words_from].sum().item()
+        return net.step(torch.tensor([SOS]), cache).softmax(-1)[0, len(SPECIALS) : words_from].sum().item()
 
 
 def check_roles(nets: dict[str, SynPG], files: dict[str, Path], vocabulary: Vocabulary, pieces: WordPieces) -> list[str]:
@@ -205,15 +225,20 @@ def check_roles(nets: dict[str, SynPG], files: dict[str, Path], vocabulary: Voca
     The shapes are the same, what they say is not: a parse begins with a bracket, a text with a word.
     """
     request = read_request(json.loads(EXAMPLE))
-    bags = {"parse_generator": [vocabulary.syntax_ids[tag] for tag in tags(request.source)],
-            "paraphraser": [vocabulary.ids[p] for p in pieces.split(words(request.source)) if p in vocabulary.ids]}
+    bags = {
+        "parse_generator": [vocabulary.syntax_ids[tag] for tag in tags(request.source)],
+        "paraphraser": [vocabulary.ids[p] for p in pieces.split(words(request.source)) if p in vocabulary.ids],
+    }
     trees = {"parse_generator": request.targets[0].tree, "paraphraser": request.source}
-    share = {net: syntax_share(nets[net], bags[net], [vocabulary.syntax_ids[t] for t in syntax_tokens(trees[net])],
-                               first_word(vocabulary)) for net in nets}
+    share = {
+        net: syntax_share(nets[net], bags[net], [vocabulary.syntax_ids[t] for t in syntax_tokens(trees[net])], first_word(vocabulary))
+        for net in nets
+    }
     mute, parsing = share["parse_generator"] < 0.1, share["paraphraser"] > 0.9
     if mute and parsing:
-        raise CheckpointError(f"{files['paraphraser']} speaks in parses and {files['parse_generator']} in words: "
-                              "swap --synpg and --parse-generator.")
+        raise CheckpointError(
+            f"{files['paraphraser']} speaks in parses and {files['parse_generator']} in words: swap --synpg and --parse-generator."
+        )
     doubts = []
     if mute:
         doubts.append(f"{files['parse_generator']} does not begin a parse with a bracket")
@@ -245,8 +270,13 @@ def convert(options: argparse.Namespace) -> str:
     out = options.out.resolve()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise CheckpointError(f"{options.out} is there already; remove it or name another folder.")
-    files = {"parse_generator": options.parse_generator, "paraphraser": options.synpg, "dictionary": options.dictionary,
-             "BPE codes": options.bpe_codes, "BPE vocabulary": options.bpe_vocab}
+    files = {
+        "parse_generator": options.parse_generator,
+        "paraphraser": options.synpg,
+        "dictionary": options.dictionary,
+        "BPE codes": options.bpe_codes,
+        "BPE vocabulary": options.bpe_vocab,
+    }
     if options.tagger:
         files["tagger"] = options.tagger
     tokens = read_dictionary(options.dictionary)
@@ -256,11 +286,15 @@ def convert(options: argparse.Namespace) -> str:
     check_pieces(pieces, vocabulary, f"{options.bpe_codes} and {options.bpe_vocab}")
 
     prints = {part: artifacts.fingerprint(file)["sha256"] for part, file in files.items()}
-    sizes = {"parse_generator": dict(syntax_width=options.max_tmpl_len + 2, max_steps=options.max_synt_len + 1),
-             "paraphraser": dict(syntax_width=options.max_synt_len + 2, max_steps=options.max_sent_len + 1)}
+    sizes = {
+        "parse_generator": dict(syntax_width=options.max_tmpl_len + 2, max_steps=options.max_synt_len + 1),
+        "paraphraser": dict(syntax_width=options.max_synt_len + 2, max_steps=options.max_sent_len + 1),
+    }
     states = {net: read_state(files[net]) for net in artifacts.NETS}
-    configs = {net: read_config(files[net], states[net], len(tokens), options.heads, bag_width=options.max_sent_len,
-                                **sizes[net]) for net in artifacts.NETS}
+    configs = {
+        net: read_config(files[net], states[net], len(tokens), options.heads, bag_width=options.max_sent_len, **sizes[net])
+        for net in artifacts.NETS
+    }
     one, other = states.values()
     if one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one):
         raise CheckpointError(f"{options.synpg} and {options.parse_generator} hold the same network.")
@@ -272,8 +306,7 @@ def convert(options: argparse.Namespace) -> str:
         configs["parse_generator"] = replace(configs["parse_generator"], vocab_size=first_word(vocabulary))
     for net in artifacts.NETS:
         states[net] = stored(files[net], states[net], DTYPES[options.dtype], configs[net].vocab_size)
-    config = artifacts.ArtifactConfig(
-        PipelineConfig(options.tokenization, options.bpe_threshold, options.constrained), **configs)
+    config = artifacts.ArtifactConfig(PipelineConfig(options.tokenization, options.bpe_threshold, options.constrained), **configs)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         made = Path(folder) / out.name
@@ -288,19 +321,21 @@ def convert(options: argparse.Namespace) -> str:
         size = sum(file.stat().st_size for file in made.iterdir()) / 1e6
         made.rename(out)
     weights = sum(tensor.numel() for state in states.values() for tensor in state.values()) / 1e6
-    return (f"{len(tokens)} tokens, {weights:.1f} million weights in {options.dtype}, {size:.0f} MB, "
-            + ("with a tagger" if options.tagger else "no tagger, so that requests need a parse"))
+    return f"{len(tokens)} tokens, {weights:.1f} million weights in {options.dtype}, {size:.0f} MB, " + (
+        "with a tagger" if options.tagger else "no tagger, so that requests need a parse"
+    )
 
 
 def record(files: dict[str, Path], prints: dict[str, str], options: argparse.Namespace) -> str:
     """The artifact's README: where it comes from."""
     rows = "".join(f"| {part.replace('_', ' ')} | {files[part].name} | {prints[part]} |\n" for part in files)
-    credit = "" if options.tagger != TAGGER else (
-        "\nThe tagger is not theirs: model_store/demo/README.md of this project credits its data.\n")
+    credit = (
+        "" if options.tagger != TAGGER else ("\nThe tagger is not theirs: model_store/demo/README.md of this project credits its data.\n")
+    )
     return f"""# An imported SynPG checkpoint
 
 Made by `scripts.import_checkpoint` (heads {options.heads}, {options.dtype}, tokenization {options.tokenization}, \
-{'constrained' if options.constrained else 'unconstrained'}) from
+{"constrained" if options.constrained else "unconstrained"}) from
 
 | part | file | sha256 |
 |---|---|---|

@@ -96,9 +96,13 @@ def build_lexicon(sentences: list[Sentence], recipe: Recipe) -> dict[str, str]:
     for sentence in sentences:
         for word, tag in zip(sentence.words, sentence.tags):
             counts[normalize(word)][tag] += 1
-    return {word: "|".join(tag for tag, n in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:4]
-                           if n >= recipe.min_class * found.total())
-            for word, found in counts.items() if found.total() >= recipe.min_word}
+    return {
+        word: "|".join(
+            tag for tag, n in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:4] if n >= recipe.min_class * found.total()
+        )
+        for word, found in counts.items()
+        if found.total() >= recipe.min_word
+    }
 
 
 def certain_words(sentences: list[Sentence], recipe: Recipe) -> dict[str, str]:
@@ -108,8 +112,7 @@ def certain_words(sentences: list[Sentence], recipe: Recipe) -> dict[str, str]:
         for word, tag in zip(sentence.words, sentence.tags):
             counts[word][tag] += 1
     tops = {word: (*found.most_common(1)[0], found.total()) for word, found in counts.items()}
-    return {word: tag for word, (tag, n, total) in tops.items()
-            if total >= recipe.min_certain and n >= recipe.certain * total}
+    return {word: tag for word, (tag, n, total) in tops.items() if total >= recipe.min_certain and n >= recipe.certain * total}
 
 
 def train(sentences: list[Sentence], recipe: Recipe, say=print) -> tuple[FeatureTrainer, dict[str, str]]:
@@ -135,8 +138,10 @@ def train(sentences: list[Sentence], recipe: Recipe, say=print) -> tuple[Feature
             example.append((word, tag))
         examples += [example] * recipe.weights.get(sentence.source, 1)
     rng.shuffle(examples)
-    say(f"{len(chosen)} sentences, {sum(map(len, examples))} words an epoch, {len(lexicon)} words in the lexicon, "
-        f"{len(certain)} certain words")
+    say(
+        f"{len(chosen)} sentences, {sum(map(len, examples))} words an epoch, {len(lexicon)} words in the lexicon, "
+        f"{len(certain)} certain words"
+    )
     trainer = FeatureTrainer(certain)
     random.seed(recipe.seed)  # nltk shuffles with the module's generator
     trainer.train(examples, nr_iter=recipe.epochs)
@@ -154,8 +159,11 @@ def save(file: Path, trainer: FeatureTrainer, lexicon: dict[str, str], prune: fl
             rows[feature] = kept
     largest = np.iinfo(np.int16).max
     flat = [pair for kept in rows.values() for pair in kept]
-    text = {"features": "\n".join(rows), "lexicon": "\n".join(f"{word} {kinds}" for word, kinds in sorted(lexicon.items())),
-            "certain": "\n".join(f"{word} {tag}" for word, tag in sorted(trainer.certain.items()))}
+    text = {
+        "features": "\n".join(rows),
+        "lexicon": "\n".join(f"{word} {kinds}" for word, kinds in sorted(lexicon.items())),
+        "certain": "\n".join(f"{word} {tag}" for word, tag in sorted(trainer.certain.items())),
+    }
     arrays = {name: np.frombuffer(lines.encode("utf-8"), np.uint8) for name, lines in text.items()}
     arrays["counts"] = np.array([len(kept) for kept in rows.values()], np.uint8)
     arrays["tags"] = np.array([tag for tag, _ in flat], np.uint8)
@@ -163,16 +171,24 @@ def save(file: Path, trainer: FeatureTrainer, lexicon: dict[str, str], prune: fl
     file.parent.mkdir(parents=True, exist_ok=True)
     header = {"tagger": json.dumps({"format": FORMAT, "tags": labels})}
     file.write_bytes(safetensors.save(arrays, header))  # save_file would make it readable for its owner alone
-    return {"bytes": file.stat().st_size, "features": len(rows), "weights": len(flat), "lexicon": len(lexicon),
-            "certain_words": len(trainer.certain)}
+    return {
+        "bytes": file.stat().st_size,
+        "features": len(rows),
+        "weights": len(flat),
+        "lexicon": len(lexicon),
+        "certain_words": len(trainer.certain),
+    }
 
 
 def accuracy(tagger: Tagger, sentences: list[Sentence]) -> dict[str, float]:
     """Share of words with the right tag, and the same where NN and NNP (NNS and NNPS) count as one."""
     pairs = [pair for s in sentences for pair in zip(s.tags, tagger.tag(s.words))]
     alike = sum(NOT_PROPER.get(a, a) == NOT_PROPER.get(b, b) for a, b in pairs)
-    return {"words": len(pairs), "accuracy": round(100 * sum(a == b for a, b in pairs) / len(pairs), 2),
-            "names_as_nouns": round(100 * alike / len(pairs), 2)}
+    return {
+        "words": len(pairs),
+        "accuracy": round(100 * sum(a == b for a, b in pairs) / len(pairs), 2),
+        "names_as_nouns": round(100 * alike / len(pairs), 2),
+    }
 
 
 def evaluate(tagger: Tagger, splits: dict[str, list[Sentence]], gold: tuple[str, ...]) -> dict:
@@ -200,6 +216,8 @@ def speed(file: Path, sentences: list[Sentence], length: int = 20) -> dict[str, 
     out = {"load_ms": round(1000 * statistics.median(loads), 1)}
     if times:
         times.sort()
-        out |= {f"tag_{length}_words_ms": round(1000 * statistics.median(times), 3),
-                f"tag_{length}_words_p95_ms": round(1000 * times[int(0.95 * len(times))], 3)}
+        out |= {
+            f"tag_{length}_words_ms": round(1000 * statistics.median(times), 3),
+            f"tag_{length}_words_p95_ms": round(1000 * times[int(0.95 * len(times))], 3),
+        }
     return out

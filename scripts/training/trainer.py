@@ -46,10 +46,30 @@ FINE_TUNE = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when g
 LIMITS = corpus.Limits(words=64, template=64, parse=302)
 MERGES = 20000  # of BPE
 SHAPES = {
-    "parse_generator": dict(d_model=192, n_heads=4, d_feedforward=768, n_encoder_layers=2, n_decoder_layers=3,
-                            bag_width=64, syntax_width=64, max_steps=301, attend_pads=False, tie="all"),
-    "paraphraser": dict(d_model=256, n_heads=4, d_feedforward=1024, n_encoder_layers=2, n_decoder_layers=3,
-                        bag_width=64, syntax_width=302, max_steps=80, attend_pads=False, tie="all"),
+    "parse_generator": dict(
+        d_model=192,
+        n_heads=4,
+        d_feedforward=768,
+        n_encoder_layers=2,
+        n_decoder_layers=3,
+        bag_width=64,
+        syntax_width=64,
+        max_steps=301,
+        attend_pads=False,
+        tie="all",
+    ),
+    "paraphraser": dict(
+        d_model=256,
+        n_heads=4,
+        d_feedforward=1024,
+        n_encoder_layers=2,
+        n_decoder_layers=3,
+        bag_width=64,
+        syntax_width=302,
+        max_steps=80,
+        attend_pads=False,
+        tie="all",
+    ),
 }
 RECIPES = {
     "parse_generator": Recipe("tags", "template", "parse", word_dropout=0.2, template_cap=0.2, epochs=3),
@@ -63,8 +83,7 @@ def schedule(step: int, total: int, recipe: Recipe) -> float:
     return recipe.peak_rate * max(0.0, min(1.0, (step + 1) / recipe.warmup, left))
 
 
-def make_batch(split: corpus.Split, indices: np.ndarray, recipe: Recipe, config: ModelConfig, device,
-               rng: np.random.Generator | None):
+def make_batch(split: corpus.Split, indices: np.ndarray, recipe: Recipe, config: ModelConfig, device, rng: np.random.Generator | None):
     """bag (B, A), syntax (B, S), decoder input (B, T) and labels (B, T); word dropout when a generator is given."""
     widths = (config.bag_width, config.syntax_width) if config.attend_pads else (0, 0)
     bag = corpus.pad(split.rows(recipe.bag, indices), widths[0])
@@ -87,10 +106,11 @@ def loss_of(net: SynPG, bag, syntax, source, labels) -> tuple[torch.Tensor, torc
         labels = to_extended_ids(bag, labels, generation_vocab_size)
         counted &= labels >= 0  # a rare word that was dropped from the bag could not be written
         copied = net.copies(bag).logits(states)[counted]
-        logits = torch.cat([F.linear(states[counted], net.linear.weight[:generation_vocab_size], net.linear.bias[:generation_vocab_size]), copied], -1)
+        logits = torch.cat(
+            [F.linear(states[counted], net.linear.weight[:generation_vocab_size], net.linear.bias[:generation_vocab_size]), copied], -1
+        )
         labels = labels[counted]
-    return (F.cross_entropy(logits.float(), labels, reduction="sum"),
-            (logits.argmax(-1) == labels).sum(), len(labels))
+    return (F.cross_entropy(logits.float(), labels, reduction="sum"), (logits.argmax(-1) == labels).sum(), len(labels))
 
 
 @torch.no_grad()
@@ -130,8 +150,9 @@ class Training:
             self.net.reset_parameters(torch.Generator().manual_seed(recipe.seed))
         self.config = self.net.config
         self.net.to(device).train()
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=recipe.peak_rate, betas=(0.9, 0.98),
-                                           weight_decay=recipe.weight_decay, fused=True)
+        self.optimizer = torch.optim.AdamW(
+            self.net.parameters(), lr=recipe.peak_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=True
+        )
         self.device, (self.autocast, self.precision) = device, pick_autocast(device)
         self.step = self.epoch = self.next_batch = 0
         self.seconds, self.curve = 0.0, []
@@ -151,9 +172,16 @@ class Training:
 
     def save(self) -> None:
         """Write the checkpoint; the old one stays until the new one is whole."""
-        state = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "config": asdict(self.config),
-                 "recipe": asdict(self.recipe), "precision": self.precision, "threads": torch.get_num_threads(),
-                 "torch": str(torch.__version__), **{key: getattr(self, key) for key in PROGRESS}}
+        state = {
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "config": asdict(self.config),
+            "recipe": asdict(self.recipe),
+            "precision": self.precision,
+            "threads": torch.get_num_threads(),
+            "torch": str(torch.__version__),
+            **{key: getattr(self, key) for key in PROGRESS},
+        }
         torch.save(state, self.file.with_suffix(".tmp"))
         self.file.with_suffix(".tmp").replace(self.file)
 
@@ -163,8 +191,13 @@ class Training:
             self.measure(1, say)  # where fine-tuning begins
         while self.epoch < math.ceil(self.recipe.epochs) and not self.stopped_early():
             rng = np.random.default_rng((self.recipe.seed, self.epoch))
-            plan = corpus.batches(self.splits["train"], "parse", self.recipe.tokens, rng,
-                                   corpus.cap_templates(self.splits["train"], self.recipe.template_cap, rng))
+            plan = corpus.batches(
+                self.splits["train"],
+                "parse",
+                self.recipe.tokens,
+                rng,
+                corpus.cap_templates(self.splits["train"], self.recipe.template_cap, rng),
+            )
             total = int(len(plan) * self.recipe.epochs)
             began, window = time.monotonic(), []
             while self.next_batch < len(plan) and self.step < total and not self.stopped_early():
@@ -174,9 +207,11 @@ class Training:
                 if self.step % REPORT_STEPS == 0:
                     spent = time.monotonic() - began
                     loss, right, tokens, rows = (sum(float(x) for x in column) for column in zip(*window))
-                    say(f"{self.name}: step {self.step}/{total} epoch {self.epoch} loss {loss / tokens:.3f} accuracy "
+                    say(
+                        f"{self.name}: step {self.step}/{total} epoch {self.epoch} loss {loss / tokens:.3f} accuracy "
                         f"{right / tokens:.3f} {rows / spent:.0f} sentences/s, "
-                        f"{(total - self.step) * spent / len(window) / 60:.0f} min left")
+                        f"{(total - self.step) * spent / len(window) / 60:.0f} min left"
+                    )
                     self.seconds += spent
                     if self.step % CHECKPOINT_STEPS == 0:
                         self.measure(len(plan), say)
@@ -196,8 +231,7 @@ class Training:
             group["lr"] = schedule(self.step, total, self.recipe)
         rng = np.random.default_rng((self.recipe.seed, self.epoch, self.next_batch))
         with self.autocast():
-            loss, right, tokens = loss_of(self.net, *make_batch(self.splits["train"], indices, self.recipe, self.config,
-                                                               self.device, rng))
+            loss, right, tokens = loss_of(self.net, *make_batch(self.splits["train"], indices, self.recipe, self.config, self.device, rng))
         (loss / tokens).backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
         self.optimizer.step()
@@ -208,8 +242,12 @@ class Training:
         """Add a point to the curve, unless it ends there already."""
         if self.curve and self.curve[-1]["step"] == self.step:
             return
-        point = {"step": self.step, "epoch": round(self.epoch + self.next_batch / batches, 3), "seconds": round(self.seconds),
-                 **evaluate(self.net, self.splits["dev"], self.recipe, self.autocast)}
+        point = {
+            "step": self.step,
+            "epoch": round(self.epoch + self.next_batch / batches, 3),
+            "seconds": round(self.seconds),
+            **evaluate(self.net, self.splits["dev"], self.recipe, self.autocast),
+        }
         if not self.curve or point["loss"] < min(earlier["loss"] for earlier in self.curve):
             self.best = {key: tensor.detach().cpu().clone() for key, tensor in self.net.state_dict().items()}
         self.curve.append(point)
@@ -219,5 +257,8 @@ class Training:
 def limits_of(config: artifacts.ArtifactConfig) -> corpus.Limits:
     """The longest sentences that both networks of an artifact can read and write."""
     parser, writer = config.parse_generator, config.paraphraser
-    return corpus.Limits(words=min(writer.bag_width, parser.bag_width, writer.max_steps - 1), template=parser.syntax_width,
-                          parse=min(writer.syntax_width, parser.max_steps + 1))
+    return corpus.Limits(
+        words=min(writer.bag_width, parser.bag_width, writer.max_steps - 1),
+        template=parser.syntax_width,
+        parse=min(writer.syntax_width, parser.max_steps + 1),
+    )

@@ -23,12 +23,21 @@ from moto.sagemaker.responses import SageMakerResponse  # noqa: E402
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 BUCKET = f"sagemaker-{REGION}-{ACCOUNT}"
-MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-                       "config": {"digest": "sha256:" + "a" * 64, "size": 1}, "layers": []})
+MANIFEST = json.dumps(
+    {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": {"digest": "sha256:" + "a" * 64, "size": 1},
+        "layers": [],
+    }
+)
 # moto does not know the provisioned concurrency of serverless endpoints as something that scales.
-ASKED = {"serverless": ["--alarms", "--memory", "4096", "--provisioned", "1"],
-         "realtime": ["--instance-type", "ml.g4dn.xlarge", "--max-instances", "3", "--alarms", "--tag", "team=x"],
-         "async": ["--max-instances", "2", "--alarms"], "batch": []}
+ASKED = {
+    "serverless": ["--alarms", "--memory", "4096", "--provisioned", "1"],
+    "realtime": ["--instance-type", "ml.g4dn.xlarge", "--max-instances", "3", "--alarms", "--tag", "team=x"],
+    "async": ["--max-instances", "2", "--alarms"],
+    "batch": [],
+}
 
 
 BOTO = boto3.Session(region_name=REGION)
@@ -61,8 +70,7 @@ def account(aws):
     steps = push.plan(names, "here", f"{names.registry}/synpg-torchserve", "synpg-torchserve", "1", exists=False)
     plan.apply([step for step in steps if isinstance(step, plan.Call)], Session(REGION), lambda *a, **k: None)
     for kind in "cpu", "gpu":
-        aws("ecr").put_image(repositoryName="synpg-torchserve", imageTag=f"{__version__}-{kind}",
-                             imageManifest=MANIFEST + " " * len(kind))
+        aws("ecr").put_image(repositoryName="synpg-torchserve", imageTag=f"{__version__}-{kind}", imageManifest=MANIFEST + " " * len(kind))
     return aws
 
 
@@ -85,6 +93,7 @@ def run(capsys, model, tmp_path):
         status = which.main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         return status, json.loads(out) if out else None, err
+
     return command
 
 
@@ -103,7 +112,8 @@ def inventory(aws) -> dict:
         "policies": [each["PolicyName"] for each in scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]],
         "buckets": buckets,
         "objects": [item["Key"] for bucket in buckets for item in s3.list_objects_v2(Bucket=bucket).get("Contents", [])],
-        "repositories": [each["repositoryName"] for each in aws("ecr").describe_repositories()["repositories"]]}
+        "repositories": [each["repositoryName"] for each in aws("ecr").describe_repositories()["repositories"]],
+    }
 
 
 @pytest.mark.parametrize("mode", ASKED)
@@ -143,7 +153,8 @@ def test_everything_goes_with_everything(account, run):
     assert status == 0 and gone["kept"] == [], err
     assert not any(inventory(account).values())
     assert [group["logGroupName"] for group in account("logs").describe_log_groups()["logGroups"]] == [
-        "/aws/sagemaker/Endpoints/synpg-realtime-of-others"]
+        "/aws/sagemaker/Endpoints/synpg-realtime-of-others"
+    ]
     assert run(delete, "--everything")[:2] == (0, {"region": REGION, "account": ACCOUNT, "deleted": [], "kept": []})
 
 
@@ -157,8 +168,12 @@ def test_what_others_made_stays(account, run):
     status, gone, _ = run(delete, "--everything")
     assert status == 0 and {"what": f"bucket {BUCKET}", "why": "it holds other things too"} in gone["kept"]
     assert inventory(account)["models"] == ["synpg-serverless-0a0a0a0a", "synpg-serverless"]
-    sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[
-        {"VariantName": "v", "ModelName": "synpg-serverless", "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}])
+    sagemaker.create_endpoint_config(
+        EndpointConfigName="c",
+        ProductionVariants=[
+            {"VariantName": "v", "ModelName": "synpg-serverless", "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}
+        ],
+    )
     sagemaker.create_endpoint(EndpointName="synpg-serverless", EndpointConfigName="c")
     assert "is an endpoint synpg-serverless that these commands did not make" in run(deploy, "serverless")[2]
     status, gone, _ = run(delete)
@@ -179,6 +194,7 @@ def test_another_model_is_uploaded_and_the_old_one_replaced(account, run, model,
         endpoint = self.sagemaker_backend.endpoints[self._get_param("EndpointName")]
         endpoint.endpoint_config_name = self._get_param("EndpointConfigName")
         return ActionResult({"EndpointArn": endpoint.arn})
+
     monkeypatch.setattr(SageMakerResponse, "update_endpoint", update_endpoint, raising=False)  # moto has none
     _, first, _ = run(deploy, "realtime", *ASKED["realtime"])
     model.write_bytes(b"better weights")
@@ -195,6 +211,7 @@ def test_a_rolled_back_update_is_a_failure(account, run, monkeypatch):
         endpoint = self.sagemaker_backend.endpoints[self._get_param("EndpointName")]
         endpoint.failure_reason = "The container did not pass the ping health check."
         return ActionResult({"EndpointArn": endpoint.arn})
+
     monkeypatch.setattr(SageMakerResponse, "update_endpoint", update_endpoint, raising=False)
     _, first, _ = run(deploy, "serverless")
     status, out, err = run(deploy, "serverless", "--memory", 6144)
@@ -206,14 +223,18 @@ def test_a_failure_shows_the_reason_and_the_containers_last_lines(account, run, 
     logs, group = account("logs"), "/aws/sagemaker/Endpoints/synpg-serverless"
     logs.create_log_group(logGroupName=group)
     logs.create_log_stream(logGroupName=group, logStreamName="main/1")
-    logs.put_log_events(logGroupName=group, logStreamName="main/1", logEvents=[
-        {"timestamp": int(time.time() * 1000) + i, "message": f"line {i}"} for i in range(30)])
+    logs.put_log_events(
+        logGroupName=group,
+        logStreamName="main/1",
+        logEvents=[{"timestamp": int(time.time() * 1000) + i, "message": f"line {i}"} for i in range(30)],
+    )
     create = SageMakerModelBackend.create_endpoint
 
     def failing(self, **arguments):
         endpoint = create(self, **arguments)
         endpoint.endpoint_status, endpoint.failure_reason = "Failed", "The role lost its way."
         return endpoint
+
     with monkeypatch.context() as patch:
         patch.setattr(SageMakerModelBackend, "create_endpoint", failing)
         status, out, err = run(deploy, "serverless")
@@ -232,6 +253,7 @@ def test_a_young_role_is_waited_for(account, run, monkeypatch):
         if refusals:
             raise ValidationError(message=refusals.pop())
         return create(self)
+
     monkeypatch.setattr(SageMakerResponse, "create_model", create_model)
     assert run(deploy, "serverless")[0] == 0 and not refusals
     refusals.append("Could not assume role")
@@ -239,12 +261,16 @@ def test_a_young_role_is_waited_for(account, run, monkeypatch):
     assert status == 1 and "Could not assume role" in err  # a role of the caller's is not young
 
 
-@pytest.mark.parametrize("mode, arguments, words", [
-    ("serverless", ["--image", "synpg-torchserve:none"], "The image synpg-torchserve:none is not in ECR in eu-west-1"),
-    ("serverless", ["--image", "none:1"], "is not in ECR"),
-    ("serverless", ["--image", "2.dkr.ecr.us-east-1.amazonaws.com/synpg-torchserve:1"], "registry of this account and region"),
-    ("serverless", ["--image", "a b"], "is not REPOSITORY:TAG"),
-    ("serverless", ["--model", "nowhere.tar.gz"], "There is no nowhere.tar.gz")])
+@pytest.mark.parametrize(
+    "mode, arguments, words",
+    [
+        ("serverless", ["--image", "synpg-torchserve:none"], "The image synpg-torchserve:none is not in ECR in eu-west-1"),
+        ("serverless", ["--image", "none:1"], "is not in ECR"),
+        ("serverless", ["--image", "2.dkr.ecr.us-east-1.amazonaws.com/synpg-torchserve:1"], "registry of this account and region"),
+        ("serverless", ["--image", "a b"], "is not REPOSITORY:TAG"),
+        ("serverless", ["--model", "nowhere.tar.gz"], "There is no nowhere.tar.gz"),
+    ],
+)
 def test_what_is_missing_is_said_before_anything_is_made(account, capsys, model, mode, arguments, words):
     before = inventory(account)
     given = arguments if "--model" in arguments else [*arguments, "--model", str(model)]
@@ -261,6 +287,7 @@ def test_batch_answers_come_back(account, run, tmp_path, monkeypatch):
         key = job.transform_output["S3OutputPath"].partition(f"{BUCKET}/")[2] + "/requests.jsonl.out"
         boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b'"it rains"\n')
         return describe(self)
+
     monkeypatch.setattr(SageMakerResponse, "describe_transform_job", working)
     status, made, err = run(deploy, "batch", "--save", tmp_path / "answers.jsonl")
     assert status == 0 and (tmp_path / "answers.jsonl").read_text() == '"it rains"\n', err
@@ -271,6 +298,7 @@ def test_a_running_job_is_stopped(account, run, monkeypatch):
     def stop_transform_job(self):
         self.sagemaker_backend.transform_jobs[self._get_param("TransformJobName")].transform_job_status = "Stopped"
         return ActionResult({})
+
     monkeypatch.setattr(SageMakerResponse, "stop_transform_job", stop_transform_job, raising=False)  # moto has none
     _, made, _ = run(deploy, "batch")
     sagemaker_backends[ACCOUNT][REGION].transform_jobs[made["job"]].transform_job_status = "InProgress"
@@ -281,15 +309,30 @@ def test_a_running_job_is_stopped(account, run, monkeypatch):
 def test_the_printed_policy_allows_every_call_that_is_made(account, run, monkeypatch):
     """Also those that only look. Each is recorded on its way to moto."""
     made: set = set()
-    services = {"SageMaker": "sagemaker", "S3": "s3", "IAM": "iam", "CloudWatch": "cloudwatch", "CloudWatch Logs": "logs", "ECR": "ecr",
-                "STS": "sts", "Application Auto Scaling": "application-autoscaling"}
-    renamed = {"s3:HeadBucket": "s3:ListBucket", "s3:ListObjectsV2": "s3:ListBucket", "s3:HeadObject": "s3:GetObject",
-               "s3:DeleteObjects": "s3:DeleteObject", "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock"}
+    services = {
+        "SageMaker": "sagemaker",
+        "S3": "s3",
+        "IAM": "iam",
+        "CloudWatch": "cloudwatch",
+        "CloudWatch Logs": "logs",
+        "ECR": "ecr",
+        "STS": "sts",
+        "Application Auto Scaling": "application-autoscaling",
+    }
+    renamed = {
+        "s3:HeadBucket": "s3:ListBucket",
+        "s3:ListObjectsV2": "s3:ListBucket",
+        "s3:HeadObject": "s3:GetObject",
+        "s3:DeleteObjects": "s3:DeleteObject",
+        "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    }
 
     def recording(self, service, **settings):
-        client(service).meta.events.register("before-call", lambda model, **_: made.add(
-            f"{services[model.service_model.service_id]}:{model.name}"), unique_id="recorder")
+        client(service).meta.events.register(
+            "before-call", lambda model, **_: made.add(f"{services[model.service_model.service_id]}:{model.name}"), unique_id="recorder"
+        )
         return client(service)
+
     monkeypatch.setattr(Session, "client", recording)
     for mode in ASKED:
         assert run(deploy, mode, *ASKED[mode])[0] == 0
@@ -325,8 +368,11 @@ def test_push(aws, run, monkeypatch, tmp_path):
     image = f"{registry}/synpg-torchserve:{__version__}-cpu"
     assert (status, made) == (0, {"image": image, "digest": "sha256:" + "d" * 64}), err
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert calls[1:4] == [f"login --username AWS --password-stdin {registry}",
-                          f"tag synpg-torchserve:{__version__}-cpu {image}", f"push {image}"]
+    assert calls[1:4] == [
+        f"login --username AWS --password-stdin {registry}",
+        f"tag synpg-torchserve:{__version__}-cpu {image}",
+        f"push {image}",
+    ]
     password = (tmp_path / "password").read_text()
     assert password == f"{ACCOUNT}-auth-token" and password not in "".join(calls)
     [repository] = aws("ecr").describe_repositories()["repositories"]
@@ -354,6 +400,7 @@ def test_a_push_that_cannot_be(aws, run, monkeypatch, tmp_path):
 def test_what_ecr_says_of_a_pushed_image_is_believed(account, run, monkeypatch, tmp_path):
     monkeypatch.setattr(push, "DOCKER", str(fake_docker(tmp_path)))
     status, made, _ = run(push_image)
-    [known] = account("ecr").describe_images(repositoryName="synpg-torchserve", imageIds=[
-        {"imageTag": f"{__version__}-cpu"}])["imageDetails"]
+    [known] = account("ecr").describe_images(repositoryName="synpg-torchserve", imageIds=[{"imageTag": f"{__version__}-cpu"}])[
+        "imageDetails"
+    ]
     assert status == 0 and made["digest"] == known["imageDigest"] != "sha256:" + "d" * 64

@@ -31,8 +31,13 @@ def container():
 
 @pytest.fixture()
 def gateway(container):
-    with Gateway({"synpg": Endpoint(container.url), "small": Endpoint(container.url, g.SERVERLESS_BYTES, timeout=0.3),
-                  "gone": Endpoint("http://127.0.0.1:9")}) as running:
+    with Gateway(
+        {
+            "synpg": Endpoint(container.url),
+            "small": Endpoint(container.url, g.SERVERLESS_BYTES, timeout=0.3),
+            "gone": Endpoint("http://127.0.0.1:9"),
+        }
+    ) as running:
         yield running
 
 
@@ -43,11 +48,20 @@ def refusal(gateway, body: bytes, name: str = "synpg", **more) -> dict:
 
 
 def test_passes_on_what_sagemaker_passes_on(gateway, container):
-    answer = gateway.client().invoke_endpoint(EndpointName="synpg", Body=b'{"sent": "\xc3\xa9"}', ContentType="application/json",
-                                              Accept="application/jsonlines", CustomAttributes="a=1", InferenceId="42")
+    answer = gateway.client().invoke_endpoint(
+        EndpointName="synpg",
+        Body=b'{"sent": "\xc3\xa9"}',
+        ContentType="application/json",
+        Accept="application/jsonlines",
+        CustomAttributes="a=1",
+        InferenceId="42",
+    )
     assert answer["Body"].read() == b'{"sent": "\xc3\xa9"}'
     assert (answer["ContentType"], answer["InvokedProductionVariant"], answer["CustomAttributes"]) == (
-        "application/json", "AllTraffic", "a=1")
+        "application/json",
+        "AllTraffic",
+        "a=1",
+    )
     assert "x-other" not in answer["ResponseMetadata"]["HTTPHeaders"]
     [(path, headers, _)] = container.seen
     assert path == "/invocations" and headers["accept"] == "application/jsonlines"
@@ -73,7 +87,9 @@ def test_silence_is_a_model_error_without_a_status(gateway):
 
 def test_limits_and_unknown_endpoints(gateway, container):
     assert refusal(gateway, b"x" * (g.SERVERLESS_BYTES + 1), "small")["Error"] == {
-        "Code": "413", "Message": "HTTP content length exceeded 4194304 bytes."}
+        "Code": "413",
+        "Message": "HTTP content length exceeded 4194304 bytes.",
+    }
     assert refusal(gateway, b"x" * (g.REALTIME_BYTES + 1))["Error"]["Code"] == "413"
     assert refusal(gateway, b"{}", CustomAttributes="x" * 1025)["Error"]["Code"] == "ValidationError"
     assert refusal(gateway, b"{}", "another")["Error"]["Code"] == "ValidationError"
@@ -118,6 +134,7 @@ def test_batch_transform_by_line(container, tmp_path, strategy, calls):
 
 def test_batch_transform_asks_the_container_how(tmp_path):
     """What the container says holds where the job says nothing; answers keep the order of the records."""
+
     def answer(path, headers, body):
         if path == "/execution-parameters":
             return 200, JSON, b'{"MaxConcurrentTransforms": 4, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 1}'
@@ -129,7 +146,10 @@ def test_batch_transform_asks_the_container_how(tmp_path):
         output = batch_transform(container.url, tmp_path / "in", tmp_path, "text/plain")
         assert output.read_bytes() == b"0\n1\n2\n3\n" and len(container.seen) == 5
         assert g.execution_parameters(container.url, BatchStrategy="MultiRecord") == {
-            "MaxConcurrentTransforms": 4, "BatchStrategy": "MultiRecord", "MaxPayloadInMB": 1}
+            "MaxConcurrentTransforms": 4,
+            "BatchStrategy": "MultiRecord",
+            "MaxPayloadInMB": 1,
+        }
 
 
 def test_one_refused_record_fails_the_job(container, tmp_path):
@@ -153,4 +173,7 @@ def test_payloads_fill_up_to_the_limit():
 
 def test_batch_environment():
     assert g.batch_environment(BatchStrategy="MultiRecord", MaxPayloadInMB=6) == {
-        "SAGEMAKER_BATCH": "true", "SAGEMAKER_BATCH_STRATEGY": "MULTI_RECORD", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6"}
+        "SAGEMAKER_BATCH": "true",
+        "SAGEMAKER_BATCH_STRATEGY": "MULTI_RECORD",
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6",
+    }

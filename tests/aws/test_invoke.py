@@ -28,23 +28,34 @@ def refusal(code: str, status: int | None = None, said: str = "no", message: str
     return exceptions.ClientError({"Error": {"Code": code, "Message": message}, **more}, "InvokeEndpoint")
 
 
-@pytest.mark.parametrize("error, what, words", [
-    (refusal("ModelError", 503, '{"code": 503, "type": "x", "message": "Queue is full"}'), AGAIN, "answered 503: Queue is full"),
-    (refusal("ModelError", 507, "memory"), AGAIN, "507"), (refusal("ModelError", 500, "Worker died."), AGAIN, "Worker died."),
-    (refusal("ModelError", 400, '{"message": "is empty", "field": "sent"}'), REFUSED, "answered 400: sent: is empty"),
-    (refusal("ModelError", 415, "?"), REFUSED, "415"), (refusal("ModelError", 404, " "), REFUSED, "no message"),
-    (refusal("ModelError", 413, ""), SPLIT, "413"), (refusal("ModelError", 504, ""), SPLIT, "504"),
-    (refusal("ModelError", 0, "Your invocation timed out while waiting for a response"), SPLIT, "did not answer"),
-    (refusal("ModelError", 0, "the model process exited"), AGAIN, "exited"),
-    (refusal("ThrottlingException"), AGAIN, "slower"), (refusal("ModelNotReadyException"), AGAIN, "refused"),
-    (refusal("ServiceUnavailable"), AGAIN, ""), (refusal("InternalFailure"), AGAIN, ""),
-    (refusal("InternalDependencyException"), AGAIN, ""),
-    (exceptions.EndpointConnectionError(endpoint_url="https://x/"), AGAIN, "x"),
-    (exceptions.ConnectionClosedError(endpoint_url="https://x/"), AGAIN, "not answer"),
-    (exceptions.ReadTimeoutError(endpoint_url="https://x/"), AGAIN, "not answer"), (refusal("413"), SPLIT, "larger"),
-    (refusal("ValidationError", message="Endpoint x of account 1 not found."), STOP, "Endpoint x of account 1 not found."),
-    (refusal("AccessDeniedException"), STOP, "InvokeEndpoint"), (refusal("ExpiredTokenException"), STOP, "expired"),
-    (exceptions.NoCredentialsError(), STOP, "no AWS credentials")])
+@pytest.mark.parametrize(
+    "error, what, words",
+    [
+        (refusal("ModelError", 503, '{"code": 503, "type": "x", "message": "Queue is full"}'), AGAIN, "answered 503: Queue is full"),
+        (refusal("ModelError", 507, "memory"), AGAIN, "507"),
+        (refusal("ModelError", 500, "Worker died."), AGAIN, "Worker died."),
+        (refusal("ModelError", 400, '{"message": "is empty", "field": "sent"}'), REFUSED, "answered 400: sent: is empty"),
+        (refusal("ModelError", 415, "?"), REFUSED, "415"),
+        (refusal("ModelError", 404, " "), REFUSED, "no message"),
+        (refusal("ModelError", 413, ""), SPLIT, "413"),
+        (refusal("ModelError", 504, ""), SPLIT, "504"),
+        (refusal("ModelError", 0, "Your invocation timed out while waiting for a response"), SPLIT, "did not answer"),
+        (refusal("ModelError", 0, "the model process exited"), AGAIN, "exited"),
+        (refusal("ThrottlingException"), AGAIN, "slower"),
+        (refusal("ModelNotReadyException"), AGAIN, "refused"),
+        (refusal("ServiceUnavailable"), AGAIN, ""),
+        (refusal("InternalFailure"), AGAIN, ""),
+        (refusal("InternalDependencyException"), AGAIN, ""),
+        (exceptions.EndpointConnectionError(endpoint_url="https://x/"), AGAIN, "x"),
+        (exceptions.ConnectionClosedError(endpoint_url="https://x/"), AGAIN, "not answer"),
+        (exceptions.ReadTimeoutError(endpoint_url="https://x/"), AGAIN, "not answer"),
+        (refusal("413"), SPLIT, "larger"),
+        (refusal("ValidationError", message="Endpoint x of account 1 not found."), STOP, "Endpoint x of account 1 not found."),
+        (refusal("AccessDeniedException"), STOP, "InvokeEndpoint"),
+        (refusal("ExpiredTokenException"), STOP, "expired"),
+        (exceptions.NoCredentialsError(), STOP, "no AWS credentials"),
+    ],
+)
 def test_verdicts(error, what, words):
     verdict = runtime.judge(error)
     assert verdict.what == what and words in verdict.sentence and "\n" not in verdict.sentence
@@ -100,9 +111,16 @@ def test_one_request(gateway, capsys):
     assert call(capsys, "{}") == (1, [], "The model answered 400: sent: is required\n") and gateway.calls == 3
 
 
-@pytest.mark.parametrize("refused", [
-    (429, "ThrottlingException", "Rate exceeded"), (429, "ModelNotReadyException", "not ready"), (503, "ServiceUnavailable", "later"),
-    (500, "InternalFailure", "oops"), (530, "InternalDependencyException", "oops")])
+@pytest.mark.parametrize(
+    "refused",
+    [
+        (429, "ThrottlingException", "Rate exceeded"),
+        (429, "ModelNotReadyException", "not ready"),
+        (503, "ServiceUnavailable", "later"),
+        (500, "InternalFailure", "oops"),
+        (530, "InternalDependencyException", "oops"),
+    ],
+)
 def test_what_passes_is_asked_again(gateway, capsys, pauses, refused):
     gateway.refusals += [refused] * 3
     assert call(capsys, '{"sent": "x"}')[0] == 0 and gateway.calls == 4
@@ -165,8 +183,9 @@ def test_an_output_of_something_else(gateway, capsys, tmp_path):
     (tmp_path / "out").write_text("not JSON\n")
     assert "is no output of this command" in call(capsys, "--file", tmp_path / "in.jsonl", "--output", tmp_path / "out")[2]
     (tmp_path / "out").write_text('"a"\n' * 3)
-    assert "has 3 answers already, and there are 2 requests" in call(
-        capsys, "--file", tmp_path / "in.jsonl", "--output", tmp_path / "out")[2]
+    assert (
+        "has 3 answers already, and there are 2 requests" in call(capsys, "--file", tmp_path / "in.jsonl", "--output", tmp_path / "out")[2]
+    )
     assert (tmp_path / "out").read_text() == '"a"\n' * 3
 
 
@@ -186,8 +205,16 @@ def test_without_region_or_credentials(gateway, capsys, monkeypatch, tmp_path):
     assert gateway.calls == 0
 
 
-@pytest.mark.parametrize("arguments", [["--async", "{}"], ["--region", "x", "{}"], ["--output", "x", "{}"], ["--concurrency", "0", "-"],
-                                       ["--url", "http://x", "--endpoint", "y", "{}"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--async", "{}"],
+        ["--region", "x", "{}"],
+        ["--output", "x", "{}"],
+        ["--concurrency", "0", "-"],
+        ["--url", "http://x", "--endpoint", "y", "{}"],
+    ],
+)
 def test_impossible_arguments(arguments):
     with pytest.raises(SystemExit) as caught:
         invoke.main(arguments)

@@ -36,10 +36,14 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # the SDK's own
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/synpg:latest"
 BUCKET = "synpg-models"
 SST2 = [  # the first rows that the notebook paraphrases
-    ("hide new secretions from the parental units ",
-     "(ROOT (VP (VB hide) (NP (JJ new) (NNS secretions)) (PP (IN from) (NP (DT the) (JJ parental) (NNS units)))))"),
-    ("contains no wit , only labored gags ",
-     "(ROOT (VP (VBZ contains) (NP (NP (DT no) (NN wit)) (, ,) (NP (RB only) (VBN labored) (NNS gags)))))"),
+    (
+        "hide new secretions from the parental units ",
+        "(ROOT (VP (VB hide) (NP (JJ new) (NNS secretions)) (PP (IN from) (NP (DT the) (JJ parental) (NNS units)))))",
+    ),
+    (
+        "contains no wit , only labored gags ",
+        "(ROOT (VP (VBZ contains) (NP (NP (DT no) (NN wit)) (, ,) (NP (RB only) (VBN labored) (NNS gags)))))",
+    ),
 ]
 
 
@@ -76,18 +80,26 @@ GPU = {"instance_type": "ml.g4dn.xlarge", "initial_instance_count": 1}
 SERVERLESS = {"serverless_inference_config": ServerlessInferenceConfig(memory_size_in_mb=3072, max_concurrency=2)}
 
 
-@pytest.mark.parametrize("model, deployment, limit", [
-    ({"image_uri": IMAGE, "entry_point": "inference.py"}, GPU, REALTIME_BYTES),  # to the letter
-    ({"image_uri": IMAGE}, SERVERLESS, SERVERLESS_BYTES),
-    ({"framework_version": "2.6", "py_version": "py312", "entry_point": "inference.py"}, GPU, REALTIME_BYTES),
-], ids=["as written", "serverless", "stock image"])
+@pytest.mark.parametrize(
+    "model, deployment, limit",
+    [
+        ({"image_uri": IMAGE, "entry_point": "inference.py"}, GPU, REALTIME_BYTES),  # to the letter
+        ({"image_uri": IMAGE}, SERVERLESS, SERVERLESS_BYTES),
+        ({"framework_version": "2.6", "py_version": "py312", "entry_point": "inference.py"}, GPU, REALTIME_BYTES),
+    ],
+    ids=["as written", "serverless", "stock image"],
+)
 def test_deploy_predict_delete(aws, server, tmp_path, model, deployment, limit):
     session, gateway = aws
 
-    synpg_model = PyTorchModel(model_data=f"s3://{BUCKET}/synpg.tar.gz", role="SCPNS3SageMakerRole", sagemaker_session=session,
-                               **model)
-    synpg_predictor = synpg_model.deploy(serializer=JSONSerializer(), deserializer=JSONDeserializer(),
-                                         accept="application/json", content_type="application/json", **deployment)
+    synpg_model = PyTorchModel(model_data=f"s3://{BUCKET}/synpg.tar.gz", role="SCPNS3SageMakerRole", sagemaker_session=session, **model)
+    synpg_predictor = synpg_model.deploy(
+        serializer=JSONSerializer(),
+        deserializer=JSONDeserializer(),
+        accept="application/json",
+        content_type="application/json",
+        **deployment,
+    )
     name = synpg_predictor.endpoint_name
     gateway.endpoints[name] = Endpoint(server.url, limit)  # SageMaker starts a container
 

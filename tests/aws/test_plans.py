@@ -1,6 +1,6 @@
 """The plans for AWS, without AWS: what is asked is checked, what is sent is what botocore's own model of the service allows.
 
-    python -m tests.test_aws_plans      write tests/test_aws_plans.txt, the calls of a dry run, anew
+python -m tests.test_aws_plans      write tests/test_aws_plans.txt, the calls of a dry run, anew
 """
 
 import json
@@ -26,14 +26,24 @@ from scripts.aws.settings import settings
 GOLDEN = Path(__file__).with_suffix(".txt")
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:alerts"
 ACCOUNT = "123456789012"
-IMAGE = Image(f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/synpg-torchserve@sha256:{'a' * 64}",
-              f"arn:aws:ecr:eu-west-1:{ACCOUNT}:repository/synpg-torchserve", "application/vnd.docker.distribution.manifest.v2+json")
+IMAGE = Image(
+    f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/synpg-torchserve@sha256:{'a' * 64}",
+    f"arn:aws:ecr:eu-west-1:{ACCOUNT}:repository/synpg-torchserve",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
 # What the golden file shows: every mode, and every option that adds a call.
-ASKED = {"serverless": {}, "realtime": {"instance": "ml.g5.xlarge", "max_count": 3, "alarms": True, "alarm_topic": TOPIC},
-         "async": {"max_count": 2, "error_topic": TOPIC}, "batch": {"input": "s3://mine/requests/"}}
-MORE = [("serverless", {"provisioned": 2, "max_provisioned": 4, "concurrency": 10, "environment": {"A": "b"}, "tags": {"team": "x"}}),
-        ("realtime", {"scale_on": "concurrency", "max_count": 2, "target": 3.5}), ("async", {"success_topic": TOPIC, "alarms": True}),
-        ("batch", {"input": __file__, "strategy": "MultiRecord", "payload": 25, "transforms": 4})]
+ASKED = {
+    "serverless": {},
+    "realtime": {"instance": "ml.g5.xlarge", "max_count": 3, "alarms": True, "alarm_topic": TOPIC},
+    "async": {"max_count": 2, "error_topic": TOPIC},
+    "batch": {"input": "s3://mine/requests/"},
+}
+MORE = [
+    ("serverless", {"provisioned": 2, "max_provisioned": 4, "concurrency": 10, "environment": {"A": "b"}, "tags": {"team": "x"}}),
+    ("realtime", {"scale_on": "concurrency", "max_count": 2, "target": 3.5}),
+    ("async", {"success_topic": TOPIC, "alarms": True}),
+    ("batch", {"input": __file__, "strategy": "MultiRecord", "payload": 25, "transforms": 4}),
+]
 
 SOUND = {"EndpointStatus": "InService", "EndpointConfigName": "other", "EndpointArn": "arn:aws:sagemaker:eu-west-1:1:endpoint/synpg"}
 
@@ -56,6 +66,7 @@ def operations(steps) -> list[str]:
 
 
 # what is sent
+
 
 @cache
 def service(name: str):
@@ -102,17 +113,40 @@ def check_steps(steps) -> int:
 @pytest.mark.parametrize("mode, given", [*ASKED.items(), *MORE])
 def test_every_call_is_one_that_the_service_knows(mode, given):
     assert check_steps(planned(mode, given).steps) >= 9
-    old = nothing(mode, bucket_exists=True, model_uploaded=True, role_exists=True, models=frozenset(["synpg-x-00000000"]),
-                  configs=frozenset(["synpg-x-00000001"]), alarms=frozenset(names(mode).alarms.values()),
-                  targets={scaling.INSTANCES: ("p",)},
-                  endpoint={"EndpointStatus": "InService", "EndpointConfigName": "synpg-x-00000001",
-                            "EndpointArn": f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:endpoint/synpg-{mode}"} if mode != "batch" else None)
+    old = nothing(
+        mode,
+        bucket_exists=True,
+        model_uploaded=True,
+        role_exists=True,
+        models=frozenset(["synpg-x-00000000"]),
+        configs=frozenset(["synpg-x-00000001"]),
+        alarms=frozenset(names(mode).alarms.values()),
+        targets={scaling.INSTANCES: ("p",)},
+        endpoint={
+            "EndpointStatus": "InService",
+            "EndpointConfigName": "synpg-x-00000001",
+            "EndpointArn": f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:endpoint/synpg-{mode}",
+        }
+        if mode != "batch"
+        else None,
+    )
     assert check_steps(plan(old, settings(mode, given), Path("m.tar.gz"), "20300101-120000").steps)
 
 
 def test_removal_and_push_are_ones_that_the_services_know():
-    remains = removal.Remains(names("async"), "Creating", ("synpg-batch-20300101-120000",), ("c",), ("m",), ("synpg-async-errors",),
-                              {scaling.INSTANCES: ("p",)}, ("access",), {"models": ["k"] * 1001}, {"models": ["o"]}, True)
+    remains = removal.Remains(
+        names("async"),
+        "Creating",
+        ("synpg-batch-20300101-120000",),
+        ("c",),
+        ("m",),
+        ("synpg-async-errors",),
+        {scaling.INSTANCES: ("p",)},
+        ("access",),
+        {"models": ["k"] * 1001},
+        {"models": ["o"]},
+        True,
+    )
     shared = removal.Shared("", {"models": "", "others": "it holds other things too"})
     steps = removal.plan(remains, everything=True) + removal.plan_shared(shared)
     assert check_steps(steps) == len(steps) == 18
@@ -136,25 +170,41 @@ def test_dry_run_is_what_was_reviewed():
 
 # what depends on what is there
 
+
 def test_what_is_there_is_not_made_again():
     first = planned("serverless", {})
-    same = dict(bucket_exists=True, model_uploaded=True, role_exists=True, models=frozenset([first.result["model"]]),
-                configs=frozenset([first.result["endpoint_config"]]),
-                endpoint={**SOUND, "EndpointConfigName": first.result["endpoint_config"]})
+    same = dict(
+        bucket_exists=True,
+        model_uploaded=True,
+        role_exists=True,
+        models=frozenset([first.result["model"]]),
+        configs=frozenset([first.result["endpoint_config"]]),
+        endpoint={**SOUND, "EndpointConfigName": first.result["endpoint_config"]},
+    )
     again = planned("serverless", {}, **same)
     assert operations(again.steps) == ["put_role_policy", "describe_endpoint"] and again.result == first.result
     bigger = planned("serverless", {"memory": 4096}, **same)
-    assert operations(bigger.steps) == ["put_role_policy", "create_endpoint_config", "update_endpoint", "add_tags", "describe_endpoint",
-                                        "delete_endpoint_config"]
+    assert operations(bigger.steps) == [
+        "put_role_policy",
+        "create_endpoint_config",
+        "update_endpoint",
+        "add_tags",
+        "describe_endpoint",
+        "delete_endpoint_config",
+    ]
     assert bigger.steps[-1].arguments == {"EndpointConfigName": first.result["endpoint_config"]}
 
 
-@pytest.mark.parametrize("status, expected", [
-    ("Failed", ["delete_endpoint", "describe_endpoint", "create_endpoint", "describe_endpoint"]),
-    ("InService", ["update_endpoint", "add_tags", "describe_endpoint"])])
+@pytest.mark.parametrize(
+    "status, expected",
+    [
+        ("Failed", ["delete_endpoint", "describe_endpoint", "create_endpoint", "describe_endpoint"]),
+        ("InService", ["update_endpoint", "add_tags", "describe_endpoint"]),
+    ],
+)
 def test_a_broken_endpoint_is_replaced_and_a_sound_one_updated(status, expected):
     steps = planned("realtime", {}, endpoint={**SOUND, "EndpointStatus": status}).steps
-    assert operations(steps)[-len(expected):] == expected
+    assert operations(steps)[-len(expected) :] == expected
 
 
 def test_an_endpoint_in_motion_is_left_alone():
@@ -188,13 +238,15 @@ def test_async_leaves_zero_for_one_request():
 
 # who may do what
 
+
 def actions(document: dict) -> set[str]:
     return {action for statement in document["Statement"] for action in statement["Action"]}
 
 
 def test_the_role_may_read_its_model_and_no_more():
-    document = json.loads(next(step for step in planned("serverless", {}).steps if step.operation == "put_role_policy")
-                          .arguments["PolicyDocument"])
+    document = json.loads(
+        next(step for step in planned("serverless", {}).steps if step.operation == "put_role_policy").arguments["PolicyDocument"]
+    )
     statements = {statement["Sid"]: statement for statement in document["Statement"]}
     assert statements["PullImage"]["Resource"] == [IMAGE.repository_arn]
     assert statements["ReadModel"]["Resource"] == ["arn:aws:s3:::models/synpg-serverless/model/*"]

@@ -20,32 +20,43 @@ from scripts.common.paths import ROOT
 from tests.aws.test_plans import IMAGE, TOPIC, names, nothing
 
 
-@pytest.mark.parametrize("mode, given, words", [
-    ("serverless", {"memory": 1000}, "--memory must be one of 1024"), ("serverless", {"memory": 7168}, "--memory"),
-    ("serverless", {"concurrency": 201}, "--concurrency must be from 1 to 200"),
-    ("serverless", {"provisioned": 6}, "--provisioned must be from 0 to 5"),
-    ("serverless", {"max_provisioned": 3}, "give --provisioned too"),
-    ("serverless", {"provisioned": 3, "max_provisioned": 2}, "--max-provisioned must be from 3"),
-    ("serverless", {"instance": "ml.m5.large"}, "--instance-type is for realtime and async and batch, not for serverless."),
-    ("realtime", {"memory": 2048}, "--memory is for serverless, not for realtime."),
-    ("realtime", {"instance": "m5.large"}, "must look like ml.m5.xlarge"),
-    ("realtime", {"instance": "ml.c7g.large"}, "ARM"), ("realtime", {"instance": "ml.inf2.xlarge"}, "accelerator"),
-    ("realtime", {"instance": "ml.p3.2xlarge"}, "CUDA 13 no longer supports"),
-    ("realtime", {"count": 0}, "--instances must be from 1"),
-    ("realtime", {"min_count": 0, "max_count": 2}, "cannot scale to zero"), ("realtime", {"min_count": 2}, "give --max-instances too"),
-    ("realtime", {"count": 3, "max_count": 2}, "--max-instances must be from 3"),
-    ("realtime", {"target": 5.0}, "--target is for autoscaling"),
-    ("realtime", {"startup_timeout": 59}, "--startup-timeout must be from 60 to 3600, not 59."),
-    ("realtime", {"scale_on": "mood"}, "--scale-on is"), ("realtime", {"alarm_topic": TOPIC}, "give --alarms too"),
-    ("realtime", {"alarms": True, "alarm_topic": "mail"}, "--alarm-topic must be the ARN"),
-    ("async", {"per_instance": 0}, "--concurrency-per-instance must be from 1"),
-    ("async", {"error_topic": "x"}, "--error-topic must be the ARN"),
-    ("batch", {}, "--input says what"), ("batch", {"input": "s3://a/b", "instance": "ml.g5.xlarge"}, "470 or 535"),
-    ("batch", {"input": "s3://a/b", "payload": 20, "transforms": 6}, "may be 100 MB, not 120"),
-    ("batch", {"input": "s3://a/b", "strategy": "Some"}, "--strategy is"), ("batch", {"input": "s3://a/b", "timeout": 4000}, "--timeout"),
-    ("serverless", {"environment": {"1A": "x"}}, "--env 1A"), ("serverless", {"environment": {"A": "x" * 1025}}, "--env A"),
-    ("serverless", {"tags": {"project": "x"}}, "--tag project"), ("batch", {"input": "s3://a/b", "alarms": True}, "--alarms is for"),
-])
+@pytest.mark.parametrize(
+    "mode, given, words",
+    [
+        ("serverless", {"memory": 1000}, "--memory must be one of 1024"),
+        ("serverless", {"memory": 7168}, "--memory"),
+        ("serverless", {"concurrency": 201}, "--concurrency must be from 1 to 200"),
+        ("serverless", {"provisioned": 6}, "--provisioned must be from 0 to 5"),
+        ("serverless", {"max_provisioned": 3}, "give --provisioned too"),
+        ("serverless", {"provisioned": 3, "max_provisioned": 2}, "--max-provisioned must be from 3"),
+        ("serverless", {"instance": "ml.m5.large"}, "--instance-type is for realtime and async and batch, not for serverless."),
+        ("realtime", {"memory": 2048}, "--memory is for serverless, not for realtime."),
+        ("realtime", {"instance": "m5.large"}, "must look like ml.m5.xlarge"),
+        ("realtime", {"instance": "ml.c7g.large"}, "ARM"),
+        ("realtime", {"instance": "ml.inf2.xlarge"}, "accelerator"),
+        ("realtime", {"instance": "ml.p3.2xlarge"}, "CUDA 13 no longer supports"),
+        ("realtime", {"count": 0}, "--instances must be from 1"),
+        ("realtime", {"min_count": 0, "max_count": 2}, "cannot scale to zero"),
+        ("realtime", {"min_count": 2}, "give --max-instances too"),
+        ("realtime", {"count": 3, "max_count": 2}, "--max-instances must be from 3"),
+        ("realtime", {"target": 5.0}, "--target is for autoscaling"),
+        ("realtime", {"startup_timeout": 59}, "--startup-timeout must be from 60 to 3600, not 59."),
+        ("realtime", {"scale_on": "mood"}, "--scale-on is"),
+        ("realtime", {"alarm_topic": TOPIC}, "give --alarms too"),
+        ("realtime", {"alarms": True, "alarm_topic": "mail"}, "--alarm-topic must be the ARN"),
+        ("async", {"per_instance": 0}, "--concurrency-per-instance must be from 1"),
+        ("async", {"error_topic": "x"}, "--error-topic must be the ARN"),
+        ("batch", {}, "--input says what"),
+        ("batch", {"input": "s3://a/b", "instance": "ml.g5.xlarge"}, "470 or 535"),
+        ("batch", {"input": "s3://a/b", "payload": 20, "transforms": 6}, "may be 100 MB, not 120"),
+        ("batch", {"input": "s3://a/b", "strategy": "Some"}, "--strategy is"),
+        ("batch", {"input": "s3://a/b", "timeout": 4000}, "--timeout"),
+        ("serverless", {"environment": {"1A": "x"}}, "--env 1A"),
+        ("serverless", {"environment": {"A": "x" * 1025}}, "--env A"),
+        ("serverless", {"tags": {"project": "x"}}, "--tag project"),
+        ("batch", {"input": "s3://a/b", "alarms": True}, "--alarms is for"),
+    ],
+)
 def test_what_aws_would_refuse_is_refused_first(mode, given, words):
     with pytest.raises(AwsError, match=re.escape(words)):
         settings(mode, given)
@@ -54,8 +65,15 @@ def test_what_aws_would_refuse_is_refused_first(mode, given, words):
 def test_what_is_allowed_is_allowed():
     assert [settings("serverless", {"memory": size}).memory for size in MEMORY] == [1024, 2048, 3072, 4096, 5120, 6144]
     assert settings("async", {"max_count": 1}).min_count == 0 and settings("async", {"max_count": 1, "min_count": 1}).min_count == 1
-    for kind, gpu in {"ml.g4dn.xlarge": True, "ml.g6e.xlarge": True, "ml.p5.4xlarge": True, "ml.p6-b200.48xlarge": True,
-                      "ml.m5.xlarge": False, "ml.c6i.2xlarge": False, "ml.r7i.large": False}.items():
+    for kind, gpu in {
+        "ml.g4dn.xlarge": True,
+        "ml.g6e.xlarge": True,
+        "ml.p5.4xlarge": True,
+        "ml.p6-b200.48xlarge": True,
+        "ml.m5.xlarge": False,
+        "ml.c6i.2xlarge": False,
+        "ml.r7i.large": False,
+    }.items():
         wanted = settings("realtime", {"instance": kind})
         [variant] = configuration(nothing("realtime"), wanted, "m")["ProductionVariants"]
         assert wanted.gpu == gpu == (variant.get("InferenceAmiVersion") == GPU_AMI) == wanted.image_tag.endswith("-gpu")
@@ -75,10 +93,14 @@ def test_every_name_fits():
         assert len(made.role) <= 64
 
 
-@pytest.mark.parametrize("media_type, size, words", [
-    ("application/vnd.oci.image.index.v1+json", 1, "index of several"),
-    ("application/vnd.docker.distribution.manifest.list.v2+json", 1, "index"),
-    ("", 11 * 10**9, "11.0 GB")])
+@pytest.mark.parametrize(
+    "media_type, size, words",
+    [
+        ("application/vnd.oci.image.index.v1+json", 1, "index of several"),
+        ("application/vnd.docker.distribution.manifest.list.v2+json", 1, "index"),
+        ("", 11 * 10**9, "11.0 GB"),
+    ],
+)
 def test_images_that_sagemaker_refuses(media_type, size, words):
     with pytest.raises(AwsError, match=words):
         objections(replace(IMAGE, media_type=media_type or IMAGE.media_type, size=size), serverless=True)
@@ -90,23 +112,40 @@ def refusal(code: str, message: str = "No.", operation: str = "CreateModel") -> 
     return exceptions.ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
 
-@pytest.mark.parametrize("error, words", [
-    (exceptions.NoRegionError(), "give --region"), (exceptions.NoCredentialsError(), "no AWS credentials"),
-    (exceptions.PartialCredentialsError(provider="env", cred_var="x"), "no AWS credentials"),
-    (exceptions.ProfileNotFound(profile="x"), "profile (x) could not be found; `aws configure list-profiles`"),
-    (exceptions.InvalidRegionError(region_name="mars_1"), "a region looks like us-east-1"),
-    (exceptions.EndpointConnectionError(endpoint_url="https://api.sagemaker.us-east-9.amazonaws.com/"),
-     "Nothing answers at https://api.sagemaker.us-east-9.amazonaws.com/; is the region right"),
-    (refusal("ExpiredToken"), "expired"), (refusal("UnrecognizedClientException"), "does not accept these credentials"),
-    (refusal("AccessDeniedException", "User: arn:aws:iam::1:user/x is not authorized to perform: sagemaker:CreateModel on resource: "
-             "arn:aws:sagemaker:::model/m because no identity-based policy allows it"),
-     "These credentials may not do sagemaker:CreateModel on arn:aws:sagemaker:::model/m; `python -m scripts.deploy policy`"),
-    (refusal("AccessDenied"), "may not do CreateModel;"),
-    (refusal("ResourceLimitExceeded", "The account-level service limit 'ml.g5.xlarge for endpoint usage' is 0 Instances."),
-     "A quota of the account is used up: The account-level service limit 'ml.g5.xlarge for endpoint usage' is 0 Instances; ask"),
-    (refusal("ThrottlingException", "Rate exceeded"), "slower"), (refusal("BucketAlreadyExists"), "--bucket"),
-    (refusal("ValidationException", "Already there\n here."), "CreateModel was refused: Already there here."),
-    (AwsError("As it is."), "As it is."), (exceptions.HTTPClientError(error="x"), "AWS did not answer")])
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (exceptions.NoRegionError(), "give --region"),
+        (exceptions.NoCredentialsError(), "no AWS credentials"),
+        (exceptions.PartialCredentialsError(provider="env", cred_var="x"), "no AWS credentials"),
+        (exceptions.ProfileNotFound(profile="x"), "profile (x) could not be found; `aws configure list-profiles`"),
+        (exceptions.InvalidRegionError(region_name="mars_1"), "a region looks like us-east-1"),
+        (
+            exceptions.EndpointConnectionError(endpoint_url="https://api.sagemaker.us-east-9.amazonaws.com/"),
+            "Nothing answers at https://api.sagemaker.us-east-9.amazonaws.com/; is the region right",
+        ),
+        (refusal("ExpiredToken"), "expired"),
+        (refusal("UnrecognizedClientException"), "does not accept these credentials"),
+        (
+            refusal(
+                "AccessDeniedException",
+                "User: arn:aws:iam::1:user/x is not authorized to perform: sagemaker:CreateModel on resource: "
+                "arn:aws:sagemaker:::model/m because no identity-based policy allows it",
+            ),
+            "These credentials may not do sagemaker:CreateModel on arn:aws:sagemaker:::model/m; `python -m scripts.deploy policy`",
+        ),
+        (refusal("AccessDenied"), "may not do CreateModel;"),
+        (
+            refusal("ResourceLimitExceeded", "The account-level service limit 'ml.g5.xlarge for endpoint usage' is 0 Instances."),
+            "A quota of the account is used up: The account-level service limit 'ml.g5.xlarge for endpoint usage' is 0 Instances; ask",
+        ),
+        (refusal("ThrottlingException", "Rate exceeded"), "slower"),
+        (refusal("BucketAlreadyExists"), "--bucket"),
+        (refusal("ValidationException", "Already there\n here."), "CreateModel was refused: Already there here."),
+        (AwsError("As it is."), "As it is."),
+        (exceptions.HTTPClientError(error="x"), "AWS did not answer"),
+    ],
+)
 def test_every_error_is_one_sentence(error, words):
     text = sentence(error)
     assert words in text and "\n" not in text and text.endswith((".", "?")), text
@@ -143,19 +182,25 @@ def test_the_region_is_where_people_set_it(stranger, monkeypatch):
     assert Session("eu-west-3").region == "eu-west-3"
 
 
-@pytest.mark.parametrize("command, arguments, words", [
-    (deploy, ["serverless"], "No AWS region is set"), (delete, [], "No AWS region is set"), (push_image, [], "No AWS region is set"),
-    (deploy, ["serverless", "--region", "eu-west-1"], "There are no AWS credentials"),
-    (delete, ["--region", "eu-west-1"], "There are no AWS credentials"),
-    (push_image, ["--region", "eu-west-1"], "There are no AWS credentials"),
-    (deploy, ["serverless", "--profile", "nobody"], "profile (nobody) could not be found"),
-    (deploy, ["serverless", "--name", "my_model", "--region", "eu-west-1", "--dry-run"], "letters, digits"),
-    (deploy, ["serverless", "--memory", "1000"], "--memory must be"),
-    (deploy, ["serverless", "--role", "mine"], "--role must be the ARN"),
-    (deploy, ["serverless", "--bucket", "Mine"], "is not a bucket's name"),
-    (deploy, ["batch", "--input", "nowhere.jsonl"], "is no file here"),
-    (deploy, ["batch", "--input", "s3://a/b", "--save", "x"], "--save is for batch over a file"),
-    (delete, ["serverless", "--everything", "--region", "eu-west-1"], "leave the mode out")])
+@pytest.mark.parametrize(
+    "command, arguments, words",
+    [
+        (deploy, ["serverless"], "No AWS region is set"),
+        (delete, [], "No AWS region is set"),
+        (push_image, [], "No AWS region is set"),
+        (deploy, ["serverless", "--region", "eu-west-1"], "There are no AWS credentials"),
+        (delete, ["--region", "eu-west-1"], "There are no AWS credentials"),
+        (push_image, ["--region", "eu-west-1"], "There are no AWS credentials"),
+        (deploy, ["serverless", "--profile", "nobody"], "profile (nobody) could not be found"),
+        (deploy, ["serverless", "--name", "my_model", "--region", "eu-west-1", "--dry-run"], "letters, digits"),
+        (deploy, ["serverless", "--memory", "1000"], "--memory must be"),
+        (deploy, ["serverless", "--role", "mine"], "--role must be the ARN"),
+        (deploy, ["serverless", "--bucket", "Mine"], "is not a bucket's name"),
+        (deploy, ["batch", "--input", "nowhere.jsonl"], "is no file here"),
+        (deploy, ["batch", "--input", "s3://a/b", "--save", "x"], "--save is for batch over a file"),
+        (delete, ["serverless", "--everything", "--region", "eu-west-1"], "leave the mode out"),
+    ],
+)
 def test_what_is_wrong_is_said_in_a_sentence(stranger, capsys, command, arguments, words):
     assert command.main(arguments) == 1
     out, err = capsys.readouterr()

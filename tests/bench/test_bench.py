@@ -124,14 +124,27 @@ def test_bars():
     def step(engine, net, batch, ms):
         return {"engine": engine, "net": net, "batch": batch, "step_ms": ms}
 
-    requests = [request("fp32", 1, 0.2), request("int8", 1, 0.1), request("int8", 32, 0.8),
-                request(compare.PUBLISHED, 1, 4.0), request(compare.RIVAL, 1, 0.19)]
-    steps = [step(engine, net, batch, ms * (1 + batch)) for net in ("parse", "text") for batch in (1, 8, 32)
-             for engine, ms in (("int8", 1.0), (compare.RIVAL, 1.4))]
-    engines = [{"engine": "fp32", "bleu": 50.0, "tokens_as_fp32": {"a": 100.0, "b": 100.0}},
-               {"engine": "int8", "bleu": 49.8, "tokens_as_fp32": {"a": 99.5, "b": 98.9}}]
-    bars = {bar["what"]: (bar["measured"], bar["met"]) for bar in report.bars(
-        {"published": {"requests": requests, "steps": steps}, "demo": {"quality": {"engines": engines}}})}
+    requests = [
+        request("fp32", 1, 0.2),
+        request("int8", 1, 0.1),
+        request("int8", 32, 0.8),
+        request(compare.PUBLISHED, 1, 4.0),
+        request(compare.RIVAL, 1, 0.19),
+    ]
+    steps = [
+        step(engine, net, batch, ms * (1 + batch))
+        for net in ("parse", "text")
+        for batch in (1, 8, 32)
+        for engine, ms in (("int8", 1.0), (compare.RIVAL, 1.4))
+    ]
+    engines = [
+        {"engine": "fp32", "bleu": 50.0, "tokens_as_fp32": {"a": 100.0, "b": 100.0}},
+        {"engine": "int8", "bleu": 49.8, "tokens_as_fp32": {"a": 99.5, "b": 98.9}},
+    ]
+    bars = {
+        bar["what"]: (bar["measured"], bar["met"])
+        for bar in report.bars({"published": {"requests": requests, "steps": steps}, "demo": {"quality": {"engines": engines}}})
+    }
     assert bars["one request, against the published decode"] == ("40.0", True)
     assert bars["32 requests together, against the published decode one by one"] == ("160.0", True)
     assert bars["one request end to end, against CTranslate2 at its best"] == ("1.90", False)

@@ -30,8 +30,9 @@ def answer_to(request: dict):
     target = request.get("tmpl", request.get("parse"))
     if target is None:
         return {name: [f"{name} of {sent}"] * n if n > 1 else f"{name} of {sent}" for name in CATALOGUE}
-    rows = [f"{name} of {sent}" + (f" {i}" if n > 1 else "") for name in (target if isinstance(target, list) else [target])
-            for i in range(n)]
+    rows = [
+        f"{name} of {sent}" + (f" {i}" if n > 1 else "") for name in (target if isinstance(target, list) else [target]) for i in range(n)
+    ]
     rows = [{"paraphrase": row, "seed": 1} for row in rows] if request.get("details") else rows
     return rows if isinstance(target, list) or n > 1 else rows[0]
 
@@ -60,9 +61,24 @@ def sent(fake) -> list[dict]:
 
 def test_side_by_side(fake, capsys, tmp_path):
     (tmp_path / "in.txt").write_text("it rains .\r\n\n  bad\nthe sun  shines")
-    status, out, err = run(capsys, fake, tmp_path / "in.txt", "--tmpl", "command", "--tmpl", "(ROOT (S (VP )))",
-                           "--num-paraphrases", 2, "--temperature", 0, "--seed", 7)
-    assert out == """it rains .
+    status, out, err = run(
+        capsys,
+        fake,
+        tmp_path / "in.txt",
+        "--tmpl",
+        "command",
+        "--tmpl",
+        "(ROOT (S (VP )))",
+        "--num-paraphrases",
+        2,
+        "--temperature",
+        0,
+        "--seed",
+        7,
+    )
+    assert (
+        out
+        == """it rains .
   command           command of it rains . 0
                     command of it rains . 1
   (ROOT (S (VP )))  (ROOT (S (VP ))) of it rains . 0
@@ -78,26 +94,36 @@ the sun  shines
                     (ROOT (S (VP ))) of the sun  shines 1
 
 """
+    )
     assert (status, err) == (1, "3 sentences, 8 paraphrases, 1 refused\n")
-    assert sent(fake)[0] == {"temperature": 0, "seed": 7, "num_paraphrases": 2, "tmpl": ["command", "(ROOT (S (VP )))"],
-                               "sent": "it rains ."}
+    assert sent(fake)[0] == {
+        "temperature": 0,
+        "seed": 7,
+        "num_paraphrases": 2,
+        "tmpl": ["command", "(ROOT (S (VP )))"],
+        "sent": "it rains .",
+    }
     assert {(path, headers["content-type"]) for path, headers, _ in fake.seen} == {("/invocations", "application/jsonlines")}
 
 
 def test_all_named_templates_unless_told_otherwise(fake, capsys, tmp_path):
     (tmp_path / "in").write_text("it rains .")
     status, out, _ = run(capsys, fake, tmp_path / "in", "--jsonl")
-    assert status == 0 and json.loads(out) == {
-        "sent": "it rains .", "paraphrases": {name: [f"{name} of it rains ."] for name in CATALOGUE}}
+    assert status == 0 and json.loads(out) == {"sent": "it rains .", "paraphrases": {name: [f"{name} of it rains ."] for name in CATALOGUE}}
     assert sent(fake) == [{"sent": "it rains ."}]
 
 
 def test_a_request_of_json_lines_keeps_its_own_fields(fake, capsys, tmp_path):
-    requests = [RAIN, {"sent": "a", "parse": ["(X)", "(Y)"], "num_paraphrases": 1}, {"sent": "b", "details": True},
-                {"sent": "c", "tmpl": ["command", "command"], "details": True, "seed": 3}, {"sent": None}, {"tmpl": "command"}]
+    requests = [
+        RAIN,
+        {"sent": "a", "parse": ["(X)", "(Y)"], "num_paraphrases": 1},
+        {"sent": "b", "details": True},
+        {"sent": "c", "tmpl": ["command", "command"], "details": True, "seed": 3},
+        {"sent": None},
+        {"tmpl": "command"},
+    ]
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, requests[:5])))
-    status, out, _ = run(capsys, fake, tmp_path / "in.jsonl", "--tmpl", "statement", "--seed", 1, "--jsonl",
-                         "--concurrency", 1)
+    status, out, _ = run(capsys, fake, tmp_path / "in.jsonl", "--tmpl", "statement", "--seed", 1, "--jsonl", "--concurrency", 1)
     assert [next(iter(json.loads(line).values())) for line in out.splitlines()] == [RAIN["sent"], "a", "b", "c", None]
     answers = [json.loads(line).get("paraphrases") for line in out.splitlines()]
     assert [list(answer) for answer in answers[:4]] == [[RAIN["tmpl"]], ["(X)", "(Y)"], ["statement"], ["command"]]
@@ -105,17 +131,23 @@ def test_a_request_of_json_lines_keeps_its_own_fields(fake, capsys, tmp_path):
     assert [request["seed"] for request in sent(fake)] == [1, 1, 1, 3, 1]
 
 
-@pytest.mark.parametrize("name, text, requests", [
-    ("a.tsv", "it rains\t(S x)\na tab less\n", [{"sent": "it rains", "synt": "(S x)"}, {"sent": "a tab less"}]),
-    ("sst2.tsv", "sentence\tlabel\nit 's slow .\t0\n", [{"sent": "it 's slow ."}]),
-    ("index.tsv", "index\tsentence\n0\tuneasy mishmash .\n", [{"sent": "uneasy mishmash ."}]),
-    ("named.tsv", "Parse\tSent\n(S x)\tit rains\n", [{"sent": "it rains", "synt": "(S x)"}]),
-    ("tree.jsonl", '{"idx": 0, "sentence": "it rains ", "label": 1, "constituency_tree": "(S x)"}\n{"sentence": "a"}\n',
-     [{"sent": "it rains ", "synt": "(S x)"}, {"sent": "a"}]),
-    ("unnamed", "it rains\t(S x)\n", [{"sent": "it rains", "synt": "(S x)"}]),
-    ("also", '\n{"sent": "x\\ty"}\n', [{"sent": "x\ty"}]),
-    ("a.txt", "{not JSON}\n\ufeffé\u2028x\n", [{"sent": "{not JSON}"}, {"sent": "\ufeffé\u2028x"}]),
-])
+@pytest.mark.parametrize(
+    "name, text, requests",
+    [
+        ("a.tsv", "it rains\t(S x)\na tab less\n", [{"sent": "it rains", "synt": "(S x)"}, {"sent": "a tab less"}]),
+        ("sst2.tsv", "sentence\tlabel\nit 's slow .\t0\n", [{"sent": "it 's slow ."}]),
+        ("index.tsv", "index\tsentence\n0\tuneasy mishmash .\n", [{"sent": "uneasy mishmash ."}]),
+        ("named.tsv", "Parse\tSent\n(S x)\tit rains\n", [{"sent": "it rains", "synt": "(S x)"}]),
+        (
+            "tree.jsonl",
+            '{"idx": 0, "sentence": "it rains ", "label": 1, "constituency_tree": "(S x)"}\n{"sentence": "a"}\n',
+            [{"sent": "it rains ", "synt": "(S x)"}, {"sent": "a"}],
+        ),
+        ("unnamed", "it rains\t(S x)\n", [{"sent": "it rains", "synt": "(S x)"}]),
+        ("also", '\n{"sent": "x\\ty"}\n', [{"sent": "x\ty"}]),
+        ("a.txt", "{not JSON}\n\ufeffé\u2028x\n", [{"sent": "{not JSON}"}, {"sent": "\ufeffé\u2028x"}]),
+    ],
+)
 def test_what_a_file_says(tmp_path, monkeypatch, name, text, requests):
     (tmp_path / name).write_text("\ufeff" + text, encoding="utf-8")
     assert read(str(tmp_path / name)) == requests
@@ -127,12 +159,19 @@ def test_what_a_file_says(tmp_path, monkeypatch, name, text, requests):
         assert read("-") == requests
 
 
-@pytest.mark.parametrize("name, content, sentence", [
-    ("a.tsv", b"good movie\t1\n", "Line 1: the second column is no bracketed parse"),
-    ("a.tsv", b"index\tsentence\n7\n", "Line 2 has 1 columns, the sentence is in the 2th."),
-    ("a.jsonl", b'{"sent": "x"}\n{\n', "Line 2 is not JSON"), ("a.jsonl", b"[]", "Line 1 is not a JSON object."),
-    ("a.txt", b"\n \n", "There is no sentence in"), ("a.txt", b"", "There is no sentence in"),
-    ("a.txt", b"\xff", "is not text in UTF-8"), ("a.gz", b"\x1f\x8b\x08", "is not text in UTF-8")])
+@pytest.mark.parametrize(
+    "name, content, sentence",
+    [
+        ("a.tsv", b"good movie\t1\n", "Line 1: the second column is no bracketed parse"),
+        ("a.tsv", b"index\tsentence\n7\n", "Line 2 has 1 columns, the sentence is in the 2th."),
+        ("a.jsonl", b'{"sent": "x"}\n{\n', "Line 2 is not JSON"),
+        ("a.jsonl", b"[]", "Line 1 is not a JSON object."),
+        ("a.txt", b"\n \n", "There is no sentence in"),
+        ("a.txt", b"", "There is no sentence in"),
+        ("a.txt", b"\xff", "is not text in UTF-8"),
+        ("a.gz", b"\x1f\x8b\x08", "is not text in UTF-8"),
+    ],
+)
 def test_what_is_wrong_with_a_file_is_one_sentence(capsys, tmp_path, name, content, sentence):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=sentence):
@@ -192,20 +231,24 @@ def test_another_servers_answer(answer, capsys, tmp_path):
 
 def test_a_reader_that_goes_away(fake, tmp_path):
     (tmp_path / "in").write_text("a\n" * 2000)
-    done = subprocess.run(f"'{sys.executable}' -m scripts.paraphrase '{tmp_path / 'in'}' --url {fake.url} | head -1",
-                          shell=True, capture_output=True, text=True)
+    done = subprocess.run(
+        f"'{sys.executable}' -m scripts.paraphrase '{tmp_path / 'in'}' --url {fake.url} | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
     assert (done.stdout, done.stderr) == ("a\n", "")
     assert threading.active_count() < 20
 
 
 def test_a_real_server(server, capsys, tmp_path):
     """The first sentences of SST-2, as its table has them, on TorchServe."""
-    (tmp_path / "dev.tsv").write_text("sentence\tlabel\nit 's a charming and often affecting journey . \t1\n"
-                                      "unflinchingly bleak and desperate \t0\n")
+    (tmp_path / "dev.tsv").write_text(
+        "sentence\tlabel\nit 's a charming and often affecting journey . \t1\nunflinchingly bleak and desperate \t0\n"
+    )
     status, out, err = run(capsys, server, tmp_path / "dev.tsv", "--temperature", 0, "--jsonl")
     answers = [json.loads(line) for line in out.splitlines()]
-    assert [answer["sent"] for answer in answers] == ["it 's a charming and often affecting journey .",
-                                                      "unflinchingly bleak and desperate"]
+    assert [answer["sent"] for answer in answers] == ["it 's a charming and often affecting journey .", "unflinchingly bleak and desperate"]
     assert all(list(answer["paraphrases"]) == list(CATALOGUE) for answer in answers)
     assert (status, err) == (0, "2 sentences, 20 paraphrases, 0 refused\n")
     status, out, _ = run(capsys, server, tmp_path / "dev.tsv", "--tmpl", "no_such")
@@ -217,8 +260,12 @@ def test_progress_is_for_those_who_look(fake, tmp_path):
     (tmp_path / "in").write_text("a\nb\n")
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
-    done = subprocess.run([sys.executable, "-m", "scripts.paraphrase", tmp_path / "in", "--url", fake.url, "--tmpl", "command"],
-                          stdout=subprocess.PIPE, stderr=theirs, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.paraphrase", tmp_path / "in", "--url", fake.url, "--tmpl", "command"],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    )
     os.close(theirs)
     seen = os.read(ours, 10_000).decode()
     os.close(ours)
@@ -226,8 +273,9 @@ def test_progress_is_for_those_who_look(fake, tmp_path):
     assert done.stdout == "a\n  command  command of a\n\nb\n  command  command of b\n\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["x", "--chunk", "0"], ["x", "--url", "http://x", "--endpoint", "y"],
-                                       ["x", "--region", "us-east-1"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["x", "--chunk", "0"], ["x", "--url", "http://x", "--endpoint", "y"], ["x", "--region", "us-east-1"]]
+)
 def test_impossible_arguments(arguments):
     with pytest.raises(SystemExit) as caught:
         paraphrase.main(arguments)

@@ -21,8 +21,20 @@ def call(capsys, *arguments) -> tuple[int, list, str]:
 def test_one_request(server, capsys):
     status, [answer], _ = call(capsys, "--url", f"{server.url}/invocations", json.dumps(RAIN))
     assert status == 0 and isinstance(answer, str)
-    status, [answer], _ = call(capsys, "--url", f"{server.url}/invocations", "--sent", "it rains .", "--tmpl", "command",
-                               "--tmpl", "statement", "--seed", 3, "--details")
+    status, [answer], _ = call(
+        capsys,
+        "--url",
+        f"{server.url}/invocations",
+        "--sent",
+        "it rains .",
+        "--tmpl",
+        "command",
+        "--tmpl",
+        "statement",
+        "--seed",
+        3,
+        "--details",
+    )
     assert status == 0 and [a["seed"] for a in answer] == [3, 3] and answer[0]["tags_predicted"]
 
 
@@ -39,7 +51,9 @@ def test_a_file_and_standard_input(server, capsys, tmp_path, monkeypatch):
 def test_what_is_wrong_is_one_sentence(server, capsys, tmp_path):
     assert call(capsys, "--url", f"{server.url}/invocations", json.dumps(BAD)) == (1, [], "HTTP 400: sent: is empty\n")
     assert call(capsys, "--url", "http://127.0.0.1:9/invocations", "{}")[::2] == (
-        1, "Nothing answers at 127.0.0.1:9; is the server running (./scripts/serve.sh)?\n")
+        1,
+        "Nothing answers at 127.0.0.1:9; is the server running (./scripts/serve.sh)?\n",
+    )
     assert call(capsys, "--url", "nonsense", "{}") == (1, [], "nonsense is not an http address.\n")
     assert call(capsys, "--file", tmp_path / "none")[0] == 1
 

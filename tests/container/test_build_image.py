@@ -23,21 +23,28 @@ def test_the_command_names_version_and_device():
 @pytest.fixture()
 def fake_docker(tmp_path, monkeypatch):
     """A docker command that does what the test says, as a shell script."""
+
     def make(script):
         (tmp_path / "docker").write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "docker").chmod(0o755)
+
     monkeypatch.setenv("PATH", str(tmp_path))
     return make
 
 
 def test_every_failure_is_one_sentence(fake_docker, capfd):
     for script, said in (
-            (None, r"There is no docker command on this machine; install Docker \(https://\S+\)\.\n"),
-            ("echo 'Cannot connect to the Docker daemon at unix:///x. Is it running?' >&2; exit 1",
-             r"The Docker engine does not answer: Cannot connect .*; start it, or set DOCKER_HOST\.\n"),
-            ('case "$1" in info) echo 1;; *) exit 3;; esac', r"docker build failed; its last lines say why\.\n"),
-            ('case "$1" in info) echo 1;; build) ;; *) echo "no such image: x." >&2; exit 1;; esac',
-             r"docker history failed: no such image: x\.\n")):
+        (None, r"There is no docker command on this machine; install Docker \(https://\S+\)\.\n"),
+        (
+            "echo 'Cannot connect to the Docker daemon at unix:///x. Is it running?' >&2; exit 1",
+            r"The Docker engine does not answer: Cannot connect .*; start it, or set DOCKER_HOST\.\n",
+        ),
+        ('case "$1" in info) echo 1;; *) exit 3;; esac', r"docker build failed; its last lines say why\.\n"),
+        (
+            'case "$1" in info) echo 1;; build) ;; *) echo "no such image: x." >&2; exit 1;; esac',
+            r"docker history failed: no such image: x\.\n",
+        ),
+    ):
         if script:
             fake_docker(script)
         assert build_image.main(["--tag", "x"]) == 1

@@ -31,44 +31,69 @@ def settings_of(**env):
     return read_environment(env)
 
 
-@pytest.mark.parametrize("env, name, value", [
-    ({}, "port", 8080), ({"SAGEMAKER_BIND_TO_PORT": "9000"}, "port", 9000),
-    ({}, "workers", None), ({"SAGEMAKER_MODEL_SERVER_WORKERS": "3"}, "workers", 3),
-    ({"SAGEMAKER_TS_MIN_WORKERS": "2", "SAGEMAKER_TS_MAX_WORKERS": "4"}, "workers", 2),
-    ({"SAGEMAKER_MODEL_SERVER_WORKERS": "3", "TS_DEFAULT_WORKERS_PER_MODEL": "5"}, "workers", 5),
-    ({"SAGEMAKER_MODEL_SERVER_WORKERS": " "}, "workers", None),
-    ({}, "timeout", 58), ({"SAGEMAKER_MODEL_SERVER_TIMEOUT": "20"}, "timeout", 20), ({"SAGEMAKER_BATCH": "True"}, "timeout", 3600),
-    ({"SAGEMAKER_TS_RESPONSE_TIMEOUT": "900"}, "timeout", 900), ({"SAGEMAKER_MODEL_SERVER_TIMEOUT": "20"}, "response_timeout", 30),
-    ({"SAGEMAKER_BATCH": "true"}, "batch", True), ({"SAGEMAKER_BATCH": "false"}, "batch", False), ({}, "multi_model", False),
-    ({"SAGEMAKER_MULTI_MODEL": "true"}, "multi_model", True),
-    ({"SAGEMAKER_TS_BATCH_SIZE": "4"}, "batch_size", 4), ({"SAGEMAKER_TS_MAX_BATCH_DELAY": "0"}, "max_batch_delay", 0),
-    ({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "25"}, "max_body", 25 * MB), ({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}, "max_body", 100 * MB),
-    ({"SAGEMAKER_BATCH_STRATEGY": "MultiRecord"}, "strategy", "MULTI_RECORD"),
-    ({"SAGEMAKER_BATCH_STRATEGY": "SINGLE_RECORD"}, "strategy", "SINGLE_RECORD"),
-    ({"SAGEMAKER_CONTAINER_LOG_LEVEL": "35"}, "level", 30), ({"SAGEMAKER_CONTAINER_LOG_LEVEL": "0"}, "level", 10), ({}, "level", 20),
-    ({"SAGEMAKER_SAFE_PORT_RANGE": "9000-9010"}, "ports", (9000, 9010)), ({"SAGEMAKER_REGION": "eu-west-1"}, "ignored", ()),
-    ({"TS_JOB_QUEUE_SIZE": "7"}, "queue", 7), ({"TS_ENABLE_MODEL_API": "true"}, "ignored", ("TS_ENABLE_MODEL_API",)),
-    ({"SYNPG_DEVICE": "gpu"}, "device", "gpu")])
+@pytest.mark.parametrize(
+    "env, name, value",
+    [
+        ({}, "port", 8080),
+        ({"SAGEMAKER_BIND_TO_PORT": "9000"}, "port", 9000),
+        ({}, "workers", None),
+        ({"SAGEMAKER_MODEL_SERVER_WORKERS": "3"}, "workers", 3),
+        ({"SAGEMAKER_TS_MIN_WORKERS": "2", "SAGEMAKER_TS_MAX_WORKERS": "4"}, "workers", 2),
+        ({"SAGEMAKER_MODEL_SERVER_WORKERS": "3", "TS_DEFAULT_WORKERS_PER_MODEL": "5"}, "workers", 5),
+        ({"SAGEMAKER_MODEL_SERVER_WORKERS": " "}, "workers", None),
+        ({}, "timeout", 58),
+        ({"SAGEMAKER_MODEL_SERVER_TIMEOUT": "20"}, "timeout", 20),
+        ({"SAGEMAKER_BATCH": "True"}, "timeout", 3600),
+        ({"SAGEMAKER_TS_RESPONSE_TIMEOUT": "900"}, "timeout", 900),
+        ({"SAGEMAKER_MODEL_SERVER_TIMEOUT": "20"}, "response_timeout", 30),
+        ({"SAGEMAKER_BATCH": "true"}, "batch", True),
+        ({"SAGEMAKER_BATCH": "false"}, "batch", False),
+        ({}, "multi_model", False),
+        ({"SAGEMAKER_MULTI_MODEL": "true"}, "multi_model", True),
+        ({"SAGEMAKER_TS_BATCH_SIZE": "4"}, "batch_size", 4),
+        ({"SAGEMAKER_TS_MAX_BATCH_DELAY": "0"}, "max_batch_delay", 0),
+        ({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "25"}, "max_body", 25 * MB),
+        ({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}, "max_body", 100 * MB),
+        ({"SAGEMAKER_BATCH_STRATEGY": "MultiRecord"}, "strategy", "MULTI_RECORD"),
+        ({"SAGEMAKER_BATCH_STRATEGY": "SINGLE_RECORD"}, "strategy", "SINGLE_RECORD"),
+        ({"SAGEMAKER_CONTAINER_LOG_LEVEL": "35"}, "level", 30),
+        ({"SAGEMAKER_CONTAINER_LOG_LEVEL": "0"}, "level", 10),
+        ({}, "level", 20),
+        ({"SAGEMAKER_SAFE_PORT_RANGE": "9000-9010"}, "ports", (9000, 9010)),
+        ({"SAGEMAKER_REGION": "eu-west-1"}, "ignored", ()),
+        ({"TS_JOB_QUEUE_SIZE": "7"}, "queue", 7),
+        ({"TS_ENABLE_MODEL_API": "true"}, "ignored", ("TS_ENABLE_MODEL_API",)),
+        ({"SYNPG_DEVICE": "gpu"}, "device", "gpu"),
+    ],
+)
 def test_the_environment_is_read(env, name, value):
     assert getattr(read_environment(env), name) == value
 
 
-@pytest.mark.parametrize("env, said", [
-    ({"SAGEMAKER_BIND_TO_PORT": "http"}, "SAGEMAKER_BIND_TO_PORT must be a whole number from 1 to 65535, not 'http'."),
-    ({"SAGEMAKER_MODEL_SERVER_WORKERS": "0"}, "SAGEMAKER_MODEL_SERVER_WORKERS must be a whole number from 1 to 256, not '0'."),
-    ({"TS_DEFAULT_RESPONSE_TIMEOUT": "-1"}, "TS_DEFAULT_RESPONSE_TIMEOUT must be a whole number from 1 to 86400, not '-1'."),
-    ({"SAGEMAKER_BATCH": "maybe"}, "SAGEMAKER_BATCH must be true or false, not 'maybe'."),
-    ({"SAGEMAKER_BATCH_STRATEGY": "All"}, "SAGEMAKER_BATCH_STRATEGY must be SINGLE_RECORD or MULTI_RECORD, not 'All'."),
-    ({"SAGEMAKER_SAFE_PORT_RANGE": "9-1"}, "SAGEMAKER_SAFE_PORT_RANGE must be two ports, FIRST-LAST, not '9-1'."),
-    ({"SAGEMAKER_TS_MIN_WORKERS": "3", "SAGEMAKER_TS_MAX_WORKERS": "2"},
-     "SAGEMAKER_TS_MIN_WORKERS is 3, more than SAGEMAKER_TS_MAX_WORKERS, which is 2.")])
+@pytest.mark.parametrize(
+    "env, said",
+    [
+        ({"SAGEMAKER_BIND_TO_PORT": "http"}, "SAGEMAKER_BIND_TO_PORT must be a whole number from 1 to 65535, not 'http'."),
+        ({"SAGEMAKER_MODEL_SERVER_WORKERS": "0"}, "SAGEMAKER_MODEL_SERVER_WORKERS must be a whole number from 1 to 256, not '0'."),
+        ({"TS_DEFAULT_RESPONSE_TIMEOUT": "-1"}, "TS_DEFAULT_RESPONSE_TIMEOUT must be a whole number from 1 to 86400, not '-1'."),
+        ({"SAGEMAKER_BATCH": "maybe"}, "SAGEMAKER_BATCH must be true or false, not 'maybe'."),
+        ({"SAGEMAKER_BATCH_STRATEGY": "All"}, "SAGEMAKER_BATCH_STRATEGY must be SINGLE_RECORD or MULTI_RECORD, not 'All'."),
+        ({"SAGEMAKER_SAFE_PORT_RANGE": "9-1"}, "SAGEMAKER_SAFE_PORT_RANGE must be two ports, FIRST-LAST, not '9-1'."),
+        (
+            {"SAGEMAKER_TS_MIN_WORKERS": "3", "SAGEMAKER_TS_MAX_WORKERS": "2"},
+            "SAGEMAKER_TS_MIN_WORKERS is 3, more than SAGEMAKER_TS_MAX_WORKERS, which is 2.",
+        ),
+    ],
+)
 def test_what_cannot_be_meant_is_one_sentence(env, said):
     with pytest.raises(SettingsError, match=f"^{re.escape(said)}$"):
         read_environment(env)
 
 
-@pytest.mark.parametrize("cores, memory, gpus, workers", [
-    (4, 8 << 30, 0, 4), (0.6, 1 << 30, 0, 1), (2, 1 << 30, 0, 1), (8, 3 << 30, 0, 4), (48, 64 << 30, 4, 4), (2, None, 0, 2)])
+@pytest.mark.parametrize(
+    "cores, memory, gpus, workers",
+    [(4, 8 << 30, 0, 4), (0.6, 1 << 30, 0, 1), (2, 1 << 30, 0, 1), (8, 3 << 30, 0, 4), (48, 64 << 30, 4, 4), (2, None, 0, 2)],
+)
 def test_workers_follow_cores_and_memory(cores, memory, gpus, workers):
     assert environment.default_workers(cores, memory, gpus) == workers
 
@@ -82,8 +107,11 @@ def test_the_models_own_settings_yield_to_the_environment():
     kept = effective(CONFIG, settings_of(), 2)
     assert (kept["batchSize"], kept["minWorkers"], kept["maxWorkers"], kept["responseTimeout"]) == (CONFIG["batchSize"], 2, 2, 68)
     assert kept["handler"] == CONFIG["handler"] and kept["deviceType"] == "cpu"
-    changed = effective(CONFIG, settings_of(SAGEMAKER_TS_BATCH_SIZE="1", SAGEMAKER_BATCH="true", SAGEMAKER_MAX_PAYLOAD_IN_MB="100",
-                                            SAGEMAKER_STARTUP_TIMEOUT="30"), 1)
+    changed = effective(
+        CONFIG,
+        settings_of(SAGEMAKER_TS_BATCH_SIZE="1", SAGEMAKER_BATCH="true", SAGEMAKER_MAX_PAYLOAD_IN_MB="100", SAGEMAKER_STARTUP_TIMEOUT="30"),
+        1,
+    )
     assert (changed["batchSize"], changed["startupTimeout"], changed["responseTimeout"]) == (1, 30, 3610)
     assert changed["handler"]["max_body_bytes"] == 100 * MB and changed["handler"]["max_body_rows"] == model_folder.BATCH_ROWS
 
@@ -95,7 +123,10 @@ def test_properties_are_replaced_added_and_taken_out():
 
 def test_batch_jobs_are_told_how_to_call():
     assert entrypoint.parameters(settings_of(), 1, 8) == {
-        "MaxConcurrentTransforms": 16, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 6}
+        "MaxConcurrentTransforms": 16,
+        "BatchStrategy": "SINGLE_RECORD",
+        "MaxPayloadInMB": 6,
+    }
     asked = settings_of(SAGEMAKER_MAX_PAYLOAD_IN_MB="50", SAGEMAKER_BATCH_STRATEGY="MULTI_RECORD")
     assert entrypoint.parameters(asked, 4, 8) == {"MaxConcurrentTransforms": 2, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 50}
 
@@ -141,8 +172,11 @@ def test_a_model_is_found_however_it_lies_there(tmp_path, unpacked):
 def test_what_is_no_model_is_one_sentence(tmp_path, unpacked):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "model.pth").write_bytes(b"x")
-    with pytest.raises(SettingsError, match=r"^.*other is not a model that this container serves: it has no MAR-INF/MANIFEST\.json, but "
-                                            r"model\.pth; .*\.$"):
+    with pytest.raises(
+        SettingsError,
+        match=r"^.*other is not a model that this container serves: it has no MAR-INF/MANIFEST\.json, but "
+        r"model\.pth; .*\.$",
+    ):
         find_model(tmp_path / "other", tmp_path, tmp_path)
     for kind, cut in ("mar", "synpg.mar"), ("tar", "model.tar.gz"):
         archive = packed(tmp_path / kind, kind, unpacked / "model") / cut
@@ -188,14 +222,21 @@ class Driver:
         return self.status
 
 
-@pytest.mark.parametrize("driver, said", [
-    (None, "no NVIDIA driver was found"), (Driver(12040, 1), r"knows CUDA 12\.4, this image needs CUDA 13\.0; .*gpu-4-1\.$"),
-    (Driver(13000, 0), r"none can be used \(CUDA error 0\)"), (Driver(13000, 1, 100), r"none can be used \(CUDA error 100\)")])
+@pytest.mark.parametrize(
+    "driver, said",
+    [
+        (None, "no NVIDIA driver was found"),
+        (Driver(12040, 1), r"knows CUDA 12\.4, this image needs CUDA 13\.0; .*gpu-4-1\.$"),
+        (Driver(13000, 0), r"none can be used \(CUDA error 0\)"),
+        (Driver(13000, 1, 100), r"none can be used \(CUDA error 100\)"),
+    ],
+)
 def test_a_gpu_that_cannot_be_used_is_one_sentence(monkeypatch, driver, said):
     def load(name):
         if driver is None:
             raise OSError(name)
         return driver
+
     monkeypatch.setattr(ctypes, "CDLL", load)
     with pytest.raises(SettingsError, match=said):
         entrypoint.check_gpu("gpu", "13.0")
@@ -205,6 +246,7 @@ def test_gpus_are_counted_and_a_cpu_image_asks_for_none(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver(13020, 4))
     assert entrypoint.check_gpu("gpu", "13.0") == 4 and entrypoint.check_gpu("cpu", None) == 0
     import torch
+
     assert entrypoint.torch_cuda() == torch.version.cuda
 
 
@@ -226,10 +268,14 @@ def test_the_log_has_the_asked_level(capsys):
     assert len(log.recent) == 4
 
 
-@pytest.mark.parametrize("arguments, env, said", [
-    (["train"], {}, "This container understands `serve` and nothing else, not 'train'.\n"),
-    ([], {}, "This container understands `serve` and nothing else, not 'no command'.\n"),
-    (["serve"], {"SAGEMAKER_BATCH": "perhaps"}, "SAGEMAKER_BATCH must be true or false, not 'perhaps'.\n")])
+@pytest.mark.parametrize(
+    "arguments, env, said",
+    [
+        (["train"], {}, "This container understands `serve` and nothing else, not 'train'.\n"),
+        ([], {}, "This container understands `serve` and nothing else, not 'no command'.\n"),
+        (["serve"], {"SAGEMAKER_BATCH": "perhaps"}, "SAGEMAKER_BATCH must be true or false, not 'perhaps'.\n"),
+    ],
+)
 def test_a_wrong_start_is_one_sentence(arguments, env, said, monkeypatch, capsys):
     for name, value in env.items():
         monkeypatch.setenv(name, value)
@@ -240,16 +286,19 @@ def test_a_wrong_start_is_one_sentence(arguments, env, said, monkeypatch, capsys
 def start(base: Path, **env: str) -> tuple[subprocess.Popen, int]:
     [port] = free_ports(1)
     env = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_MODEL_SERVER_WORKERS": "1", **env}
-    process = subprocess.Popen([sys.executable, "-m", "scripts.entrypoint", "serve"], cwd=ROOT, env=env, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scripts.entrypoint", "serve"], cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     return process, port
 
 
 def test_a_server_that_ends_ends_the_container(tmp_path, unpacked):
     (tmp_path / "bin").mkdir()
     java = tmp_path / "bin" / "java"
-    java.write_text(f'#!/bin/sh\ncase "$*" in *-version*) echo "    java.home = {tmp_path}" >&2\n'
-                    'echo "    java.specification.version = 17" >&2;; *) echo "Error: no memory for Java"; exit 3;; esac\n')
+    java.write_text(
+        f'#!/bin/sh\ncase "$*" in *-version*) echo "    java.home = {tmp_path}" >&2\n'
+        'echo "    java.specification.version = 17" >&2;; *) echo "Error: no memory for Java"; exit 3;; esac\n'
+    )
     java.chmod(0o755)
     process, _ = start(unpacked, JAVA_HOME=str(tmp_path))
     out, err = process.communicate(timeout=30)
@@ -288,18 +337,29 @@ def test_one_run(unpacked, tmp_path):
         assert until(200) <= {None, 503}
         url = f"http://127.0.0.1:{port}/invocations"
         assert call(url, body(RAIN))[0] == 200
-        [worker] = [each for each in psutil.Process(process.pid).children(recursive=True)
-                    if "model_service_worker" in " ".join(each.cmdline())]
+        [worker] = [
+            each for each in psutil.Process(process.pid).children(recursive=True) if "model_service_worker" in " ".join(each.cmdline())
+        ]
         worker.kill()
         until(503, 2.0)
         assert call(url, body(RAIN))[0] == 200  # waits for the next worker
         assert until(200) <= {503}
-        listening = {each.laddr.ip for child in psutil.Process(process.pid).children(recursive=True)
-                     for each in child.net_connections("inet") if each.status == psutil.CONN_LISTEN}
+        listening = {
+            each.laddr.ip
+            for child in psutil.Process(process.pid).children(recursive=True)
+            for each in child.net_connections("inet")
+            if each.status == psutil.CONN_LISTEN
+        }
         assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
         metrics = call(f"http://127.0.0.1:{port}/metrics")[1]
-        for name in ("synpg_stage_seconds_sum", "synpg_rows", "synpg_tokens", "synpg_truncated_requests", "synpg_refused_requests",
-                     "ts_queue_latency_microseconds"):
+        for name in (
+            "synpg_stage_seconds_sum",
+            "synpg_rows",
+            "synpg_tokens",
+            "synpg_truncated_requests",
+            "synpg_refused_requests",
+            "ts_queue_latency_microseconds",
+        ):
             assert re.search(rf"^{name}{{.*}} [\d.]+$", metrics, re.M), name
     finally:
         process.send_signal(signal.SIGTERM)

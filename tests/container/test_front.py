@@ -50,6 +50,7 @@ class Fake:
 
 def run(scenario, *answers, **changes):
     """A scenario with a front, its port, the fake behind it, and the lines of the log."""
+
     async def whole():
         fake, log = Fake(*answers), []
         server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
@@ -67,6 +68,7 @@ def run(scenario, *answers, **changes):
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
             await asyncio.sleep(0)
+
     asyncio.run(whole())
 
 
@@ -101,8 +103,9 @@ async def send(port, data, more=b"", delay=0.0):
 
 async def post(port, data=b"{}", headers=b"", path=b"/invocations", method=b"POST"):
     """(status, head, body) of one request on its own connection."""
-    answer = await send(port, b"%s %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n" % (
-        method, path, headers, len(data)) + data)
+    answer = await send(
+        port, b"%s %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n" % (method, path, headers, len(data)) + data
+    )
     head, _, text = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]) if head else None, head, text
 
@@ -116,16 +119,35 @@ def test_ping_is_200_exactly_while_all_workers_are_loaded():
             assert (got, body) == (status, b"")
         front.ending = True
         assert (await post(port, b"", path=b"/ping", method=b"GET"))[0] == 503
+
     run(scenario)
 
 
-@pytest.mark.parametrize("method, path, status", [
-    (b"GET", b"/execution-parameters", 200), (b"GET", b"/metrics", 200), (b"HEAD", b"/ping", 200), (b"POST", b"/ping", 405),
-    (b"GET", b"/invocations", 405), (b"GET", b"/", 404), (b"OPTIONS", b"/", 404), (b"GET", b"/models", 404),
-    (b"PUT", b"/models/synpg?min_worker=0", 404), (b"POST", b"/models?url=x", 404), (b"DELETE", b"/models/synpg", 404),
-    (b"POST", b"/predictions/synpg", 404), (b"POST", b"/explanations/synpg", 404), (b"POST", b"/models/synpg/invoke", 404),
-    (b"POST", b"/v1/models/synpg:predict", 404), (b"GET", b"/ping/", 404), (b"POST", b"//invocations", 404),
-    (b"POST", b"/invocations/../models", 404), (b"POST", b"/%69nvocations", 404), (b"GET", b"/api-description", 404)])
+@pytest.mark.parametrize(
+    "method, path, status",
+    [
+        (b"GET", b"/execution-parameters", 200),
+        (b"GET", b"/metrics", 200),
+        (b"HEAD", b"/ping", 200),
+        (b"POST", b"/ping", 405),
+        (b"GET", b"/invocations", 405),
+        (b"GET", b"/", 404),
+        (b"OPTIONS", b"/", 404),
+        (b"GET", b"/models", 404),
+        (b"PUT", b"/models/synpg?min_worker=0", 404),
+        (b"POST", b"/models?url=x", 404),
+        (b"DELETE", b"/models/synpg", 404),
+        (b"POST", b"/predictions/synpg", 404),
+        (b"POST", b"/explanations/synpg", 404),
+        (b"POST", b"/models/synpg/invoke", 404),
+        (b"POST", b"/v1/models/synpg:predict", 404),
+        (b"GET", b"/ping/", 404),
+        (b"POST", b"//invocations", 404),
+        (b"POST", b"/invocations/../models", 404),
+        (b"POST", b"/%69nvocations", 404),
+        (b"GET", b"/api-description", 404),
+    ],
+)
 def test_what_can_be_reached(method, path, status):
     async def scenario(front, port, fake, log):
         await asyncio.sleep(0.05)
@@ -134,16 +156,26 @@ def test_what_can_be_reached(method, path, status):
         if status >= 400:
             assert set(json.loads(text)) == {"code", "type", "message", "field"}
             assert not fake.seen
+
     run(scenario)
 
 
 def test_with_several_models_the_paths_are_sagemakers():
     async def scenario(front, port, fake, log):
-        for method, path, status in ((b"GET", b"/models", 200), (b"POST", b"/models", 200), (b"GET", b"/models/a", 200),
-                                     (b"DELETE", b"/models/a", 200), (b"POST", b"/models/a/invoke", 200), (b"GET", b"/ping", 200),
-                                     (b"PUT", b"/models/a?min_worker=0", 405), (b"POST", b"/invocations", 404),
-                                     (b"POST", b"/predictions/a", 404), (b"POST", b"/models/a/b/invoke", 404)):
+        for method, path, status in (
+            (b"GET", b"/models", 200),
+            (b"POST", b"/models", 200),
+            (b"GET", b"/models/a", 200),
+            (b"DELETE", b"/models/a", 200),
+            (b"POST", b"/models/a/invoke", 200),
+            (b"GET", b"/ping", 200),
+            (b"PUT", b"/models/a?min_worker=0", 405),
+            (b"POST", b"/invocations", 404),
+            (b"POST", b"/predictions/a", 404),
+            (b"POST", b"/models/a/b/invoke", 404),
+        ):
             assert (await post(port, b"", path=path, method=method))[0] == status, path
+
     run(scenario, multi_model=True)
 
 
@@ -151,16 +183,23 @@ def test_a_model_that_torchserve_failed_to_unload_is_unloaded_again():
     async def scenario(front, port, fake, log):
         assert (await post(port, b"", path=b"/models/a", method=b"DELETE"))[0] == 200
         assert len(fake.seen) == 2
+
     run(scenario, DIED, OK, multi_model=True)
 
 
 def test_headers_pass_both_ways_as_they_are():
-    answer = (b"HTTP/1.1 200 OK\r\nX-Amzn-SageMaker-Custom-Attributes: truncated=1\r\nx-request-id: 7\r\nContent-Type: application/json\r\n"
-              b"transfer-encoding: chunked\r\n\r\n2\r\n\"o\r\n2\r\nk\"\r\n0\r\n\r\n")
+    answer = (
+        b"HTTP/1.1 200 OK\r\nX-Amzn-SageMaker-Custom-Attributes: truncated=1\r\nx-request-id: 7\r\nContent-Type: application/json\r\n"
+        b'transfer-encoding: chunked\r\n\r\n2\r\n"o\r\n2\r\nk"\r\n0\r\n\r\n'
+    )
 
     async def scenario(front, port, fake, log):
-        status, head, text = await post(port, b"{}", b"X-Amzn-SageMaker-Custom-Attributes: A=b\r\nContent-Type: Application/JSON\r\n"
-                                                     b"Keep-Alive: 3\r\nX-Gone: 1\r\nConnection: X-Gone\r\n")
+        status, head, text = await post(
+            port,
+            b"{}",
+            b"X-Amzn-SageMaker-Custom-Attributes: A=b\r\nContent-Type: Application/JSON\r\n"
+            b"Keep-Alive: 3\r\nX-Gone: 1\r\nConnection: X-Gone\r\n",
+        )
         assert (status, text) == (200, b'"ok"')
         for line in b"X-Amzn-SageMaker-Custom-Attributes: truncated=1", b"x-request-id: 7", b"Content-Type: application/json":
             assert b"\r\n" + line in head
@@ -168,6 +207,7 @@ def test_headers_pass_both_ways_as_they_are():
         asked = fake.seen[0][0]
         assert b"X-Amzn-SageMaker-Custom-Attributes: A=b\r\n" in asked and b"Content-Type: Application/JSON\r\n" in asked
         assert not {b"keep-alive", b"x-gone", b"connection"} & {line.split(b":")[0] for line in asked.lower().split(b"\r\n")}
+
     run(scenario, answer)
 
 
@@ -176,6 +216,7 @@ def test_default_accept_is_for_those_who_say_none():
         await post(port)
         await post(port, headers=b"accept: text/csv\r\n")
         assert b"Accept: application/jsonlines" in fake.seen[0][0] and b"jsonlines" not in fake.seen[1][0]
+
     run(scenario, default_accept="application/jsonlines")
 
 
@@ -190,6 +231,7 @@ def test_a_request_without_an_answer_is_answered():
         await asyncio.sleep(0.1)
         status, _, text = await post(port)
         assert (status, json.loads(text)["type"]) == (503, "ModelNotReady")
+
     run(scenario, never, timeout=0.3)
 
 
@@ -202,15 +244,19 @@ def test_a_request_before_the_model_is_loaded_waits():
         assert not fake.seen
         fake.workers = [{"pid": 1, "status": "READY"}]
         assert (await waiting)[0] == 200
+
     run(scenario)
 
 
-@pytest.mark.parametrize("answers, status, times", [([DIED, OK], 200, 2), ([DIED], 500, 2), ([b"", OK], 200, 2),
-                                                   ([b"HTTP/1.1 503 x\r\ncontent-length: 2\r\n\r\n{}"], 503, 1)])
+@pytest.mark.parametrize(
+    "answers, status, times",
+    [([DIED, OK], 200, 2), ([DIED], 500, 2), ([b"", OK], 200, 2), ([b"HTTP/1.1 503 x\r\ncontent-length: 2\r\n\r\n{}"], 503, 1)],
+)
 def test_a_request_over_which_the_worker_died_is_asked_once_more(answers, status, times):
     async def scenario(front, port, fake, log):
         assert (await post(port, b"abc"))[0] == status
         assert [data for _, data in fake.seen] == [b"abc"] * times
+
     run(scenario, *answers)
 
 
@@ -225,6 +271,7 @@ def test_a_request_that_a_dying_worker_lost_is_asked_once_more(monkeypatch):
         await asyncio.sleep(0.2)
         fake.workers = [{"pid": 2, "status": "READY"}]  # another process has taken its place
         assert (await lost)[0] == 200 and len(fake.seen) == 2
+
     run(scenario, never, OK)
 
 
@@ -235,6 +282,7 @@ def test_a_kept_connection_that_the_server_closed_is_no_error():
             reader, writer, client = front.inference.idle[-1]
             writer.transport.abort()  # as if it had been closed meanwhile
             await asyncio.sleep(0)
+
     run(scenario)
 
 
@@ -251,6 +299,7 @@ def test_too_many_are_told_to_come_back():
         answers = await asyncio.gather(*(post(port, b"x" * 900) for _ in range(4)))  # 2000 bytes may wait
         assert sorted(status for status, _, _ in answers) == [200, 200, 503, 503]
         assert front.active_bytes == 0
+
     run(scenario, slow)
 
 
@@ -274,6 +323,7 @@ def test_the_end_answers_what_was_accepted(monkeypatch):
         with pytest.raises(ConnectionRefusedError):
             await post(port)
         writer.close()
+
     run(scenario, slow)
 
 
@@ -286,6 +336,7 @@ def test_the_end_does_not_wait_for_ever(monkeypatch):
         await asyncio.sleep(0.1)
         assert await front.drain(0.2) == 1
         await asyncio.wait([stuck], timeout=1)
+
     run(scenario, never)
 
 
@@ -300,6 +351,7 @@ def test_a_server_too_busy_to_say_is_not_ready_and_nobody_has_died(monkeypatch):
         fake.workers = [{"pid": 2, "status": "READY"}]
         await until(lambda: front.workers.ready)
         assert front.workers.deaths == 1
+
     run(scenario)
 
 
@@ -314,6 +366,7 @@ def test_a_caller_who_leaves_is_only_a_line_in_the_log():
             half.shutdown(socket.SHUT_WR)
         await asyncio.sleep(0.1)
         assert len(log) == 1 and " 499 " in log[0] and front.active == front.active_bytes == 0
+
     run(scenario)
 
 
@@ -324,4 +377,5 @@ def test_the_log_has_a_line_a_request_and_nothing_that_was_sent():
         await post(port, b"", path=b"/ping", method=b"GET")
         assert len(log) == 2 and "secret" not in "".join(log)
         assert log[0].startswith("POST /invocations 200 4 bytes ") and log[1].startswith("POST /elsewhere 404 ")
+
     run(scenario)

@@ -77,8 +77,9 @@ def test_logits_equal_the_plain_networks(folder, attend_pads):
         expected, found = logits_of(net, bag, syntax, tokens), logits_of(Engine(net), bag, syntax, tokens)
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
         cut = Engine(net, output_vocab_size=20, input_vocab_size=config.vocab_size)
-        torch.testing.assert_close(logits_of(cut, bag, syntax, tokens % 20), logits_of(net, bag, syntax, tokens % 20)[..., :20],
-                                   atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            logits_of(cut, bag, syntax, tokens % 20), logits_of(net, bag, syntax, tokens % 20)[..., :20], atol=2e-5, rtol=1e-4
+        )
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -175,8 +176,9 @@ def test_drafts_change_no_token(folder, temperature):
     syntax = paraphraser._pad([[1, *row.syntax, 2] for row in rows], backend, 0)
     options, templates = [row.options for row in rows], [row.syntax for row in rows]
     plain = artifacts.load(folder, compiled=False)
-    slow = generate(plain.parse_generator.net, bag, syntax, options, "parse",
-                    parse_constraint(plain.parse_grammar, templates, net.config.max_steps))
+    slow = generate(
+        plain.parse_generator.net, bag, syntax, options, "parse", parse_constraint(plain.parse_grammar, templates, net.config.max_steps)
+    )
     calls = []
     verify = net.verify
     net.verify = lambda *args: calls.append(args[0].shape) or verify(*args)
@@ -204,7 +206,10 @@ def test_drafts_change_no_word(tmp_path, temperature, max_steps):
         paraphraser.text_generator.net.config = dataclasses.replace(paraphraser.text_generator.config, max_steps=max_steps)
     request = {**PICNIC, "temperature": temperature, "seed": 3, "details": True}
     rows = plain.plan(read_request({**request, "tmpl": TEMPLATES}))
-    rows += [dataclasses.replace(row, tagged_words=[]) for row in plain.plan(read_request({**request, "sent": RAIN["sent"], "synt": RAIN["synt"]}))]
+    rows += [
+        dataclasses.replace(row, tagged_words=[])
+        for row in plain.plan(read_request({**request, "sent": RAIN["sent"], "synt": RAIN["synt"]}))
+    ]
     parses = plain.generate_parses(rows)
     calls, verify = [], fast.text_generator.net.verify
     fast.text_generator.net.verify = lambda *args: calls.append(args[0].shape) or verify(*args)
@@ -303,8 +308,14 @@ def test_several_copied_tokens_at_once_equal_one_at_a_time(generation_vocab_size
 @pytest.fixture(scope="module", params=["none", "all"])
 def limited(request, tmp_path_factory):
     """A tiny artifact whose rare words are only copied, and often."""
-    folder = tiny_artifact(tmp_path_factory.mktemp("limited") / "tiny", tie=request.param, tag_weight=1.0, order_bonus=2.0,
-                           copy_odds=2.0, generation_vocab_size=WRITTEN)
+    folder = tiny_artifact(
+        tmp_path_factory.mktemp("limited") / "tiny",
+        tie=request.param,
+        tag_weight=1.0,
+        order_bonus=2.0,
+        copy_odds=2.0,
+        generation_vocab_size=WRITTEN,
+    )
     calibrated(folder)
     return folder
 
@@ -322,8 +333,10 @@ def rows_of(paraphraser, **more):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
 def test_drafts_change_no_copied_word(limited, temperature):
-    plain, stepped, drafted = (artifacts.load(limited, **options) for options in (
-        dict(compiled=False), dict(precision="fp32", drafts=False), dict(precision="fp32")))
+    plain, stepped, drafted = (
+        artifacts.load(limited, **options)
+        for options in (dict(compiled=False), dict(precision="fp32", drafts=False), dict(precision="fp32"))
+    )
     rows = rows_of(plain, temperature=temperature)
     parses = plain.generate_parses([row for row in rows if not row.target.whole])
     parses += [dataclasses.replace(parses[0], ids=[*row.syntax, EOS]) for row in rows if row.target.whole]
@@ -379,8 +392,15 @@ def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_
     assert machines([DT, NN], order=0.0).propose(0, 9) == [the, x, EOS]
     assert machines([], []).propose(0, 9) == []  # no leaves to go by
     rain, ing = ids["rain@@"], ids["ing"]
-    split = text_matchers(paraphraser.text_grammar, [[is_, rain, ing]], 20, 1.0, 1.0, 1.0,
-                         alignment=Alignment(lexicon, [[NN, VBZ]], [[(is_, VBZ), (rain, NN)]]))
+    split = text_matchers(
+        paraphraser.text_grammar,
+        [[is_, rain, ing]],
+        20,
+        1.0,
+        1.0,
+        1.0,
+        alignment=Alignment(lexicon, [[NN, VBZ]], [[(is_, VBZ), (rain, NN)]]),
+    )
     assert split.propose(0, 9) == [rain, ing, is_, EOS]  # a word of two pieces is one leaf's
 
 
@@ -391,10 +411,19 @@ def test_machines_give_the_scores_of_the_tensors(folder, steps):
     rows = paraphraser.plan(read_request({**PICNIC, "tmpl": [t for t in TEMPLATES if len(t) < 30], "seed": 1}))
     sentences = [paraphraser.planner.encode_words(read_request({**request, "seed": 1})) for request in (PICNIC, RAIN)]
     for size, one, two, count in (
-            (len(paraphraser.parse_grammar.is_phrase), parse_constraint(paraphraser.parse_grammar, [row.syntax for row in rows], steps),
-             parse_matchers(paraphraser.parse_grammar, [row.syntax for row in rows], steps), len(rows)),
-            (len(paraphraser.text_grammar.words), text_constraint(paraphraser.text_grammar, sentences, steps, 2.0, 1.5),
-             text_matchers(paraphraser.text_grammar, sentences, steps, 2.0, 1.5), len(sentences))):
+        (
+            len(paraphraser.parse_grammar.is_phrase),
+            parse_constraint(paraphraser.parse_grammar, [row.syntax for row in rows], steps),
+            parse_matchers(paraphraser.parse_grammar, [row.syntax for row in rows], steps),
+            len(rows),
+        ),
+        (
+            len(paraphraser.text_grammar.words),
+            text_constraint(paraphraser.text_grammar, sentences, steps, 2.0, 1.5),
+            text_matchers(paraphraser.text_grammar, sentences, steps, 2.0, 1.5),
+            len(sentences),
+        ),
+    ):
         open_rows, dropped = torch.ones(count, dtype=torch.bool), False
         for step in range(steps):
             logits = torch.randn(len(open_rows), size, generator=g)

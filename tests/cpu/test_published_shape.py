@@ -18,19 +18,36 @@ VOCABULARY = 31_414
 
 
 def test_the_published_shape_is_served_and_equals_the_oracle(tmp_path, state_factory):
-    shape = dict(vocab_size=VOCABULARY, d_model=300, n_heads=6, d_feedforward=2048, n_encoder_layers=6, n_decoder_layers=6,
-                 bag_width=40, attend_pads=True, tie="none")
-    config = artifacts.ArtifactConfig(PipelineConfig("raw", 50, constrained=False),
-                                      ModelConfig(**shape, syntax_width=102, max_steps=161),
-                                      ModelConfig(**shape, syntax_width=162, max_steps=41))
+    shape = dict(
+        vocab_size=VOCABULARY,
+        d_model=300,
+        n_heads=6,
+        d_feedforward=2048,
+        n_encoder_layers=6,
+        n_decoder_layers=6,
+        bag_width=40,
+        attend_pads=True,
+        tie="none",
+    )
+    config = artifacts.ArtifactConfig(
+        PipelineConfig("raw", 50, constrained=False),
+        ModelConfig(**shape, syntax_width=102, max_steps=161),
+        ModelConfig(**shape, syntax_width=162, max_steps=41),
+    )
     tokens = [*SPECIALS, *(f"<{token}>" for token in SYNTAX_TOKENS)]
     tokens += [f"w{i}" for i in range(VOCABULARY - len(tokens))]
     (tmp_path / "bpe.codes").write_text(CODES)
     (tmp_path / "bpe.vocab.txt").write_text("".join(f"{token} 100\n" for token in tokens[109:]))
     nets = {"parse_generator": random_net(config.parse_generator, 1), "paraphraser": random_net(config.paraphraser, 2)}
     assert [round(sum(p.numel() for p in net.parameters()) / 1e6, 1) for net in nets.values()] == [49.6, 49.6]
-    artifacts.save(tmp_path / "artifact", config, {name: net.state_dict() for name, net in nets.items()}, tokens,
-                   tmp_path / "bpe.codes", tmp_path / "bpe.vocab.txt")
+    artifacts.save(
+        tmp_path / "artifact",
+        config,
+        {name: net.state_dict() for name, net in nets.items()},
+        tokens,
+        tmp_path / "bpe.codes",
+        tmp_path / "bpe.vocab.txt",
+    )
     archive.build(tmp_path / "artifact", tmp_path / "synpg.mar")
 
     request = {**RAIN, "temperature": 0}

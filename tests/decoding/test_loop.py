@@ -10,8 +10,12 @@ from handler.decoding.sampling import DecodingOptions, choose
 from handler.model.network import EOS, PAD, SOS
 from tests.reference import Oracle, random_net, tiny_config
 
-ROWS = [([7, 20, 9, 133], [SOS, 106, 6, 106, 60, 107, 107, 2]), ([5], [SOS, 106, 2]),
-        ([30, 31, 32, 33, 34, 35, 36, 37, 38], [SOS, *range(100, 130), 2]), ([99, 98], [SOS, 50, 51, 2])]
+ROWS = [
+    ([7, 20, 9, 133], [SOS, 106, 6, 106, 60, 107, 107, 2]),
+    ([5], [SOS, 106, 2]),
+    ([30, 31, 32, 33, 34, 35, 36, 37, 38], [SOS, *range(100, 130), 2]),
+    ([99, 98], [SOS, 50, 51, 2]),
+]
 
 
 def run(net, rows, options):

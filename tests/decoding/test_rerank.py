@@ -98,7 +98,8 @@ def test_a_greedy_answer_needs_no_seed_to_be_repeated(paraphraser):
     assert answers[0] == answers[1] == answers[2]
     warm = {**value, "temperature": 0.3}
     assert [row.candidate(1).parse_options.seed for row in rows_of(paraphraser, {**warm, "seed": 5})] == [
-        row.options.seed for row in rows_of(paraphraser, {**warm, "seed": 5})]
+        row.options.seed for row in rows_of(paraphraser, {**warm, "seed": 5})
+    ]
 
 
 def test_a_greedy_text_of_the_same_parse_is_written_once(paraphraser):
@@ -126,8 +127,12 @@ def test_the_artifact_says_how_many_unless_the_request_does(tmp_path):
 def test_graphs_choose_the_same(tmp_path):
     plain = artifacts.load(tiny_artifact(tmp_path / "tiny", tag_weight=1.0), compiled=False)
     parts = plain.config, plain.vocabulary, plain.planner.pieces
-    graphed = Pipeline(*parts, CudaGraphEngine(plain.parse_generator.net, output_vocab_size=plain.parse_generator.output_vocab_size),
-                          CudaGraphEngine(plain.text_generator.net, always_scored=True), lexicon=plain.lexicon)
+    graphed = Pipeline(
+        *parts,
+        CudaGraphEngine(plain.parse_generator.net, output_vocab_size=plain.parse_generator.output_vocab_size),
+        CudaGraphEngine(plain.text_generator.net, always_scored=True),
+        lexicon=plain.lexicon,
+    )
     value = {**PICNIC, "tmpl": TEMPLATES, "seed": 3, "candidates": 5}
     assert [p.text for p in graphed.run(rows_of(graphed, value))] == [p.text for p in plain.run(rows_of(plain, value))]
 

@@ -59,6 +59,7 @@ def check(template: str, row: list[int]):
             assert got.children
         else:
             assert not got.children
+
     same_top(expected, tree)
     if template in CATALOGUE.values():
         assert str(template_of(tree)) == str(expected)
@@ -89,8 +90,10 @@ def test_the_shortest_parse_fits_exactly():
 
 def test_training_parses_are_allowed():
     """Real parses, under their own templates, are never forbidden."""
-    parse = ("(ROOT (S (SBAR (IN if) (S (NP (PRP it)) (VP (VBZ is) (ADJP (JJ sunny))))) (, ,) (NP (PRP we)) "
-             "(VP (MD will) (VP (VB have) (NP (DT a) (NN picnic)))) (. .)))")
+    parse = (
+        "(ROOT (S (SBAR (IN if) (S (NP (PRP it)) (VP (VBZ is) (ADJP (JJ sunny))))) (, ,) (NP (PRP we)) "
+        "(VP (MD will) (VP (VB have) (NP (DT a) (NN picnic)))) (. .)))"
+    )
     tree = read_tree(parse)
     constraint = parse_constraint(GRAMMAR, [ids_of(str(template_of(tree)))], 100)
     for token in [*(vocabulary().syntax_ids[t] for t in syntax_tokens(tree)), EOS]:
@@ -173,6 +176,7 @@ def test_pieces_of_the_sentence_gain_until_written_and_pieces_used_up_lose():
 
     def scores(row, *words):
         return [constraint.process(torch.zeros(2, V))[row, ids[word]].item() for word in words]
+
     assert scores(0, "it", "is", "the") == [2, 2, 0] and scores(1, "it", "the") == [0, 2]
     constraint.accept(torch.tensor([ids["it"], ids["it"]]))
     assert scores(0, "it", "is") == [2, 2] and scores(1, "it", "the") == [-3, 2]  # two in the first sentence, none in the second
@@ -207,8 +211,9 @@ WORDS = [i for i, word in enumerate(TEXT.is_word) if word]
 BEGUN = [i for i, more in enumerate(TEXT.continued) if more]
 
 
-def random_batch(r: random.Random, leaves: list[int], grammar=TEXT, lexicon=LEXICON,
-                 begun=BEGUN[:3], ends=(UNK, *WORDS[:8])) -> tuple[list[list[int]], Alignment]:
+def random_batch(
+    r: random.Random, leaves: list[int], grammar=TEXT, lexicon=LEXICON, begun=BEGUN[:3], ends=(UNK, *WORDS[:8])
+) -> tuple[list[list[int]], Alignment]:
     """Sentences with many split words that begin alike, and parses of so many leaves."""
     sentences, seen = [], []
     for _ in leaves:
@@ -298,15 +303,18 @@ def test_words_gain_by_how_likely_they_are_of_the_leafs_tag(kind):
         for other in seen:
             column[other - 1] += SOURCE_COUNT
         return 1.5 * max(FLOOR, math.log((column[tag - 1] + ALPHA / len(ROWS)) / (column.sum() + ALPHA)))
+
     constraint = alone(kind, [th, e, n, it, it, it], [dt, nn, NO_TAG], [(th, nn), (it, dt), (it, nn), (it, dt)])
     zeros = torch.zeros(1, V)
     scores = constraint.process(zeros)[0]
     assert [scores[i].item() for i in (th, it, the)] == pytest.approx(
-        [expected(th, dt, nn), expected(it, dt, dt, nn, dt), expected(the, dt)], abs=1e-5)
+        [expected(th, dt, nn), expected(it, dt, dt, nn, dt), expected(the, dt)], abs=1e-5
+    )
     constraint.accept(torch.tensor([the]))
     scores = constraint.process(zeros)[0]
     assert [scores[i].item() for i in (th, it, the)] == pytest.approx(
-        [expected(th, nn, nn), expected(it, nn, dt, nn, dt), expected(the, nn)], abs=1e-5)
+        [expected(th, nn, nn), expected(it, nn, dt, nn, dt), expected(the, nn)], abs=1e-5
+    )
     constraint.accept(torch.tensor([th]))
     assert constraint.process(zeros)[0, e] == 0  # inside a word nothing is added
     for token in (e, n):
@@ -357,8 +365,14 @@ def test_a_sentence_is_told_in_its_rows_own_numbering():
     assert LIMITED.split_words(ids) == [(WRITTEN + 2, WRITTEN + 3, WRITTEN + 4), (rain, WRITTEN + 4)]
     assert LIMITED.said(ids) == {it, WRITTEN + 1, WRITTEN + 8} and LIMITED.endings(ids) == [WRITTEN + 4]
     assert LIMITED.begin(ids) == [it, WRITTEN + 1, WRITTEN + 2, WRITTEN + 1, rain, WRITTEN + 8, it]
-    assert LIMITED.follow(ids) == [(it, WRITTEN + 1), (WRITTEN + 1, WRITTEN + 2), (WRITTEN + 4, WRITTEN + 1), (WRITTEN + 1, rain),
-                                   (WRITTEN + 4, WRITTEN + 8), (WRITTEN + 8, it)]
+    assert LIMITED.follow(ids) == [
+        (it, WRITTEN + 1),
+        (WRITTEN + 1, WRITTEN + 2),
+        (WRITTEN + 4, WRITTEN + 1),
+        (WRITTEN + 1, rain),
+        (WRITTEN + 4, WRITTEN + 8),
+        (WRITTEN + 8, it),
+    ]
     assert len(LIMITED.words) == WRITTEN and x >= WRITTEN and not LIMITED.copies == TEXT.copies
     assert TEXT.columns(ids) == TEXT.tokens(ids, ids) == ids and TEXT.width([ids]) == V
 
@@ -374,8 +388,10 @@ def test_what_computes_the_scores_makes_no_difference_where_words_are_copied(ste
     options = dict(max_steps=steps, source_bonus=2.0, repetition_penalty=1.5, order_bonus=3.0, copy_odds=odds)
     sentences, alignment = random_batch(r, leaves, *parts)
     sentences[0], sentences[1] = [RARE_WORDS[0]] * 3, []
-    alignment = alignment._replace(tagged_words=[[(column, r.choice(NEAR_TAGS)) for column, _ in seen] for seen in alignment.tagged_words],
-                                   leaves=[[r.choice([*NEAR_TAGS, tag]) for tag in row] for row in alignment.leaves])
+    alignment = alignment._replace(
+        tagged_words=[[(column, r.choice(NEAR_TAGS)) for column, _ in seen] for seen in alignment.tagged_words],
+        leaves=[[r.choice([*NEAR_TAGS, tag]) for tag in row] for row in alignment.leaves],
+    )
     alignment.tagged_words[0][:], alignment.tagged_words[1][:] = [(WRITTEN, ROWS["NN"])] * 3, []
     earlier, followed = random_batch(r, [30] * len(leaves), *parts)
     earlier = [sentence + RARE_WORDS[:8] * 4 for sentence in earlier]  # longer than those to come, and rare to the end
@@ -433,6 +449,7 @@ def test_copying_shares_its_odds_among_unwritten_words_of_the_leafs_kind(kind, g
         assert gains(constraint, logits, x, th, it, o, the, is_) == pytest.approx(expected, abs=1e-6)
         for column in generation_vocab_size:
             constraint.accept(torch.tensor([column]))
+
     check([0.2, 0.2, 0.2, 0, 0, 0], x)  # three words; `x` counts once, though it is there twice, and again after it
     check([0.2, 0.2, 0.2, 0, 0, 0], it)  # for a name as for a noun
     check([0.3, 0.3, 0, 0, 0, 0], th)  # what is written gains nothing, and leaves its share to the others
@@ -460,6 +477,7 @@ def test_copying_comes_before_the_bonuses_and_needs_tags_and_odds(kind):
         for column in generation_vocab_size:
             constraint.accept(torch.tensor([column]))
         return constraint.process(zeros)[0]
+
     copied = math.log(math.exp(-total) + 5) + total
     seen = [(it, nn), (x, nn)]
     before, after = scores(0.0, seen, it), scores(5.0, seen, it)

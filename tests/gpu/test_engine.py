@@ -116,21 +116,35 @@ def test_one_step_and_one_word_are_enough():
     assert graphed.steps == 1
 
 
-@pytest.fixture(scope="module", params=[(True, 1.0, None), (False, 1.0, None), (False, 0.0, None), (False, 1.0, WRITTEN),
-                                        (False, 0.0, WRITTEN)],
-                ids=["attended pads", "masked pads", "no word a leaf", "copied words", "copied words, no word a leaf"])
+@pytest.fixture(
+    scope="module",
+    params=[(True, 1.0, None), (False, 1.0, None), (False, 0.0, None), (False, 1.0, WRITTEN), (False, 0.0, WRITTEN)],
+    ids=["attended pads", "masked pads", "no word a leaf", "copied words", "copied words, no word a leaf"],
+)
 def pair(request, tmp_path_factory):
     """A paraphraser with plain networks, and one with those of a GPU; both prefer the sentence's pieces, in its order."""
     attend_pads, tag_weight, generation_vocab_size = request.param
-    folder = tiny_artifact(tmp_path_factory.mktemp("graphs") / "tiny", attend_pads=attend_pads, tag_weight=tag_weight, order_bonus=2.0,
-                           generation_vocab_size=generation_vocab_size, copy_odds=2.0 if generation_vocab_size else 0.0)
+    folder = tiny_artifact(
+        tmp_path_factory.mktemp("graphs") / "tiny",
+        attend_pads=attend_pads,
+        tag_weight=tag_weight,
+        order_bonus=2.0,
+        generation_vocab_size=generation_vocab_size,
+        copy_odds=2.0 if generation_vocab_size else 0.0,
+    )
     plain = artifacts.load(folder, compiled=False)
     plain.text_generator.net.linear.bias[EOS] += 2.5
     config = dataclasses.replace(plain.config, source_bonus=2.0, repetition_penalty=1.5)
     parts = config, plain.vocabulary, plain.planner.pieces
-    return (Pipeline(*parts, plain.parse_generator, plain.text_generator, lexicon=plain.lexicon),
-            Pipeline(*parts, CudaGraphEngine(plain.parse_generator.net, output_vocab_size=plain.parse_generator.output_vocab_size),
-                        CudaGraphEngine(plain.text_generator.net, always_scored=True), lexicon=plain.lexicon))
+    return (
+        Pipeline(*parts, plain.parse_generator, plain.text_generator, lexicon=plain.lexicon),
+        Pipeline(
+            *parts,
+            CudaGraphEngine(plain.parse_generator.net, output_vocab_size=plain.parse_generator.output_vocab_size),
+            CudaGraphEngine(plain.text_generator.net, always_scored=True),
+            lexicon=plain.lexicon,
+        ),
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.2])
@@ -170,8 +184,18 @@ class Recordable(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function._schema.name.removeprefix("aten::")
-        assert name not in ("item", "_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "unique", "lift_fresh",
-                            "scalar_tensor", "tensor"), name
+        assert name not in (
+            "item",
+            "_local_scalar_dense",
+            "is_nonzero",
+            "equal",
+            "nonzero",
+            "masked_select",
+            "unique",
+            "lift_fresh",
+            "scalar_tensor",
+            "tensor",
+        ), name
         if name.startswith("index"):
             indices = [a for a in args if isinstance(a, torch.Tensor) or isinstance(a, list)][1:]
             assert not any(t is not None and t.dtype == torch.bool for a in indices if isinstance(a, list) for t in a), "boolean index"
@@ -189,8 +213,13 @@ def test_a_graph_could_record_it(pair, sampled):
 
         def addresses(lane=lane):
             owners = vars(lane), vars(lane.constraint), lane.copies._asdict() if lane.copies else {}
-            return {(i, name): value.data_ptr() for i, owner in enumerate(owners) for name, value in owner.items()
-                    if isinstance(value, torch.Tensor)}
+            return {
+                (i, name): value.data_ptr()
+                for i, owner in enumerate(owners)
+                for name, value in owner.items()
+                if isinstance(value, torch.Tensor)
+            }
+
         before = addresses()
         assert {(1, name) for name in (*lane.constraint.ROWS, *lane.constraint.SHARED)} <= before.keys()
         with torch.inference_mode(), Recordable():
@@ -227,11 +256,23 @@ class Tape(TorchDispatchMode):
 
 def test_recordings_repeat_what_was_recorded(pair, monkeypatch):
     plain, _ = pair
-    for name, stand_in in {"CUDAGraph": Tape, "graph": lambda tape, **_: tape, "graph_pool_handle": lambda: (0, 1), "Stream": MagicMock,
-                           "current_stream": MagicMock, "stream": lambda _: contextlib.nullcontext()}.items():
+    for name, stand_in in {
+        "CUDAGraph": Tape,
+        "graph": lambda tape, **_: tape,
+        "graph_pool_handle": lambda: (0, 1),
+        "Stream": MagicMock,
+        "current_stream": MagicMock,
+        "stream": lambda _: contextlib.nullcontext(),
+    }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
-    recorded = Pipeline(plain.config, plain.vocabulary, plain.planner.pieces, CudaGraphEngine(plain.parse_generator.net), CudaGraphEngine(plain.text_generator.net, always_scored=True),
-                           lexicon=plain.lexicon)
+    recorded = Pipeline(
+        plain.config,
+        plain.vocabulary,
+        plain.planner.pieces,
+        CudaGraphEngine(plain.parse_generator.net),
+        CudaGraphEngine(plain.text_generator.net, always_scored=True),
+        lexicon=plain.lexicon,
+    )
     recorded.parse_generator.graphs = recorded.text_generator.graphs = True
     for seed, some in enumerate((slice(0, 4), slice(2, 5), slice(6, 7), slice(3, 7))):
         rows = plain.plan(read_request({**PICNIC, "tmpl": TEMPLATES, "temperature": 0.7 * (seed % 2), "seed": seed, "details": True}))[some]
@@ -262,6 +303,7 @@ def test_where_nothing_can_be_recorded_it_goes_on_without(monkeypatch):
 
     def refuse():
         raise RuntimeError("operation not permitted when stream is capturing")
+
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", refuse)
     graphed.graphs = True
     with pytest.warns(RuntimeWarning, match="without CUDA graphs: operation not permitted"):

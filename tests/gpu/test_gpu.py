@@ -33,7 +33,9 @@ def test_the_gpu_answers_as_the_cpu_does(tmp_path, constrained, attend_pads, com
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_copied_words_and_candidates_are_those_of_the_cpu(tmp_path, compiled):
-    folder = tiny_artifact(tmp_path / "artifact", tag_weight=1.0, order_bonus=2.0, copy_odds=0.5, generation_vocab_size=WRITTEN, candidates=3)
+    folder = tiny_artifact(
+        tmp_path / "artifact", tag_weight=1.0, order_bonus=2.0, copy_odds=0.5, generation_vocab_size=WRITTEN, candidates=3
+    )
     cpu, gpu = artifacts.load(folder, "cpu", "fp32"), artifacts.load(folder, "cuda", "fp32", compiled=compiled)
     for value in ({**PICNIC, "tmpl": list(CATALOGUE), "temperature": 0}, {**RAIN, "num_paraphrases": 8, "seed": 3}):
         expected, found = (p.run(p.plan(read_request(value))) for p in (cpu, gpu))
@@ -59,8 +61,10 @@ def test_graphs_of_several_sizes_share_memory_and_give_the_same_tokens(attend_pa
 def test_no_step_waits_for_the_host(tmp_path, graphs):
     folder = tiny_artifact(tmp_path / "artifact", tag_weight=1.0, order_bonus=2.0, copy_odds=0.5, generation_vocab_size=WRITTEN)
     paraphraser = artifacts.load(folder, "cuda")
-    for net, constraint, scored in ((paraphraser.parse_generator, paraphraser._parse_rules([[]]), False),
-                                    (paraphraser.text_generator, paraphraser._text_rules([[]], [[]], [[]]), True)):
+    for net, constraint, scored in (
+        (paraphraser.parse_generator, paraphraser._parse_rules([[]]), False),
+        (paraphraser.text_generator, paraphraser._text_rules([[]], [[]], [[]]), True),
+    ):
         net.graphs = graphs
         for sampled in (False, True):
             with torch.inference_mode(), net._on_device():

@@ -31,8 +31,7 @@ TREES = """(ROOT (S (NP (DT The) (NN cat)) (VP (VBD sat)) (. .)))
 (ROOT (S (NP (NNP Tom)) (VP (VBD ran) (PP (TO to) (NP (DT the) (NN dog)))) (. .)))
 (ROOT (S (`` ") (NP (PRP It)) (VP (VBZ runs)) ('' ") (. .)))
 (ROOT (S (NP (CD 12) (NNS birds)) (VP (VBD sat) (PRT (RP down))) (. .)))""".splitlines()
-HARD_WORDS = ["", " ", "\n", "-", "--", "x" * 5000, "Ünïcödé", "東京", "١٢", "🙂", "a-", "-a", "'s", "``", "(", "İ",
-              "\ud800"]
+HARD_WORDS = ["", " ", "\n", "-", "--", "x" * 5000, "Ünïcödé", "東京", "١٢", "🙂", "a-", "-a", "'s", "``", "(", "İ", "\ud800"]
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +46,24 @@ def trained(tmp_path_factory):
 
 
 def run(folder, out, train="train.tsv", *options):
-    return train_tagger.main([str(folder / out), "--train", str(folder / train), "--dev", str(folder / "dev.tsv"),
-                              "--weights", "hand=2", "--gold", "hand", "--epochs", "8", "--prune", "0.1", *options])
+    return train_tagger.main(
+        [
+            str(folder / out),
+            "--train",
+            str(folder / train),
+            "--dev",
+            str(folder / "dev.tsv"),
+            "--weights",
+            "hand=2",
+            "--gold",
+            "hand",
+            "--epochs",
+            "8",
+            "--prune",
+            "0.1",
+            *options,
+        ]
+    )
 
 
 @pytest.fixture
@@ -124,8 +139,21 @@ def test_training_refuses_what_it_cannot_use(trained):
     assert not (trained / "never.safetensors").exists()
 
 
-@pytest.mark.parametrize("word, expected", [("cat", "l"), ("CAT", "A"), ("I", "a"), ("Cat", "T"), ("12", "d"), (",", "."),
-                                            ("", "."), ("iPod", "x"), ("McDonald", "T"), ("東京", ".")])
+@pytest.mark.parametrize(
+    "word, expected",
+    [
+        ("cat", "l"),
+        ("CAT", "A"),
+        ("I", "a"),
+        ("Cat", "T"),
+        ("12", "d"),
+        (",", "."),
+        ("", "."),
+        ("iPod", "x"),
+        ("McDonald", "T"),
+        ("東京", "."),
+    ],
+)
 def test_shapes(word, expected):
     assert shape(word) == expected
 
@@ -143,8 +171,11 @@ def spoil(trained, tmp_path, change, header=None):
     arrays = load_file(trained / "tagger.safetensors")
     labels = artifacts.load_tagger(trained / "tagger.safetensors").labels
     file = tmp_path / "spoiled.safetensors"
-    save_file({name: np.ascontiguousarray(a) for name, a in {**arrays, **change(arrays)}.items() if a is not None}, file,
-              {"tagger": json.dumps({"format": 1, "tags": labels} if header is None else header)})
+    save_file(
+        {name: np.ascontiguousarray(a) for name, a in {**arrays, **change(arrays)}.items() if a is not None},
+        file,
+        {"tagger": json.dumps({"format": 1, "tags": labels} if header is None else header)},
+    )
     return file
 
 
@@ -152,30 +183,44 @@ def text(value):
     return np.frombuffer(value, np.uint8)
 
 
-@pytest.mark.parametrize("change, found", [
-    (lambda a: {"weights": None}, "the arrays"),
-    (lambda a: {"more": a["tags"]}, "the arrays"),
-    (lambda a: {"weights": a["weights"].astype(np.float32)}, "float32"),
-    (lambda a: {"weights": a["weights"][None]}, "2-dimensional"),
-    (lambda a: {"weights": a["weights"][:-1]}, "tags and weights"),
-    (lambda a: {"tags": a["tags"][:-1]}, "tags and weights"),
-    (lambda a: {"tags": a["tags"] + 100}, "tags below"),
-    (lambda a: {"counts": a["counts"][:-1]}, "a count for each"),
-    (lambda a: {"counts": a["counts"] + 1}, "tags and weights"),
-    (lambda a: {"features": text(b"\n".join([b"b"] * len(a["counts"])))}, "distinct"),
-    (lambda a: {"features": a["features"] | 0x80}, "UTF-8"),
-    (lambda a: {"lexicon": text(b"one two three")}, "two words a line"),
-    (lambda a: {"certain": text(b"the")}, "two words a line"),
-    (lambda a: {"certain": text(b"the NP")}, "NP"),
-])
+@pytest.mark.parametrize(
+    "change, found",
+    [
+        (lambda a: {"weights": None}, "the arrays"),
+        (lambda a: {"more": a["tags"]}, "the arrays"),
+        (lambda a: {"weights": a["weights"].astype(np.float32)}, "float32"),
+        (lambda a: {"weights": a["weights"][None]}, "2-dimensional"),
+        (lambda a: {"weights": a["weights"][:-1]}, "tags and weights"),
+        (lambda a: {"tags": a["tags"][:-1]}, "tags and weights"),
+        (lambda a: {"tags": a["tags"] + 100}, "tags below"),
+        (lambda a: {"counts": a["counts"][:-1]}, "a count for each"),
+        (lambda a: {"counts": a["counts"] + 1}, "tags and weights"),
+        (lambda a: {"features": text(b"\n".join([b"b"] * len(a["counts"])))}, "distinct"),
+        (lambda a: {"features": a["features"] | 0x80}, "UTF-8"),
+        (lambda a: {"lexicon": text(b"one two three")}, "two words a line"),
+        (lambda a: {"certain": text(b"the")}, "two words a line"),
+        (lambda a: {"certain": text(b"the NP")}, "NP"),
+    ],
+)
 def test_a_broken_file_is_refused(trained, tmp_path, change, found):
     with pytest.raises(ArtifactError, match="spoiled.safetensors: expected .*" + found):
         artifacts.load_tagger(spoil(trained, tmp_path, change))
 
 
-@pytest.mark.parametrize("header", [[], {}, {"format": 2, "tags": ["NN"]}, {"format": 1}, {"format": 1, "tags": []},
-                                    {"format": 1, "tags": ["NN", "NN"]}, {"format": 1, "tags": ["NN", "NP"]},
-                                    {"format": 1, "tags": ["NN", ["VB"]]}, {"format": 1, "tags": "NN"}])
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        {},
+        {"format": 2, "tags": ["NN"]},
+        {"format": 1},
+        {"format": 1, "tags": []},
+        {"format": 1, "tags": ["NN", "NN"]},
+        {"format": 1, "tags": ["NN", "NP"]},
+        {"format": 1, "tags": ["NN", ["VB"]]},
+        {"format": 1, "tags": "NN"},
+    ],
+)
 def test_a_foreign_header_is_refused(trained, tmp_path, header):
     with pytest.raises(ArtifactError, match="spoiled.safetensors: expected (a tagger|distinct)"):
         artifacts.load_tagger(spoil(trained, tmp_path, lambda a: {}, header))
@@ -199,20 +244,22 @@ def test_a_file_that_is_none_is_refused(trained, tmp_path):
 
 def test_serving_imports_no_nltk_and_no_torch():
     code = "import sys, handler.language.tagger; print(sorted({'nltk', 'torch'} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          cwd=ROOT).stdout == "[]\n"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout == "[]\n"
 
 
 @pytest.mark.skipif(not DEMO.is_file(), reason="there is no model_store/demo/tagger.safetensors")
-@pytest.mark.parametrize("sentence, expected", [
-    ("The little girl didn't read Anna's book.", "DT JJ NN VBD RB VB NNP POS NN ."),
-    ("the little girl didn't read the book.", "DT JJ NN VBD RB VB DT NN ."),
-    ("Where does he live?", "WRB VBZ PRP VB ."),
-    ("where does he live?", "WRB VBZ PRP VB ."),
-    ("i want to go for a picnic.", "PRP VBP TO VB IN DT NN ."),
-    ("Two dogs are running through the snow (quickly).", "CD NNS VBP VBG IN DT NN -LRB- RB -RRB- ."),
-    ("contains no wit , only labored gags", "VBZ DT NN , RB JJ NNS"),
-])
+@pytest.mark.parametrize(
+    "sentence, expected",
+    [
+        ("The little girl didn't read Anna's book.", "DT JJ NN VBD RB VB NNP POS NN ."),
+        ("the little girl didn't read the book.", "DT JJ NN VBD RB VB DT NN ."),
+        ("Where does he live?", "WRB VBZ PRP VB ."),
+        ("where does he live?", "WRB VBZ PRP VB ."),
+        ("i want to go for a picnic.", "PRP VBP TO VB IN DT NN ."),
+        ("Two dogs are running through the snow (quickly).", "CD NNS VBP VBG IN DT NN -LRB- RB -RRB- ."),
+        ("contains no wit , only labored gags", "VBZ DT NN , RB JJ NNS"),
+    ],
+)
 def test_the_shipped_tagger(sentence, expected):
     tokens = tokenize(sentence)
     tagger = artifacts.load_tagger(DEMO)

@@ -34,78 +34,101 @@ def reason(text: str) -> str:
     return caught.value.reason
 
 
-@pytest.mark.parametrize("text, printed", [
-    (RAINS, RAINS),
-    (TEMPLATE, TEMPLATE),
-    ("(ROOT(S(NP)(VP)(.)))", TEMPLATE),
-    ("\n ( ROOT\t(S (NP  )\r\n(VP\u00a0) (. ) ) ) \n", TEMPLATE),
-    # the top
-    ("(S (NP ) (VP ) (. ))", TEMPLATE),
-    ("(TOP (S (NP ) (VP ) (. )))", TEMPLATE),
-    ("(S1 (S (NP ) (VP ) (. )))", TEMPLATE),
-    ("( (S (NP ) (VP ) (. )))", TEMPLATE),
-    ("((S (NP )) (S (VP )))", "(ROOT (S (NP )) (S (VP )))"),
-    ("(NN dog)", "(ROOT (NN dog))"),
-    ("(NP )", "(ROOT (NP ))"),
-    # function tags, co-indices and combined labels
-    ("(S (NP-SBJ-1 (PRP it)) (VP-TPC (VBZ rains)))", "(ROOT (S (NP (PRP it)) (VP (VBZ rains))))"),
-    ("(S=2 (ADVP|PRT (RB up)) (NP=1-LOC ))", "(ROOT (S (ADVP (RB up)) (NP )))"),
-    # traces, and phrases of nothing but traces
-    ("(S (NP-SBJ (-NONE- *T*-1)) (VP (VB go) (NP (-NONE- *))) (. !))", "(ROOT (S (VP (VB go)) (. !)))"),
-    # labels of other treebanks
-    ("(S (NP (NML (NN a) (HYPH -) (NN b)) (NN c)) (EDITED (NP (GW d))))",
-     "(ROOT (S (NP (NN a) (: -) (NN b) (NN c)) (NP (FW d))))"),
-    ("(NML (NP ) (VP ))", "(ROOT (NP ) (VP ))"),
-    ("(NP (PRP-S my) (\" x) (-LSB- -LSB-) (AFX pre) (ADD www.x.y))",
-     "(ROOT (NP (PRP$ my) ('' x) (-LRB- [) (JJ pre) (NN www.x.y)))"),
-    # labels that begin like function tags
-    ("(NP (-LRB- -LRB-) (# #) ($ $) (WP$ whose) (`` ``) ('' '') (: --) (, ,))",
-     "(ROOT (NP (-LRB- -LRB-) (# #) ($ $) (WP$ whose) (`` \") ('' \") (: --) (, ,)))"),
-    # any script
-    ("(NP (NNP Köln) (NN 東京) (UH 🙂))", "(ROOT (NP (NNP Köln) (NN 東京) (UH 🙂)))"),
-])
+@pytest.mark.parametrize(
+    "text, printed",
+    [
+        (RAINS, RAINS),
+        (TEMPLATE, TEMPLATE),
+        ("(ROOT(S(NP)(VP)(.)))", TEMPLATE),
+        ("\n ( ROOT\t(S (NP  )\r\n(VP\u00a0) (. ) ) ) \n", TEMPLATE),
+        # the top
+        ("(S (NP ) (VP ) (. ))", TEMPLATE),
+        ("(TOP (S (NP ) (VP ) (. )))", TEMPLATE),
+        ("(S1 (S (NP ) (VP ) (. )))", TEMPLATE),
+        ("( (S (NP ) (VP ) (. )))", TEMPLATE),
+        ("((S (NP )) (S (VP )))", "(ROOT (S (NP )) (S (VP )))"),
+        ("(NN dog)", "(ROOT (NN dog))"),
+        ("(NP )", "(ROOT (NP ))"),
+        # function tags, co-indices and combined labels
+        ("(S (NP-SBJ-1 (PRP it)) (VP-TPC (VBZ rains)))", "(ROOT (S (NP (PRP it)) (VP (VBZ rains))))"),
+        ("(S=2 (ADVP|PRT (RB up)) (NP=1-LOC ))", "(ROOT (S (ADVP (RB up)) (NP )))"),
+        # traces, and phrases of nothing but traces
+        ("(S (NP-SBJ (-NONE- *T*-1)) (VP (VB go) (NP (-NONE- *))) (. !))", "(ROOT (S (VP (VB go)) (. !)))"),
+        # labels of other treebanks
+        ("(S (NP (NML (NN a) (HYPH -) (NN b)) (NN c)) (EDITED (NP (GW d))))", "(ROOT (S (NP (NN a) (: -) (NN b) (NN c)) (NP (FW d))))"),
+        ("(NML (NP ) (VP ))", "(ROOT (NP ) (VP ))"),
+        ('(NP (PRP-S my) (" x) (-LSB- -LSB-) (AFX pre) (ADD www.x.y))', "(ROOT (NP (PRP$ my) ('' x) (-LRB- [) (JJ pre) (NN www.x.y)))"),
+        # labels that begin like function tags
+        (
+            "(NP (-LRB- -LRB-) (# #) ($ $) (WP$ whose) (`` ``) ('' '') (: --) (, ,))",
+            "(ROOT (NP (-LRB- -LRB-) (# #) ($ $) (WP$ whose) (`` \") ('' \") (: --) (, ,)))",
+        ),
+        # any script
+        ("(NP (NNP Köln) (NN 東京) (UH 🙂))", "(ROOT (NP (NNP Köln) (NN 東京) (UH 🙂)))"),
+    ],
+)
 def test_read_and_print(text, printed):
     tree = read_tree(text)
     assert str(tree) == printed
     assert read_tree(printed) == tree
 
 
-@pytest.mark.parametrize("leaf, word", [
-    ("-LRB-", "("), ("-RRB-", ")"), ("-LSB-", "["), ("-RSB-", "]"), ("-LCB-", "{"), ("-RCB-", "}"), ("``", '"'),
-    ("''", '"'), ("1\\/2", "1/2"), ("\\*", "*"), ("\\*\\*", "**"), (":-RRB-", ":)"), ("it", "it"), ("\\", "\\"), ("'", "'")])
+@pytest.mark.parametrize(
+    "leaf, word",
+    [
+        ("-LRB-", "("),
+        ("-RRB-", ")"),
+        ("-LSB-", "["),
+        ("-RSB-", "]"),
+        ("-LCB-", "{"),
+        ("-RCB-", "}"),
+        ("``", '"'),
+        ("''", '"'),
+        ("1\\/2", "1/2"),
+        ("\\*", "*"),
+        ("\\*\\*", "**"),
+        (":-RRB-", ":)"),
+        ("it", "it"),
+        ("\\", "\\"),
+        ("'", "'"),
+    ],
+)
 def test_penn_treebank_escapes(leaf, word):
     tree = read_tree(f"(ROOT (NP (NN {leaf})))")
     assert words(tree) == [word]
     assert words(read_tree(str(tree))) == [word]
 
 
-@pytest.mark.parametrize("text, message", [
-    ("", "there is no tree"),
-    (" \n ", "there is no tree"),
-    ("zebra", "there is text outside the brackets"),
-    ("(ROOT (NP )) zebra", "there is text outside the brackets"),
-    ("(ROOT (NP ))) (S )", "a closing bracket has no opening one"),
-    (")", "a closing bracket has no opening one"),
-    ("(", "1 opening bracket has no closing one"),
-    ("(ROOT (S (NP ", "3 opening brackets have no closing one"),
-    ("(ROOT (S )) (ROOT (S )) (ROOT (S ))", "there are 3 trees, one is expected: send one sentence at a time"),
-    ("()", "a pair of brackets has no label"),
-    ("(ROOT ())", "a pair of brackets has no label"),
-    ("(ROOT ((NN x)))", "a pair of brackets has no label"),
-    ("(ROOT (S (ZEBRA x)))", "label 3 of the tree is not one of the Penn Treebank's"),
-    ("(ROOT (np ))", "label 2 of the tree is not one of the Penn Treebank's"),
-    ("(-SBJ x)", "label 1 of the tree is not one of the Penn Treebank's"),
-    ("(ROOT (NN zebra zebra))", "the node NN has more than one word"),
-    ("(ROOT (NP (NN a) zebra))", "the node NP has both a word and children"),
-    ("(ROOT (NP-SBJ zebra (NN a)))", "the node NP has both a word and children"),
-    ("((NN a) zebra)", "the node without a label has both a word and children"),
-    ("(ROOT (NP (-NONE- *)))", "there is nothing but traces in the tree"),
-    ("(-NONE- *)", "there is nothing but traces in the tree"),
-    ("(ROOT (S (NML ) (VP )))", "the node NML has no children"),
-    ("(ROOT (EDITED zebra))", "the node EDITED has no children"),
-    ("(" * (MAX_DEPTH + 1), f"a tree may be {MAX_DEPTH} levels deep"),
-    ("(NN " + "x" * MAX_CHARACTERS, f"a tree may have {MAX_CHARACTERS} characters, this one has {MAX_CHARACTERS + 4}"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "there is no tree"),
+        (" \n ", "there is no tree"),
+        ("zebra", "there is text outside the brackets"),
+        ("(ROOT (NP )) zebra", "there is text outside the brackets"),
+        ("(ROOT (NP ))) (S )", "a closing bracket has no opening one"),
+        (")", "a closing bracket has no opening one"),
+        ("(", "1 opening bracket has no closing one"),
+        ("(ROOT (S (NP ", "3 opening brackets have no closing one"),
+        ("(ROOT (S )) (ROOT (S )) (ROOT (S ))", "there are 3 trees, one is expected: send one sentence at a time"),
+        ("()", "a pair of brackets has no label"),
+        ("(ROOT ())", "a pair of brackets has no label"),
+        ("(ROOT ((NN x)))", "a pair of brackets has no label"),
+        ("(ROOT (S (ZEBRA x)))", "label 3 of the tree is not one of the Penn Treebank's"),
+        ("(ROOT (np ))", "label 2 of the tree is not one of the Penn Treebank's"),
+        ("(-SBJ x)", "label 1 of the tree is not one of the Penn Treebank's"),
+        ("(ROOT (NN zebra zebra))", "the node NN has more than one word"),
+        ("(ROOT (NP (NN a) zebra))", "the node NP has both a word and children"),
+        ("(ROOT (NP-SBJ zebra (NN a)))", "the node NP has both a word and children"),
+        ("((NN a) zebra)", "the node without a label has both a word and children"),
+        ("(ROOT (NP (-NONE- *)))", "there is nothing but traces in the tree"),
+        ("(-NONE- *)", "there is nothing but traces in the tree"),
+        ("(ROOT (S (NML ) (VP )))", "the node NML has no children"),
+        ("(ROOT (EDITED zebra))", "the node EDITED has no children"),
+        ("(" * (MAX_DEPTH + 1), f"a tree may be {MAX_DEPTH} levels deep"),
+        ("(NN " + "x" * MAX_CHARACTERS, f"a tree may have {MAX_CHARACTERS} characters, this one has {MAX_CHARACTERS + 4}"),
+    ],
+)
 def test_refused(text, message):
     assert reason(text) == message
 
@@ -141,9 +164,16 @@ def test_tags_and_words():
     assert words(tree) == ["my", "dog", "."]
 
 
-@pytest.mark.parametrize("depth, printed", [
-    (1, "(ROOT )"), (2, "(ROOT (S ))"), (3, TEMPLATE), (4, "(ROOT (S (NP (PRP )) (VP (VBZ )) (. )))"),
-    (9, "(ROOT (S (NP (PRP )) (VP (VBZ )) (. )))")])
+@pytest.mark.parametrize(
+    "depth, printed",
+    [
+        (1, "(ROOT )"),
+        (2, "(ROOT (S ))"),
+        (3, TEMPLATE),
+        (4, "(ROOT (S (NP (PRP )) (VP (VBZ )) (. )))"),
+        (9, "(ROOT (S (NP (PRP )) (VP (VBZ )) (. )))"),
+    ],
+)
 def test_template_of(depth, printed):
     tree = read_tree(RAINS)
     assert str(template_of(tree, depth)) == printed
@@ -176,13 +206,17 @@ def random_text(rng: random.Random) -> str:
     labels = [*SYNTAX_TOKENS, *SYNONYMS, *FLATTENED, "-NONE-", "NP-SBJ", "NP=1", "", "=", "|", "-"] + ["S", "NP", "NN"] * 40
 
     def node(depth: int) -> str:
-        inside = rng.choice(["", "zebra", "-LRB-", "*"]) if depth > 3 or rng.random() < 0.3 else \
-            " ".join(node(depth + 1) for _ in range(rng.randint(1, 3)))
+        inside = (
+            rng.choice(["", "zebra", "-LRB-", "*"])
+            if depth > 3 or rng.random() < 0.3
+            else " ".join(node(depth + 1) for _ in range(rng.randint(1, 3)))
+        )
         return f"({rng.choice(labels)} {inside})"
+
     text = node(0)
     if rng.random() < 0.3:
         cut = rng.randrange(len(text))
-        text = text[:cut] + rng.choice("() x") + text[cut + rng.randint(0, 1):]
+        text = text[:cut] + rng.choice("() x") + text[cut + rng.randint(0, 1) :]
     return text
 
 

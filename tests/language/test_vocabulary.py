@@ -18,47 +18,50 @@ SYNTAX = [f"<{token}>" for token in SYNTAX_TOKENS]
 PIECES = ["the", "rain@@", "ing", "é@@", "t", "<", "<3@@", "ß", "@@"]
 
 
-@pytest.mark.parametrize("sentence, tokens", [
-    ("", ""),
-    (" \t\n", ""),
-    ("Hello, world!", "Hello , world !"),
-    ("It rains .", "It rains ."),
-    ("we will have a picnic if it is a sunny day tomorrow.", "we will have a picnic if it is a sunny day tomorrow ."),
-    # contractions and clitics
-    ("isn't it?", "is n't it ?"),
-    ("I can't, won't and DON'T.", "I ca n't , wo n't and DO N'T ."),
-    ("They'll say it's Ann's, we're sure I'd know.", "They 'll say it 's Ann 's , we 're sure I 'd know ."),
-    ("Cannot, gonna, wanna, d'ye", "Can not , gon na , wan na , d' ye"),
-    ("'Twas 'tis o'clock", "'T was 't is o'clock"),
-    ("the dogs' tails", "the dogs ' tails"),
-    ("I'd've gone, they wouldn't've.", "I 'd 've gone , they would n't 've ."),
-    # quotes, dashes, dots
-    ("isn’t “it” ‘so’?", 'is n\'t " it " \' so \' ?'),
-    ('"End." he said, "Hi."', '" End . " he said , " Hi . "'),
-    ("a–b — c…", "a -- b -- c ..."),
-    ("end... what?!", "end ... what ? !"),
-    # full stops
-    ("Mr. Smith met J. Doe vs. Dr. No.", "Mr. Smith met J. Doe vs. Dr. No ."),
-    ("He left the U.S. at 5 p.m. again, e.g., now.", "He left the U.S. at 5 p.m. again , e.g. , now ."),
-    ("I said no.", "I said no ."),
-    ("He left the U.S.", "He left the U.S."),
-    ("So did I.", "So did I ."),
-    ("I. Then he.", "I . Then he ."),
-    # numbers
-    ("$5.00, 1,000.50 or 50%?", "$ 5.00 , 1,000.50 or 50 % ?"),
-    ("the 3rd at 9:30, 1/2 of the 1990s, 5pm", "the 3rd at 9:30 , 1/2 of the 1990s , 5pm"),
-    # words with marks inside
-    ("rock-n-roll AT&T and/or (C3PO)", "rock-n-roll AT&T and/or ( C3PO )"),
-    ("mail (a.b+c@d.org) now", "mail ( a.b+c@d.org ) now"),
-    ("see https://x.y/z?q=1 and www.x.org", "see https://x.y/z?q=1 and www.x.org"),
-    ("It is at https://x.y/z.html, (www.x.org), www.", "It is at https://x.y/z.html , ( www.x.org ) , www ."),
-    # not ASCII
-    ("Müller wohnt in Köln.", "Müller wohnt in Köln ."),
-    ("cafe\u0301\u00a0noir 😀!", "café noir 😀 !"),
-    ("東京。", "東京 。"),
-    # no special token comes out of a sentence
-    ("<eos> <NP>", "< eos > < NP >"),
-])
+@pytest.mark.parametrize(
+    "sentence, tokens",
+    [
+        ("", ""),
+        (" \t\n", ""),
+        ("Hello, world!", "Hello , world !"),
+        ("It rains .", "It rains ."),
+        ("we will have a picnic if it is a sunny day tomorrow.", "we will have a picnic if it is a sunny day tomorrow ."),
+        # contractions and clitics
+        ("isn't it?", "is n't it ?"),
+        ("I can't, won't and DON'T.", "I ca n't , wo n't and DO N'T ."),
+        ("They'll say it's Ann's, we're sure I'd know.", "They 'll say it 's Ann 's , we 're sure I 'd know ."),
+        ("Cannot, gonna, wanna, d'ye", "Can not , gon na , wan na , d' ye"),
+        ("'Twas 'tis o'clock", "'T was 't is o'clock"),
+        ("the dogs' tails", "the dogs ' tails"),
+        ("I'd've gone, they wouldn't've.", "I 'd 've gone , they would n't 've ."),
+        # quotes, dashes, dots
+        ("isn’t “it” ‘so’?", "is n't \" it \" ' so ' ?"),
+        ('"End." he said, "Hi."', '" End . " he said , " Hi . "'),
+        ("a–b — c…", "a -- b -- c ..."),
+        ("end... what?!", "end ... what ? !"),
+        # full stops
+        ("Mr. Smith met J. Doe vs. Dr. No.", "Mr. Smith met J. Doe vs. Dr. No ."),
+        ("He left the U.S. at 5 p.m. again, e.g., now.", "He left the U.S. at 5 p.m. again , e.g. , now ."),
+        ("I said no.", "I said no ."),
+        ("He left the U.S.", "He left the U.S."),
+        ("So did I.", "So did I ."),
+        ("I. Then he.", "I . Then he ."),
+        # numbers
+        ("$5.00, 1,000.50 or 50%?", "$ 5.00 , 1,000.50 or 50 % ?"),
+        ("the 3rd at 9:30, 1/2 of the 1990s, 5pm", "the 3rd at 9:30 , 1/2 of the 1990s , 5pm"),
+        # words with marks inside
+        ("rock-n-roll AT&T and/or (C3PO)", "rock-n-roll AT&T and/or ( C3PO )"),
+        ("mail (a.b+c@d.org) now", "mail ( a.b+c@d.org ) now"),
+        ("see https://x.y/z?q=1 and www.x.org", "see https://x.y/z?q=1 and www.x.org"),
+        ("It is at https://x.y/z.html, (www.x.org), www.", "It is at https://x.y/z.html , ( www.x.org ) , www ."),
+        # not ASCII
+        ("Müller wohnt in Köln.", "Müller wohnt in Köln ."),
+        ("cafe\u0301\u00a0noir 😀!", "café noir 😀 !"),
+        ("東京。", "東京 。"),
+        # no special token comes out of a sentence
+        ("<eos> <NP>", "< eos > < NP >"),
+    ],
+)
 def test_tokenize(sentence, tokens):
     assert tokenize(sentence) == tokens.split()
 
@@ -93,18 +96,21 @@ def test_vocabulary_knows_its_syntax_tokens(vocabulary):
     assert vocabulary.decode_syntax([vocabulary.syntax_ids[t] for t in ("(", "NP", ")")]) == ["(", "NP", ")"]
 
 
-@pytest.mark.parametrize("pieces, words", [
-    ([], ""),
-    (["the"], "the"),
-    (["the", "rain@@", "ing", "the"], "the raining the"),
-    (["é@@", "t", "é@@", "é@@", "t"], "ét éét"),
-    (["the", "rain@@"], "the rain"),  # stops in the middle of a word
-    (["rain@@"], "rain"),
-    (["<", "<3@@", "t", "ß"], "< <3t ß"),  # pieces, not syntax tokens
-    (["<NP>", "the", "<-LRB->"], "NP the -LRB-"),
-    (["<unk>", "the"], "<unk> the"),
-    (["@@", "the"], "the"),
-])
+@pytest.mark.parametrize(
+    "pieces, words",
+    [
+        ([], ""),
+        (["the"], "the"),
+        (["the", "rain@@", "ing", "the"], "the raining the"),
+        (["é@@", "t", "é@@", "é@@", "t"], "ét éét"),
+        (["the", "rain@@"], "the rain"),  # stops in the middle of a word
+        (["rain@@"], "rain"),
+        (["<", "<3@@", "t", "ß"], "< <3t ß"),  # pieces, not syntax tokens
+        (["<NP>", "the", "<-LRB->"], "NP the -LRB-"),
+        (["<unk>", "the"], "<unk> the"),
+        (["@@", "the"], "the"),
+    ],
+)
 def test_decode_text(vocabulary, pieces, words):
     assert vocabulary.decode_text([vocabulary.ids[piece] for piece in pieces]) == words
 
@@ -115,18 +121,21 @@ def test_load_vocabulary(tmp_path, vocabulary):
     assert artifacts.read_vocabulary(file).tokens == vocabulary.tokens
 
 
-@pytest.mark.parametrize("content, expected, found", [
-    (b"", "a JSON list in UTF-8", "Expecting value"),
-    (b"[", "a JSON list in UTF-8", "Expecting value"),
-    (b'["\xff"]', "a JSON list in UTF-8", "utf-8"),
-    (b"{}", "a JSON list of strings, none empty", "dict"),
-    (b'["<pad>", 1]', "a JSON list of strings, none empty", "something else in it"),
-    (json.dumps([*SPECIALS, *SYNTAX, ""]).encode(), "a JSON list of strings, none empty", "something else in it"),
-    (b"[]", "<sos>", "[]"),
-    (json.dumps([*SPECIALS[::-1], *SYNTAX]).encode(), "first", "<msk>"),
-    (json.dumps([*SPECIALS, *SYNTAX, "a", "b", "a"]).encode(), "distinct tokens", "1 repeated"),
-    (json.dumps([*SPECIALS, "the", *SYNTAX]).encode(), "the syntax tokens", "0 others"),
-])
+@pytest.mark.parametrize(
+    "content, expected, found",
+    [
+        (b"", "a JSON list in UTF-8", "Expecting value"),
+        (b"[", "a JSON list in UTF-8", "Expecting value"),
+        (b'["\xff"]', "a JSON list in UTF-8", "utf-8"),
+        (b"{}", "a JSON list of strings, none empty", "dict"),
+        (b'["<pad>", 1]', "a JSON list of strings, none empty", "something else in it"),
+        (json.dumps([*SPECIALS, *SYNTAX, ""]).encode(), "a JSON list of strings, none empty", "something else in it"),
+        (b"[]", "<sos>", "[]"),
+        (json.dumps([*SPECIALS[::-1], *SYNTAX]).encode(), "first", "<msk>"),
+        (json.dumps([*SPECIALS, *SYNTAX, "a", "b", "a"]).encode(), "distinct tokens", "1 repeated"),
+        (json.dumps([*SPECIALS, "the", *SYNTAX]).encode(), "the syntax tokens", "0 others"),
+    ],
+)
 def test_bad_vocabulary_files_are_refused(tmp_path, content, expected, found):
     file = tmp_path / "vocab.json"
     file.write_bytes(content)
@@ -145,15 +154,18 @@ def word_pieces(folder, codes=CODES, counts=COUNTS, threshold=50) -> WordPieces:
     return artifacts.read_pieces(folder / "bpe.codes", folder / "bpe.vocab.txt", threshold)
 
 
-@pytest.mark.parametrize("tokens, pieces", [
-    ([], []),
-    (["the"], ["the"]),
-    (["the", "raining", "the"], ["the", "rain@@", "ing", "the"]),
-    (["rain"], ["r@@", "a@@", "i@@", "n"]),  # seen 3 times only: split as far as merges go back
-    (["x"], ["x"]),
-    (["", "the", ""], ["the"]),
-    (["é東"], ["é@@", "東"]),
-])
+@pytest.mark.parametrize(
+    "tokens, pieces",
+    [
+        ([], []),
+        (["the"], ["the"]),
+        (["the", "raining", "the"], ["the", "rain@@", "ing", "the"]),
+        (["rain"], ["r@@", "a@@", "i@@", "n"]),  # seen 3 times only: split as far as merges go back
+        (["x"], ["x"]),
+        (["", "the", ""], ["the"]),
+        (["é東"], ["é@@", "東"]),
+    ],
+)
 def test_split(tmp_path, tokens, pieces):
     assert word_pieces(tmp_path).split(tokens) == pieces
 
@@ -186,23 +198,26 @@ def test_long_words_are_split_but_not_kept(tmp_path):
     assert pieces.split(["q" * CACHED_LENGTH]) and len(pieces._bpe.cache) == 2
 
 
-@pytest.mark.parametrize("codes, counts, file, found", [
-    ("", COUNTS, "bpe.codes", "no pair"),
-    ("#version: 0.2\n", COUNTS, "bpe.codes", "no pair"),
-    ("#version: 0.2\nt h e\n", COUNTS, "bpe.codes", "no pair"),
-    ("#version: 0.2\nth\n", COUNTS, "bpe.codes", "no pair"),
-    ("#version: new\nt h\n", COUNTS, "bpe.codes", "new"),
-    ("#version: 0.3\nt h\n", COUNTS, "bpe.codes", "0.3"),
-    (b"t \xff\n", COUNTS, "bpe.codes", "utf-8"),
-    (CODES, "the\n", "bpe.vocab.txt", "line 1"),
-    (CODES, "the 60\n\n", "bpe.vocab.txt", "line 2"),
-    (CODES, "the 60\nrain many\n", "bpe.vocab.txt", "line 2"),
-    (CODES, "the -1\n", "bpe.vocab.txt", "line 1"),
-    (CODES, "the 5²\n", "bpe.vocab.txt", "line 1"),
-    (CODES, " 60\n", "bpe.vocab.txt", "line 1"),
-    (CODES, "the " + "9" * 5000 + "\n", "bpe.vocab.txt", "digits"),
-    (CODES, b"the 60\n\xff 60\n", "bpe.vocab.txt", "utf-8"),
-])
+@pytest.mark.parametrize(
+    "codes, counts, file, found",
+    [
+        ("", COUNTS, "bpe.codes", "no pair"),
+        ("#version: 0.2\n", COUNTS, "bpe.codes", "no pair"),
+        ("#version: 0.2\nt h e\n", COUNTS, "bpe.codes", "no pair"),
+        ("#version: 0.2\nth\n", COUNTS, "bpe.codes", "no pair"),
+        ("#version: new\nt h\n", COUNTS, "bpe.codes", "new"),
+        ("#version: 0.3\nt h\n", COUNTS, "bpe.codes", "0.3"),
+        (b"t \xff\n", COUNTS, "bpe.codes", "utf-8"),
+        (CODES, "the\n", "bpe.vocab.txt", "line 1"),
+        (CODES, "the 60\n\n", "bpe.vocab.txt", "line 2"),
+        (CODES, "the 60\nrain many\n", "bpe.vocab.txt", "line 2"),
+        (CODES, "the -1\n", "bpe.vocab.txt", "line 1"),
+        (CODES, "the 5²\n", "bpe.vocab.txt", "line 1"),
+        (CODES, " 60\n", "bpe.vocab.txt", "line 1"),
+        (CODES, "the " + "9" * 5000 + "\n", "bpe.vocab.txt", "digits"),
+        (CODES, b"the 60\n\xff 60\n", "bpe.vocab.txt", "utf-8"),
+    ],
+)
 def test_bad_bpe_files_are_refused(tmp_path, codes, counts, file, found):
     with pytest.raises(ArtifactError) as caught:
         word_pieces(tmp_path, codes, counts)

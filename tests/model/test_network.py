@@ -76,12 +76,22 @@ def test_a_published_state_dict_loads_strictly():
         other.load_state_dict({**published, "extra": torch.zeros(1)})
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"d_model": 13}, "multiple of n_heads"), ({"n_heads": 0}, "n_heads must be a positive"),
-    ({"vocab_size": True}, "vocab_size must be a positive"), ({"tie": "both"}, "tie must be one of"),
-    ({"attend_pads": 1}, "attend_pads must be true or false"), ({"max_steps": 5001}, "at most 5000"),
-    *(({"generation_vocab_size": generation_vocab_size}, "generation_vocab_size must be an integer from 3 to vocab_size, or null") for generation_vocab_size in (0, -1, 2, 141, True, 20.0, "20")),
-    ({"generation_vocab_size": 20, "attend_pads": True}, "generation_vocab_size must be null with attend_pads")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"d_model": 13}, "multiple of n_heads"),
+        ({"n_heads": 0}, "n_heads must be a positive"),
+        ({"vocab_size": True}, "vocab_size must be a positive"),
+        ({"tie": "both"}, "tie must be one of"),
+        ({"attend_pads": 1}, "attend_pads must be true or false"),
+        ({"max_steps": 5001}, "at most 5000"),
+        *(
+            ({"generation_vocab_size": generation_vocab_size}, "generation_vocab_size must be an integer from 3 to vocab_size, or null")
+            for generation_vocab_size in (0, -1, 2, 141, True, 20.0, "20")
+        ),
+        ({"generation_vocab_size": 20, "attend_pads": True}, "generation_vocab_size must be null with attend_pads"),
+    ],
+)
 def test_impossible_shapes_are_refused(change, message):
     shape = dict(tiny_config().__dict__)
     with pytest.raises(ValueError, match=message):
@@ -156,4 +166,6 @@ def test_logits_are_those_of_a_network_that_may_write_everything(tie, generation
         assert found.shape == (len(bag), generation_vocab_size + 6) and torch.equal(found.isfinite(), expected.isfinite())
     target = torch.tensor([[SOS, 120, 7], [SOS, 101, 100]])
     states = net(BAGS, torch.tensor([SYNTAX, SYNTAX]), target)  # training: targets as in the vocabulary
-    torch.testing.assert_close(net.logits(states, net.copies(BAGS))[:, 1], restricted(free.linear(states)[:, 1], BAGS, generation_vocab_size))
+    torch.testing.assert_close(
+        net.logits(states, net.copies(BAGS))[:, 1], restricted(free.linear(states)[:, 1], BAGS, generation_vocab_size)
+    )

@@ -39,18 +39,22 @@ def test_members_are_the_sources_and_the_manifest(tiny_archive):
         names = archive.namelist()
         manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
     package = {str(file.relative_to(ROOT)) for file in (ROOT / "handler").rglob("*.py")} - {"handler/sagemaker_toolkit.py"}
-    assert sorted(name for name in names if name.endswith(".py")) == sorted(
-        package - {"handler/synpg_handler.py"} | {"synpg_handler.py"})
+    assert sorted(name for name in names if name.endswith(".py")) == sorted(package - {"handler/synpg_handler.py"} | {"synpg_handler.py"})
     assert {"model-config.yaml", "handler/wire/openapi.yaml", "artifact/config.json", "artifact/vocab.json"} <= set(names)
-    assert manifest["model"] == {"modelName": "synpg", "modelVersion": __version__, "handler": "synpg_handler.py",
-                                 "configFile": "model-config.yaml"}
+    assert manifest["model"] == {
+        "modelName": "synpg",
+        "modelVersion": __version__,
+        "handler": "synpg_handler.py",
+        "configFile": "model-config.yaml",
+    }
 
 
 def test_entry_imports_from_the_archive_alone_and_defines_one_class(tiny_archive, tmp_path):
     with zipfile.ZipFile(tiny_archive) as archive:
         archive.extractall(tmp_path)
-    done = subprocess.run([sys.executable, "-c", IMPORT_ENTRY], cwd=tmp_path, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ENTRY], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["classes"] == ["SynPGHandler"]
@@ -95,8 +99,12 @@ def test_private_temporary_folder(artifact, tmp_path, monkeypatch):
 @pytest.mark.parametrize("case", ["damaged artifact", "no artifact", "bad model name", "not a .mar"])
 def test_failure_is_a_sentence_and_leaves_what_was_there(case, artifact, tmp_path, capsys):
     output = tmp_path / "out" / "synpg.mar"
-    sentence = {"damaged artifact": "vocab.json", "no artifact": "manifest.json: expected a file, found none",
-                "bad model name": "torch-model-archiver failed: ", "not a .mar": "must end in .mar"}[case]
+    sentence = {
+        "damaged artifact": "vocab.json",
+        "no artifact": "manifest.json: expected a file, found none",
+        "bad model name": "torch-model-archiver failed: ",
+        "not a .mar": "must end in .mar",
+    }[case]
     if case == "damaged artifact":
         (artifact / "vocab.json").write_bytes((artifact / "vocab.json").read_bytes() + b" ")
     elif case == "no artifact":

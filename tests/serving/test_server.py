@@ -42,9 +42,11 @@ class Probe:
 def probe(folder: Path, mode: str) -> Path:
     """An archive that is ready at once, dies while loading, or takes for ever."""
     folder.mkdir(exist_ok=True)
-    manifest = {"runtime": "python", "archiverVersion": "0.12.0",
-                "model": {"modelName": "synpg", "modelVersion": "1", "handler": "probe.py",
-                          "configFile": "model-config.yaml"}}
+    manifest = {
+        "runtime": "python",
+        "archiverVersion": "0.12.0",
+        "model": {"modelName": "synpg", "modelVersion": "1", "handler": "probe.py", "configFile": "model-config.yaml"},
+    }
     with zipfile.ZipFile(folder / f"{mode}.mar", "w") as archive:
         archive.writestr("probe.py", PROBE)
         archive.writestr("mode.txt", mode)
@@ -80,8 +82,12 @@ def test_ready_means_the_model_answers(echo):
 
 
 def test_listens_on_loopback_only_and_on_nothing_it_need_not(echo):
-    listening = {connection.laddr for process in members(running(echo.state))
-                 for connection in process.net_connections("inet") if connection.status == psutil.CONN_LISTEN}
+    listening = {
+        connection.laddr
+        for process in members(running(echo.state))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
     text = (echo.state / "torchserve.properties").read_text()
     wanted = r"^(?:inference_address=.*:|management_address=.*:|grpc_\w+_port=)(\d+)$"
@@ -113,8 +119,9 @@ def test_stop_from_another_process(tmp_path, state_factory):
     server = Server(probe(tmp_path, "ready"), state, port=0).start()
     assert left_of(state)
     for said in "The server has stopped.", "No server is running.":
-        done = subprocess.run([sys.executable, "-m", "scripts.serve", "stop", "--state", str(state)], cwd=ROOT, text=True,
-                              capture_output=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "scripts.serve", "stop", "--state", str(state)], cwd=ROOT, text=True, capture_output=True
+        )
         assert (done.returncode, done.stdout.strip(), done.stderr) == (0, said, "")
     assert not left_of(state) and not (state / "tmp").exists()
     with pytest.raises(ConnectionRefusedError):
@@ -139,8 +146,9 @@ def test_dying_worker_is_one_sentence_with_the_cause(tmp_path, state_factory, ca
     state = state_factory()
     assert serve.main(["start", "--archive", str(probe(tmp_path, "raise")), "--state", str(state), "--port", "0"]) == 1
     said = capsys.readouterr().err
-    assert said == ("The model could not be loaded: ValueError: config.json: expected 7, found 8; "
-                    f"the log is {state}/logs/torchserve.log.\n")
+    assert said == (
+        f"The model could not be loaded: ValueError: config.json: expected 7, found 8; the log is {state}/logs/torchserve.log.\n"
+    )
     assert not left_of(state)
 
 
@@ -153,8 +161,11 @@ def test_slow_worker_is_given_up(tmp_path, state_factory):
 
 def test_interrupted_start_leaves_nothing(tmp_path, state_factory):
     state = state_factory()
-    start = subprocess.Popen([sys.executable, "-m", "scripts.serve", "start", "--archive", str(probe(tmp_path, "slow")),
-                              "--state", str(state), "--port", "0"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    start = subprocess.Popen(
+        [sys.executable, "-m", "scripts.serve", "start", "--archive", str(probe(tmp_path, "slow")), "--state", str(state), "--port", "0"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 30
     while not running(state) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -220,20 +231,38 @@ JAVA_TRACE = ["java.lang.InterruptedException: null", "\tat org.pytorch.serve.wl
 DIED = "2026-01-01T00:00:00,000 WARN  BatchAggregator - Load model failed: synpg, error: Worker died."
 
 
-@pytest.mark.parametrize("lines, expected", [
-    ([*LOADER, *JAVA_TRACE, WORKER + "handler.errors.ArtifactError: vocab.json: expected 7, found 8", DIED],
-     "handler.errors.ArtifactError: vocab.json: expected 7, found 8"),
-    # TorchServe tries its own handlers when an import fails, and reports that instead
-    ([*LOADER, WORKER + "ModuleNotFoundError: No module named 'safetensors'", WORKER, *LOADER,
-      WORKER + "ModuleNotFoundError: No module named 'ts.torch_handler.synpg_handler'", DIED],
-     "ModuleNotFoundError: No module named 'safetensors'"),
-    ([*LOADER, WORKER + "RuntimeError: no GPU", *LOADER, WORKER + "RuntimeError: 500 - Unknown exception", DIED],
-     "RuntimeError: no GPU"),
-    ([WORKER + "Torch worker started.", DIED], "the worker process ended without a message"),
-    (["Failed to bind.", "Caused by: io.netty.channel.unix.Errors$NativeIoException: bind(..) failed: in use"],
-     "bind(..) failed: in use"),
-    (["Error: Could not create the Java Virtual Machine."], "Error: Could not create the Java Virtual Machine"),
-    ([], "no message")])
+@pytest.mark.parametrize(
+    "lines, expected",
+    [
+        (
+            [*LOADER, *JAVA_TRACE, WORKER + "handler.errors.ArtifactError: vocab.json: expected 7, found 8", DIED],
+            "handler.errors.ArtifactError: vocab.json: expected 7, found 8",
+        ),
+        # TorchServe tries its own handlers when an import fails, and reports that instead
+        (
+            [
+                *LOADER,
+                WORKER + "ModuleNotFoundError: No module named 'safetensors'",
+                WORKER,
+                *LOADER,
+                WORKER + "ModuleNotFoundError: No module named 'ts.torch_handler.synpg_handler'",
+                DIED,
+            ],
+            "ModuleNotFoundError: No module named 'safetensors'",
+        ),
+        (
+            [*LOADER, WORKER + "RuntimeError: no GPU", *LOADER, WORKER + "RuntimeError: 500 - Unknown exception", DIED],
+            "RuntimeError: no GPU",
+        ),
+        ([WORKER + "Torch worker started.", DIED], "the worker process ended without a message"),
+        (
+            ["Failed to bind.", "Caused by: io.netty.channel.unix.Errors$NativeIoException: bind(..) failed: in use"],
+            "bind(..) failed: in use",
+        ),
+        (["Error: Could not create the Java Virtual Machine."], "Error: Could not create the Java Virtual Machine"),
+        ([], "no message"),
+    ],
+)
 def test_cause(lines, expected):
     assert cause("\n".join(lines)) == expected
 
@@ -242,8 +271,7 @@ def fake_java(folder: Path, specification: str) -> Path:
     """Something that says it is a Java of some version."""
     (folder / "bin").mkdir(parents=True)
     java = folder / "bin" / "java"
-    java.write_text(f"#!/bin/sh\necho '    java.home = {folder}' >&2\n"
-                    f"echo '    java.specification.version = {specification}' >&2\n")
+    java.write_text(f"#!/bin/sh\necho '    java.home = {folder}' >&2\necho '    java.specification.version = {specification}' >&2\n")
     java.chmod(0o755)
     return folder
 
@@ -271,8 +299,7 @@ def bare(tmp_path):
 
 
 def shell(folder: Path, *command: str, **env: str):
-    done = subprocess.run(command, cwd=folder, env={**os.environ, **env}, text=True, capture_output=True,
-                          stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, cwd=folder, env={**os.environ, **env}, text=True, capture_output=True, stdin=subprocess.DEVNULL)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -77,9 +77,14 @@ def test_members_are_plain_files_at_the_top(tarball):
         pins = tar.extractfile("code/requirements.txt").read().decode()
     assert {(e.isreg(), e.mode, e.uid, e.gid, e.uname, e.gname, e.mtime) for e in entries} == {(True, 0o644, 0, 0, "", "", 0)}
     assert sorted(e.name for e in entries) == sorted(
-        [*members(tarball.parent / "artifact"), "code/inference.py", "code/requirements.txt", "MAR-INF/MANIFEST.json"])
-    assert manifest["model"] == {"modelName": "synpg", "modelVersion": __version__, "handler": "synpg_handler.py",
-                                 "configFile": "model-config.yaml"}
+        [*members(tarball.parent / "artifact"), "code/inference.py", "code/requirements.txt", "MAR-INF/MANIFEST.json"]
+    )
+    assert manifest["model"] == {
+        "modelName": "synpg",
+        "modelVersion": __version__,
+        "handler": "synpg_handler.py",
+        "configFile": "model-config.yaml",
+    }
     assert re.fullmatch(r"subword-nmt==\S+\nsafetensors==\S+\n", pins)
     assert all(line in archive.PINS.read_text() for line in pins.split())
 
@@ -116,10 +121,18 @@ def test_failure_is_a_sentence_and_leaves_what_was_there(tmp_path, capsys):
     assert output.read_bytes() == b"the one before" and list(output.parent.iterdir()) == [output]
 
 
-@pytest.mark.parametrize("case, sentence", [
-    ("changed", "handler/errors.py differs"), ("missing", "not its sources' files: handler/errors.py"),
-    ("link", "handler/errors.py is not one of its sources' plain files"), ("extra", "extra.txt is not one of"),
-    ("twice", "duplicates"), ("cut", "is not a tarball"), ("noise", "is not a tarball")])
+@pytest.mark.parametrize(
+    "case, sentence",
+    [
+        ("changed", "handler/errors.py differs"),
+        ("missing", "not its sources' files: handler/errors.py"),
+        ("link", "handler/errors.py is not one of its sources' plain files"),
+        ("extra", "extra.txt is not one of"),
+        ("twice", "duplicates"),
+        ("cut", "is not a tarball"),
+        ("noise", "is not a tarball"),
+    ],
+)
 def test_check_finds_what_differs(tarball, tmp_path, case, sentence):
     other = tmp_path / "synpg.tar.gz"
     with tarfile.open(tarball) as good, tarfile.open(other, "w:gz") as bad:
@@ -144,10 +157,19 @@ def test_check_finds_what_differs(tarball, tmp_path, case, sentence):
 
 
 def test_the_four_functions_from_the_tarball_alone(model_dir):
-    requests = [[body({**RAIN, "temperature": 0}).decode(), JSON], [body({"sent": ""}).decode(), JSON], ["{", JSON],
-                [body({**RAIN, "temperature": 0}).decode() + "\n{}", LINES]]
-    done = subprocess.run([sys.executable, "-c", FOUR_FUNCTIONS, str(model_dir), json.dumps(requests)], capture_output=True,
-                          text=True, cwd=model_dir, env={**os.environ, "PYTHONPATH": str(model_dir / "code")})
+    requests = [
+        [body({**RAIN, "temperature": 0}).decode(), JSON],
+        [body({"sent": ""}).decode(), JSON],
+        ["{", JSON],
+        [body({**RAIN, "temperature": 0}).decode() + "\n{}", LINES],
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", FOUR_FUNCTIONS, str(model_dir), json.dumps(requests)],
+        capture_output=True,
+        text=True,
+        cwd=model_dir,
+        env={**os.environ, "PYTHONPATH": str(model_dir / "code")},
+    )
     assert done.returncode == 0, done.stderr
     answers, files = json.loads(done.stdout)
     assert all(file.startswith(str(model_dir)) for file in files), files
@@ -180,15 +202,18 @@ def model(tarball):
     return sagemaker_toolkit.model_fn(tarball.parent, Context({}))
 
 
-@pytest.mark.parametrize("text, headers, status, kind", [
-    (body(RAIN), {"Content-Type": JSON}, 200, JSON),
-    (body(RAIN), {"Content-Type": LINES}, 200, LINES),
-    (body(RAIN), {"Content-Type": LINES, "accept": JSON}, 200, JSON),
-    (body({**RAIN, "tmpl": "nothing"}), {"Content-Type": JSON}, 400, JSON),
-    (body(RAIN), {"Content-Type": JSON, "Accept": "text/csv"}, 406, JSON),
-    (body(RAIN), {"Content-Type": "text/csv"}, 415, JSON),
-    (b"x" * 6_300_000, {"Content-Type": JSON}, 413, JSON),
-])
+@pytest.mark.parametrize(
+    "text, headers, status, kind",
+    [
+        (body(RAIN), {"Content-Type": JSON}, 200, JSON),
+        (body(RAIN), {"Content-Type": LINES}, 200, LINES),
+        (body(RAIN), {"Content-Type": LINES, "accept": JSON}, 200, JSON),
+        (body({**RAIN, "tmpl": "nothing"}), {"Content-Type": JSON}, 400, JSON),
+        (body(RAIN), {"Content-Type": JSON, "Accept": "text/csv"}, 406, JSON),
+        (body(RAIN), {"Content-Type": "text/csv"}, 415, JSON),
+        (b"x" * 6_300_000, {"Content-Type": JSON}, 413, JSON),
+    ],
+)
 def test_status_and_headers_go_through_the_context(model, text, headers, status, kind):
     context = Context({"body": {"content-type": JSON}, **headers})
     envelope = sagemaker_toolkit.input_fn(text, headers["Content-Type"], context)
@@ -200,7 +225,9 @@ def test_status_and_headers_go_through_the_context(model, text, headers, status,
 def test_a_cut_answer_says_so_and_a_fault_quotes_nobody(model, caplog):
     context = Context({})
     cut = [{**RAIN, "tmpl": "two_clauses", "seed": seed, "temperature": 5} for seed in range(16)]
-    sagemaker_toolkit.output_fn(sagemaker_toolkit.predict_fn(sagemaker_toolkit.input_fn(body(cut), JSON, context), model, context), JSON, context)
+    sagemaker_toolkit.output_fn(
+        sagemaker_toolkit.predict_fn(sagemaker_toolkit.input_fn(body(cut), JSON, context), model, context), JSON, context
+    )
     assert re.fullmatch(r"truncated=\d+", context.returned[ATTRIBUTES])
 
     def answer(envelopes):
@@ -244,8 +271,9 @@ def test_a_server_set_up_as_in_awss_container(demo_tarball, tmp_path, manifest):
     """TorchServe prefers the manifest's handler to the configured one; without a manifest it is AWS's, and `code/inference.py`."""
     handler = "nowhere.py"
     if not manifest:
-        handler = pytest.importorskip("sagemaker_pytorch_serving_container.handler_service",
-                                      reason="pip install sagemaker-pytorch-inference").__file__
+        handler = pytest.importorskip(
+            "sagemaker_pytorch_serving_container.handler_service", reason="pip install sagemaker-pytorch-inference"
+        ).__file__
     model_dir = tmp_path / "model"
     unpack(demo_tarball, model_dir)
     if not manifest:
@@ -254,13 +282,33 @@ def test_a_server_set_up_as_in_awss_container(demo_tarball, tmp_path, manifest):
     text = STOCK_PROPERTIES + (
         f"inference_address=http://127.0.0.1:{ports[0]}\nmanagement_address=http://127.0.0.1:{ports[0]}\n"
         f"metrics_address=http://127.0.0.1:{ports[1]}\ngrpc_inference_port={ports[2]}\ngrpc_management_port={ports[3]}\n"
-        f"default_workers_per_model=1\ndefault_service_handler={handler}:handle\n")
+        f"default_workers_per_model=1\ndefault_service_handler={handler}:handle\n"
+    )
     (tmp_path / "ts.properties").write_text(text)
     (tmp_path / "store").mkdir()
-    env = {**os.environ, "JAVA_HOME": str(find_java()), "PYTHONPATH": str(model_dir / "code"), "TEMP": str(tmp_path),
-           "TMPDIR": str(tmp_path), "LOG_LOCATION": str(tmp_path), "METRICS_LOCATION": str(tmp_path)}
-    command = [sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs", "--ts-config", "ts.properties",
-               "--model-store", "store", "--models", f"model={model_dir}"]
+    env = {
+        **os.environ,
+        "JAVA_HOME": str(find_java()),
+        "PYTHONPATH": str(model_dir / "code"),
+        "TEMP": str(tmp_path),
+        "TMPDIR": str(tmp_path),
+        "LOG_LOCATION": str(tmp_path),
+        "METRICS_LOCATION": str(tmp_path),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "ts.model_server",
+        "--start",
+        "--foreground",
+        "--ncs",
+        "--ts-config",
+        "ts.properties",
+        "--model-store",
+        "store",
+        "--models",
+        f"model={model_dir}",
+    ]
     with open(tmp_path / "log", "wb") as log:
         process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True)
 
@@ -276,7 +324,9 @@ def test_a_server_set_up_as_in_awss_container(demo_tarball, tmp_path, manifest):
             assert time.monotonic() < deadline and process.poll() is None, (tmp_path / "log").read_text()[-3000:]
             time.sleep(0.2)
         greedy = body({**PICNIC, "temperature": 0})
-        expected, _ = sagemaker_toolkit.output_fn(sagemaker_toolkit.predict_fn(sagemaker_toolkit.input_fn(greedy, JSON), sagemaker_toolkit.model_fn(model_dir)), JSON)
+        expected, _ = sagemaker_toolkit.output_fn(
+            sagemaker_toolkit.predict_fn(sagemaker_toolkit.input_fn(greedy, JSON), sagemaker_toolkit.model_fn(model_dir)), JSON
+        )
         assert call(greedy) == (200, expected)
         status, answer = call(b'{"sent": ""}')
         assert status == 400 and json.loads(answer)["field"] == "sent"

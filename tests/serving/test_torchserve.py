@@ -14,7 +14,8 @@ PATHS = "/invocations", "/predictions/synpg"
 SENTENCES = [
     ("The lawyer thanked the scientists .", "(ROOT (S (NP (DT The) (NN lawyer)) (VP (VBD thanked) (NP (DT the) (NNS scientists))) (. .)))"),
     ("can you adjust the cameras ?", "(ROOT (SQ (MD can) (NP (PRP you)) (VP (VB adjust) (NP (DT the) (NNS cameras))) (. ?)))"),
-    ("I met him in the café .", "(ROOT (S (NP (PRP I)) (VP (VBD met) (NP (PRP him)) (PP (IN in) (NP (DT the) (NN café)))) (. .)))")]
+    ("I met him in the café .", "(ROOT (S (NP (PRP I)) (VP (VBD met) (NP (PRP him)) (PP (IN in) (NP (DT the) (NN café)))) (. .)))"),
+]
 
 
 def post(server, data: bytes, headers=JSON, path="/invocations", method="POST"):
@@ -39,12 +40,21 @@ def test_the_notebooks_payload_gets_one_json_string(server, path):
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("data, headers, status, field", [
-    (b'{"sent": ', JSON, 400, None), (b"", JSON, 400, None), (b"\xff\xfe", JSON, 400, None),
-    (body({**PICNIC, "tmpl": "(ROOT (S (NP ) "}), JSON, 400, "tmpl"), (body({**PICNIC, "temprature": 1}), JSON, 400, "temprature"),
-    (body({"sent": "it rains", "parse": "(ROOT (S))", "tmpl": "command"}), JSON, 400, "parse"),
-    (body(PICNIC), {"Content-Type": "text/csv"}, 415, None), (b"a=1", {"Content-Type": "application/x-www-form-urlencoded"}, 415, None),
-    (body(PICNIC), {**JSON, "Accept": "image/png"}, 406, None), (b" " * 6_291_457, JSON, 413, None)])
+@pytest.mark.parametrize(
+    "data, headers, status, field",
+    [
+        (b'{"sent": ', JSON, 400, None),
+        (b"", JSON, 400, None),
+        (b"\xff\xfe", JSON, 400, None),
+        (body({**PICNIC, "tmpl": "(ROOT (S (NP ) "}), JSON, 400, "tmpl"),
+        (body({**PICNIC, "temprature": 1}), JSON, 400, "temprature"),
+        (body({"sent": "it rains", "parse": "(ROOT (S))", "tmpl": "command"}), JSON, 400, "parse"),
+        (body(PICNIC), {"Content-Type": "text/csv"}, 415, None),
+        (b"a=1", {"Content-Type": "application/x-www-form-urlencoded"}, 415, None),
+        (body(PICNIC), {**JSON, "Accept": "image/png"}, 406, None),
+        (b" " * 6_291_457, JSON, 413, None),
+    ],
+)
 def test_errors_name_field_and_reason(server, path, data, headers, status, field):
     got, answer_headers, text = post(server, data, headers, path)
     error = json.loads(text)
@@ -76,8 +86,11 @@ def test_text_beyond_ascii_survives_both_ways(server):
 
 
 def test_concurrent_requests_equal_single_ones_one_bad_among_them(server):
-    jobs = [body({"sent": s, "synt": t, "seed": seed, "temperature": 1.0, "tmpl": name})
-            for seed, (s, t) in enumerate(SENTENCES) for name in ("statement", "two_clauses", "yes_no_question")]
+    jobs = [
+        body({"sent": s, "synt": t, "seed": seed, "temperature": 1.0, "tmpl": name})
+        for seed, (s, t) in enumerate(SENTENCES)
+        for name in ("statement", "two_clauses", "yes_no_question")
+    ]
     jobs.insert(4, body({"sent": "it rains", "synt": "(ROOT (NP"}))
     alone = [post(server, job)[::2] for job in jobs]
     assert [status for status, _ in alone].count(400) == 1

@@ -88,8 +88,11 @@ def test_pieces_that_only_end_words_are_no_words(tmp_path):
 def test_the_lexicon_counts_the_tags_of_words(tmp_path):
     """By their first pieces; without a sentence whose words cannot be told apart, and without the labels of phrases."""
     folder, base = tiny_artifact(tmp_path / "tiny"), tiny_artifact(tmp_path / "base", tag_weight=1.0)
-    lines = ["(ROOT (NP (DT the) (NN raining) (NN it) (X is)))", "(ROOT (NP (DT the) (NN raini) (VBG raining)))",
-             "(ROOT (NP (NN ää) (JJ it)))"]
+    lines = [
+        "(ROOT (NP (DT the) (NN raining) (NN it) (X is)))",
+        "(ROOT (NP (DT the) (NN raini) (VBG raining)))",
+        "(ROOT (NP (NN ää) (JJ it)))",
+    ]
     (tmp_path / "data.tsv").write_text("".join(f"x\t{line}\n" for line in lines), encoding="utf-8")
     split = calibration.read(folder, tmp_path / "data.tsv")
     assert len(split) == 3 and calibration.calibrate(folder, split)["words"] == 6

@@ -10,9 +10,12 @@ from scripts import evaluate
 from scripts.training import evaluation
 from tests.factories import RAIN, tiny_artifact
 
-PASSIVE = ("The dog was seen by it .", "It saw the dog .",
-           "(ROOT (S (NP (DT The) (NN dog)) (VP (VBD was) (VP (VBN seen) (PP (IN by) (NP (PRP it))))) (. .)))",
-           "(ROOT (S (NP (PRP It)) (VP (VBD saw) (NP (DT the) (NN dog))) (. .)))")
+PASSIVE = (
+    "The dog was seen by it .",
+    "It saw the dog .",
+    "(ROOT (S (NP (DT The) (NN dog)) (VP (VBD was) (VP (VBN seen) (PP (IN by) (NP (PRP it))))) (. .)))",
+    "(ROOT (S (NP (PRP It)) (VP (VBD saw) (NP (DT the) (NN dog))) (. .)))",
+)
 
 
 def test_bleu_of_the_same_and_of_others():
@@ -56,8 +59,20 @@ def test_from_files_to_a_table(tmp_path, capsys, monkeypatch, tagged):
         monkeypatch.setattr(Tagger, "load", lambda file: Tagger(["NN"], [], [], b"", [], {}, {}))
     (tmp_path / "rebuild.tsv").write_text(f"{RAIN['sent']}\t{RAIN['synt']}\tsource\n" * 3, encoding="utf-8")
     (tmp_path / "pairs.tsv").write_text("\t".join(PASSIVE) + "\n" + "\t".join((*PASSIVE[:3], "")) + "\n", encoding="utf-8")
-    assert evaluate.main([str(tmp_path / "artifact"), "--rebuild", str(tmp_path / "rebuild.tsv"), "--pairs",
-                          str(tmp_path / "pairs.tsv"), "--json", str(tmp_path / "out.json")]) == 0
+    assert (
+        evaluate.main(
+            [
+                str(tmp_path / "artifact"),
+                "--rebuild",
+                str(tmp_path / "rebuild.tsv"),
+                "--pairs",
+                str(tmp_path / "pairs.tsv"),
+                "--json",
+                str(tmp_path / "out.json"),
+            ]
+        )
+        == 0
+    )
     written = json.loads((tmp_path / "out.json").read_text())
     rows = written["table"]
     assert written["conditions"]["precision"] == "fp32"  # there are no ranges for int8

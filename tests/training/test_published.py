@@ -39,10 +39,12 @@ from tests.reference import random_net, tiny_config
 
 SYNTAX_END = len(SPECIALS) + len(SYNTAX_TOKENS)
 WIDTHS = dict(bag_width=40, attend_pads=True)
-CONFIGS = {"parse_generator": tiny_config(vocab_size=len(TOKENS), n_encoder_layers=1, n_decoder_layers=1, d_feedforward=16,
-                                          syntax_width=102, max_steps=161, **WIDTHS),
-           "paraphraser": tiny_config(vocab_size=len(TOKENS), n_encoder_layers=1, n_decoder_layers=2,
-                                      syntax_width=162, max_steps=41, **WIDTHS)}
+CONFIGS = {
+    "parse_generator": tiny_config(
+        vocab_size=len(TOKENS), n_encoder_layers=1, n_decoder_layers=1, d_feedforward=16, syntax_width=102, max_steps=161, **WIDTHS
+    ),
+    "paraphraser": tiny_config(vocab_size=len(TOKENS), n_encoder_layers=1, n_decoder_layers=2, syntax_width=162, max_steps=41, **WIDTHS),
+}
 
 
 def published_state(config: ModelConfig, seed: int = 0) -> dict:
@@ -52,9 +54,14 @@ def published_state(config: ModelConfig, seed: int = 0) -> dict:
 
 def dictionary(tokens: list[str]) -> dict:
     """The attributes of a published dictionary."""
-    spans = {token for token in tokens[len(SPECIALS):] if token[:1] == "<"}
-    return {"word2idx": {token: i for i, token in enumerate(tokens)}, "idx2word": dict(reversed(list(enumerate(tokens)))),
-            "word_count": defaultdict(int), "span_words": spans, "span_idxs": {tokens.index(token) for token in spans}}
+    spans = {token for token in tokens[len(SPECIALS) :] if token[:1] == "<"}
+    return {
+        "word2idx": {token: i for i, token in enumerate(tokens)},
+        "idx2word": dict(reversed(list(enumerate(tokens)))),
+        "word_count": defaultdict(int),
+        "span_words": spans,
+        "span_idxs": {tokens.index(token) for token in spans},
+    }
 
 
 def pickled(attributes: dict, protocol: int = 3) -> bytes:
@@ -73,8 +80,13 @@ class Given:
 
     def __init__(self, folder: Path):
         self.folder, self.out, self.tagger = folder, folder / "out", ["--no-tagger"]
-        self.files = {"synpg": folder / "synpg.pt", "parse-generator": folder / "parse.pt",
-                      "dictionary": folder / "dictionary.pkl", "bpe-codes": folder / "codes", "bpe-vocab": folder / "vocab"}
+        self.files = {
+            "synpg": folder / "synpg.pt",
+            "parse-generator": folder / "parse.pt",
+            "dictionary": folder / "dictionary.pkl",
+            "bpe-codes": folder / "codes",
+            "bpe-vocab": folder / "vocab",
+        }
         self.states = {net: published_state(config, seed) for seed, (net, config) in enumerate(CONFIGS.items())}
         self.files["dictionary"].write_bytes(pickled(dictionary(TOKENS)))
         self.files["bpe-codes"].write_text(CODES, encoding="utf-8")
@@ -115,8 +127,7 @@ def greedy(paraphraser: Pipeline, request: dict = RAIN):
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_tensors_and_sizes_are_the_checkpoints(given, zipped, prefix):
-    originals = {net: {name: tensor for name, tensor in state.items() if name != "pos_encoder.pe"}
-                 for net, state in given.states.items()}
+    originals = {net: {name: tensor for name, tensor in state.items() if name != "pos_encoder.pe"} for net, state in given.states.items()}
     given.states = {net: {prefix + name: t for name, t in state.items()} for net, state in given.states.items()}
     paraphraser = given.load("--faithful", _use_new_zipfile_serialization=zipped)
     for net, original in originals.items():
@@ -146,10 +157,17 @@ def test_an_imported_artifact_paraphrases(given, capsys):
     assert str(given.out) in printed[0].split(":")[0]
 
 
-@pytest.mark.parametrize("options, tokenization, constrained", [
-    ([], "ptb", True), (["--faithful"], "raw", False), (["--tokenization", "raw"], "raw", True),
-    (["--no-constrained"], "ptb", False), (["--faithful", "--constrained"], "raw", True),
-    (["--faithful", "--tokenization", "ptb"], "ptb", False)])
+@pytest.mark.parametrize(
+    "options, tokenization, constrained",
+    [
+        ([], "ptb", True),
+        (["--faithful"], "raw", False),
+        (["--tokenization", "raw"], "raw", True),
+        (["--no-constrained"], "ptb", False),
+        (["--faithful", "--constrained"], "raw", True),
+        (["--faithful", "--tokenization", "ptb"], "ptb", False),
+    ],
+)
 def test_options_of_the_pipeline(given, options, tokenization, constrained):
     paraphraser = given.load(*options, "--bpe-threshold", "7")
     assert (paraphraser.config.tokenization, paraphraser.config.constrained) == (tokenization, constrained)
@@ -248,12 +266,16 @@ class Payload:
         return os.mkdir, (str(self.marker),)
 
 
-@pytest.mark.parametrize("place, protocol", [*(("top", protocol) for protocol in range(6)),
-                                             *(("inside", protocol) for protocol in (3, 4, 5))])
+@pytest.mark.parametrize(
+    "place, protocol", [*(("top", protocol) for protocol in range(6)), *(("inside", protocol) for protocol in (3, 4, 5))]
+)
 def test_a_dictionary_that_would_run_code_is_refused_and_does_not(given, capsys, place, protocol):
     marker = given.folder / "ran"
-    evil = (pickle.dumps(Payload(marker), protocol) if place == "top"
-            else pickled({**dictionary(TOKENS), "word_count": Payload(marker)}, protocol))
+    evil = (
+        pickle.dumps(Payload(marker), protocol)
+        if place == "top"
+        else pickled({**dictionary(TOKENS), "word_count": Payload(marker)}, protocol)
+    )
     if place == "top":
         pickle.loads(evil)  # it is a payload indeed
         marker.rmdir()
@@ -262,11 +284,20 @@ def test_a_dictionary_that_would_run_code_is_refused_and_does_not(given, capsys,
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("source, name", [
-    (b"cbuiltins\neval\n(S'1'\ntR.", "builtins.eval"), (b"cutils\nos\n.", "utils.os"), (b"cos\nsystem\n.", "os.system"),
-    (b"ccollections\nOrderedDict\n)R.", "collections.OrderedDict"), (b"cbuiltins\nint.__class__\n.", "builtins.int.__class__"),
-    (b"\x80\x04\x8c\x08builtins\x8c\x07getattr\x93.", "builtins.getattr"), (b"\x80\x02cutils\nDictionary\n)\x81cos\nabort\n.", "os.abort"),
-    (b"(S'1'\nibuiltins\nexec\n.", "builtins.exec"), (b"c\x1b[31m\nx\n.", r"\x1b[31m.x")])
+@pytest.mark.parametrize(
+    "source, name",
+    [
+        (b"cbuiltins\neval\n(S'1'\ntR.", "builtins.eval"),
+        (b"cutils\nos\n.", "utils.os"),
+        (b"cos\nsystem\n.", "os.system"),
+        (b"ccollections\nOrderedDict\n)R.", "collections.OrderedDict"),
+        (b"cbuiltins\nint.__class__\n.", "builtins.int.__class__"),
+        (b"\x80\x04\x8c\x08builtins\x8c\x07getattr\x93.", "builtins.getattr"),
+        (b"\x80\x02cutils\nDictionary\n)\x81cos\nabort\n.", "os.abort"),
+        (b"(S'1'\nibuiltins\nexec\n.", "builtins.exec"),
+        (b"c\x1b[31m\nx\n.", r"\x1b[31m.x"),
+    ],
+)
 def test_no_other_name_is_resolved(given, capsys, source, name):
     given.files["dictionary"].write_bytes(source)
     refused(given, capsys, f"dictionary.pkl asks for {re.escape(name)}, which no dictionary needs")
@@ -302,12 +333,14 @@ def check_refusal(given: Given, capsys, sentence: str) -> None:
 def tensor(net: str, name: str, change) -> object:
     def spoil(given: Given) -> None:
         given.states[net][name] = change(given.states[net][name])
+
     return spoil
 
 
 def state(net: str, change) -> object:
     def spoil(given: Given) -> None:
         given.states[net] = change(given.states[net])
+
     return spoil
 
 
@@ -317,12 +350,14 @@ def tables(**changes) -> object:
         for name, change in changes.items():
             attributes[name] = change(attributes[name])
         given.files["dictionary"].write_bytes(pickled(attributes))
+
     return spoil
 
 
 def vocabulary(change) -> object:
     def spoil(given: Given) -> None:
         given.files["dictionary"].write_bytes(pickled(dictionary(change(list(TOKENS)))))
+
     return spoil
 
 
@@ -330,6 +365,7 @@ def content(name: str, data: bytes) -> object:
     def spoil(given: Given) -> None:
         given.states[{"synpg": "paraphraser", "parse-generator": "parse_generator"}.get(name, "")] = None
         given.files[name].write_bytes(data)
+
     return spoil
 
 
@@ -341,6 +377,7 @@ def with_value(index: int, value: float):
     def change(tensor: torch.Tensor) -> torch.Tensor:
         tensor.view(-1)[index] = value
         return tensor
+
     return change
 
 
@@ -349,40 +386,61 @@ def swap_ids(words: dict) -> dict:
 
 
 MISMATCHES = {
-    "tensor missing": (state("paraphraser", without("transformer.decoder.layers.1.norm3.bias")),
-                       r"synpg.pt is not SynPG with 1 \+ 2 layers: transformer.decoder.layers.1.norm3.bias missing, none unknown"),
-    "tensors unknown": (state("parse_generator", lambda s: {**s, "pos": torch.ones(1), "pooler": torch.ones(1)}),
-                        r"parse.pt is not SynPG with 1 \+ 1 layers: none missing, pos, pooler unknown"),
-    "layer missing": (state("paraphraser", lambda s: {n.replace("decoder.layers.1", "decoder.layers.5"): t for n, t in s.items()}),
-                      r"synpg.pt is not SynPG .* and \d+ more missing, .* and \d+ more unknown"),
-    "no decoder": (state("paraphraser", lambda s: {n: t for n, t in s.items() if ".decoder.layers." not in n}),
-                   r"synpg.pt cannot be served: n_decoder_layers must be a positive integer"),
-    "another network": (state("paraphraser", lambda s: {"encoder.weight": torch.ones(2, 2)}),
-                        r"synpg.pt is not a SynPG checkpoint: it has encoder.weight\."),
-    "shape": (tensor("paraphraser", "transformer.encoder.layers.0.linear2.weight", lambda t: t[:, :-1]),
-              r"synpg.pt: transformer.encoder.layers.0.linear2.weight has shape \(12, 19\), expected \(12, 20\)"),
-    "output layer": (tensor("parse_generator", "linear.weight", lambda t: t[:-1]),
-                     rf"parse.pt: linear.weight has shape \({len(TOKENS) - 1}, 12\), expected \({len(TOKENS)}, 12\)"),
-    "not a number": (tensor("paraphraser", "linear.bias", with_value(3, float("nan"))),
-                     r"synpg.pt: linear.bias holds infinity or not-a-number"),
-    "infinity": (tensor("parse_generator", "linear.weight", with_value(3, float("-inf"))),
-                 r"parse.pt: linear.weight holds infinity"),
+    "tensor missing": (
+        state("paraphraser", without("transformer.decoder.layers.1.norm3.bias")),
+        r"synpg.pt is not SynPG with 1 \+ 2 layers: transformer.decoder.layers.1.norm3.bias missing, none unknown",
+    ),
+    "tensors unknown": (
+        state("parse_generator", lambda s: {**s, "pos": torch.ones(1), "pooler": torch.ones(1)}),
+        r"parse.pt is not SynPG with 1 \+ 1 layers: none missing, pos, pooler unknown",
+    ),
+    "layer missing": (
+        state("paraphraser", lambda s: {n.replace("decoder.layers.1", "decoder.layers.5"): t for n, t in s.items()}),
+        r"synpg.pt is not SynPG .* and \d+ more missing, .* and \d+ more unknown",
+    ),
+    "no decoder": (
+        state("paraphraser", lambda s: {n: t for n, t in s.items() if ".decoder.layers." not in n}),
+        r"synpg.pt cannot be served: n_decoder_layers must be a positive integer",
+    ),
+    "another network": (
+        state("paraphraser", lambda s: {"encoder.weight": torch.ones(2, 2)}),
+        r"synpg.pt is not a SynPG checkpoint: it has encoder.weight\.",
+    ),
+    "shape": (
+        tensor("paraphraser", "transformer.encoder.layers.0.linear2.weight", lambda t: t[:, :-1]),
+        r"synpg.pt: transformer.encoder.layers.0.linear2.weight has shape \(12, 19\), expected \(12, 20\)",
+    ),
+    "output layer": (
+        tensor("parse_generator", "linear.weight", lambda t: t[:-1]),
+        rf"parse.pt: linear.weight has shape \({len(TOKENS) - 1}, 12\), expected \({len(TOKENS)}, 12\)",
+    ),
+    "not a number": (
+        tensor("paraphraser", "linear.bias", with_value(3, float("nan"))),
+        r"synpg.pt: linear.bias holds infinity or not-a-number",
+    ),
+    "infinity": (tensor("parse_generator", "linear.weight", with_value(3, float("-inf"))), r"parse.pt: linear.weight holds infinity"),
     "learned positions": (tensor("paraphraser", "pos_encoder.pe", lambda t: t + 0.01), r"synpg.pt: pos_encoder.pe is not the sinus"),
-    "few positions": (tensor("paraphraser", "pos_encoder.pe", lambda t: t[:100]),
-                      r"synpg.pt: pos_encoder.pe has shape \(100, 1, 12\), expected at least \(162, 1, 12\)"),
+    "few positions": (
+        tensor("paraphraser", "pos_encoder.pe", lambda t: t[:100]),
+        r"synpg.pt: pos_encoder.pe has shape \(100, 1, 12\), expected at least \(162, 1, 12\)",
+    ),
     "integer tensor": (tensor("paraphraser", "linear.bias", lambda t: t.int()), r"synpg.pt holds what is not .* \(linear.bias\)"),
     "sparse tensor": (tensor("paraphraser", "linear.weight", lambda t: t.to_sparse()), r"synpg.pt holds what is not a dense"),
     "no data": (tensor("paraphraser", "linear.weight", lambda t: t.to("meta")), r"synpg.pt holds what is not a dense"),
-    "training state": (state("paraphraser", lambda s: {"net": s, "optimizer": {}, "step": 3}),
-                       r"synpg.pt holds what is not .* \(net, optimizer, step\): save the network's state_dict\(\) alone"),
+    "training state": (
+        state("paraphraser", lambda s: {"net": s, "optimizer": {}, "step": 3}),
+        r"synpg.pt holds what is not .* \(net, optimizer, step\): save the network's state_dict\(\) alone",
+    ),
     "list": (state("paraphraser", lambda s: [1]), r"synpg.pt holds something \(list\)"),
     "whole module": (state("paraphraser", lambda s: torch.nn.Linear(1, 1)), r"synpg.pt asks for torch.nn.modules.linear.Linear"),
     "web page": (content("synpg", b"\n<!DOCTYPE html><html><title>Virus scan warning"), r"synpg.pt is a web page"),
     "empty file": (content("parse-generator", b""), r"parse.pt is not a checkpoint of tensors, or it is damaged"),
     "a pickle": (content("synpg", pickle.dumps({"a": 1}, 4)), r"synpg.pt is not a checkpoint of tensors, or it is damaged"),
     "other file": (content("synpg", b"hello world, this is text\n"), r"synpg.pt is not a checkpoint of tensors, or it is damaged"),
-    "dictionary of another size": (vocabulary(lambda tokens: tokens + ["zoo"]),
-                                   rf"parse.pt embeds {len(TOKENS)} tokens but the dictionary has {len(TOKENS) + 1}: they do not belong"),
+    "dictionary of another size": (
+        vocabulary(lambda tokens: tokens + ["zoo"]),
+        rf"parse.pt embeds {len(TOKENS)} tokens but the dictionary has {len(TOKENS) + 1}: they do not belong",
+    ),
     "gap in the ids": (tables(idx2word=without(120)), rf"dictionary.pkl: its {len(TOKENS) - 1} ids are not contiguous, 120 is missing"),
     "ids from one": (tables(idx2word=lambda t: {i + 1: token for i, token in t.items()}), r"not contiguous, 0 is missing"),
     "ids of text": (tables(idx2word=lambda t: {str(i): token for i, token in t.items()}), r"idx2word has keys that are not integers"),
@@ -391,10 +449,14 @@ MISMATCHES = {
     "empty word": (vocabulary(lambda tokens: tokens[:-1] + [""]), rf"entry {len(TOKENS) - 1} is '', not a word"),
     "number for a word": (tables(idx2word=lambda t: {**t, 110: 7}), r"entry 110 is 7, not a word"),
     "half a character": (vocabulary(lambda tokens: tokens[:-1] + ["\ud800"]), r"entry \d+ is '\\ud800', not a word"),
-    "no special entries": (vocabulary(lambda tokens: tokens[:2] + tokens[3:] + ["<eos>"]),
-                           r"dictionary.pkl begins with <pad>, <sos>, <unk>, <msk>, <PAD>, expected <pad>, <sos>, <eos>"),
-    "no label": (vocabulary(lambda tokens: ["<NPP>" if token == "<NP>" else token for token in tokens]),
-                 r"dictionary.pkl lacks the syntax tokens <NP>"),
+    "no special entries": (
+        vocabulary(lambda tokens: tokens[:2] + tokens[3:] + ["<eos>"]),
+        r"dictionary.pkl begins with <pad>, <sos>, <unk>, <msk>, <PAD>, expected <pad>, <sos>, <eos>",
+    ),
+    "no label": (
+        vocabulary(lambda tokens: ["<NPP>" if token == "<NP>" else token for token in tokens]),
+        r"dictionary.pkl lacks the syntax tokens <NP>",
+    ),
     "no tables": (tables(idx2word=list), r"dictionary.pkl holds something \(Dictionary\) without the tables"),
     "not an object": (content("dictionary", pickle.dumps({"a": 1})), r"dictionary.pkl holds something \(dict\) without the tables"),
     "cut dictionary": (content("dictionary", pickled(dictionary(TOKENS))[:900]), r"dictionary.pkl is not a pickled dictionary, or"),
@@ -403,8 +465,10 @@ MISMATCHES = {
     "codes not text": (content("bpe-codes", b"\xff\xfe\x00"), r"codes: expected merges"),
     "counts not text": (content("bpe-vocab", b"caf\xe9 100\n"), r"vocab: expected `piece count` on each line"),
     "counts that are none": (content("bpe-vocab", CODES.encode()), r"vocab: expected `piece count` on each line"),
-    "foreign codes": (content("bpe-codes", b"#version: 0.2\nt h\no f</w>\n"),
-                      r"codes and .*vocab leave \d\d % of the dictionary's words whole: they belong to another dictionary, or"),
+    "foreign codes": (
+        content("bpe-codes", b"#version: 0.2\nt h\no f</w>\n"),
+        r"codes and .*vocab leave \d\d % of the dictionary's words whole: they belong to another dictionary, or",
+    ),
     "foreign counts": (content("bpe-vocab", b"the 100\n"), r"codes and .*vocab leave \d+ % of the dictionary's words whole"),
 }
 
@@ -434,10 +498,14 @@ def test_a_cut_download(given, capsys):
         given.files[name].write_bytes(whole)
 
 
-@pytest.mark.parametrize("options, sentence", [
-    (["--heads", "5"], r"--heads 5 does not divide the width 12 of .*parse.pt"),
-    (["--bpe-threshold", "101"], r"leave \d+ % of the dictionary's words whole"),
-    (["--max-synt-len", "5000"], r"parse.pt cannot be served: syntax_width and max_steps must be at most 5000")])
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--heads", "5"], r"--heads 5 does not divide the width 12 of .*parse.pt"),
+        (["--bpe-threshold", "101"], r"leave \d+ % of the dictionary's words whole"),
+        (["--max-synt-len", "5000"], r"parse.pt cannot be served: syntax_width and max_steps must be at most 5000"),
+    ],
+)
 def test_options_that_do_not_fit(given, capsys, options, sentence):
     assert given.run(*options) == 1
     check_refusal(given, capsys, sentence)
@@ -482,9 +550,13 @@ def test_checkpoints_in_their_places_raise_no_doubt(given, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("net, other, note", [
-    ("parse_generator", "paraphraser", r"Note: .*parse.pt does not begin a parse with a bracket; .*--heads 2"),
-    ("paraphraser", "parse_generator", r"Note: .*synpg.pt begins a sentence with a syntax token; .*--heads 2")])
+@pytest.mark.parametrize(
+    "net, other, note",
+    [
+        ("parse_generator", "paraphraser", r"Note: .*parse.pt does not begin a parse with a bracket; .*--heads 2"),
+        ("paraphraser", "parse_generator", r"Note: .*synpg.pt begins a sentence with a syntax token; .*--heads 2"),
+    ],
+)
 def test_a_network_that_says_the_wrong_thing_is_noted(given, capsys, net, other, note):
     outspoken(given)
     given.states[net] = {name: t + 0.001 if name == "linear.bias" else t for name, t in given.states[other].items()}
@@ -504,6 +576,7 @@ def test_nothing_is_left_when_writing_fails(given, capsys, monkeypatch):
     def full(folder):
         assert (folder / "paraphraser.safetensors").is_file()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
     monkeypatch.setattr(artifacts, "write_manifest", full)
     refused(given, capsys, "No space left on device")
 
@@ -514,6 +587,7 @@ def test_nothing_is_left_when_a_server_would_refuse_it(given, capsys, monkeypatc
     def spoil(folder):
         write(folder)
         (folder / "vocab.json").write_text("[]", encoding="utf-8")
+
     monkeypatch.setattr(artifacts, "write_manifest", spoil)
     refused(given, capsys, "A server would refuse this: vocab.json: expected")
 
@@ -545,8 +619,13 @@ ENTRIES = 31_414
 
 def import_published(folder: Path, states, *options: str) -> Pipeline:
     """The published vocabulary with given weights; `states` is called with "pg" and "synpg", one after the other."""
-    files = {"--parse-generator": folder / "pg.pt", "--synpg": folder / "synpg.pt", "--dictionary": PUBLISHED / "dictionary.pkl",
-             "--bpe-codes": PUBLISHED / "bpe.codes", "--bpe-vocab": PUBLISHED / "vocab.txt"}
+    files = {
+        "--parse-generator": folder / "pg.pt",
+        "--synpg": folder / "synpg.pt",
+        "--dictionary": PUBLISHED / "dictionary.pkl",
+        "--bpe-codes": PUBLISHED / "bpe.codes",
+        "--bpe-vocab": PUBLISHED / "vocab.txt",
+    }
     for net in "pg", "synpg":
         torch.save(states(net), folder / f"{net}.pt")
     arguments = [str(text) for pair in files.items() for text in pair]
@@ -578,8 +657,10 @@ def golden():
 
 def rows_of(paraphraser: Pipeline, cases: list[dict], target: str = "tmpl"):
     """One row a case; `target` is the field of the case that is followed."""
-    requests = [{"sent": case["sent"], "synt": case["synt"], "tmpl" if target == "tmpl" else "parse": case[target],
-                 "temperature": 0} for case in cases]
+    requests = [
+        {"sent": case["sent"], "synt": case["synt"], "tmpl" if target == "tmpl" else "parse": case[target], "temperature": 0}
+        for case in cases
+    ]
     return [row for request in requests for row in paraphraser.plan(read_request(request))]
 
 
@@ -604,8 +685,19 @@ def disk():
 
 @needs_published
 def test_greedy_answers_are_those_of_the_published_code(disk, golden):
-    shape = ModelConfig(vocab_size=ENTRIES, d_model=300, n_heads=6, d_feedforward=2048, n_encoder_layers=6, n_decoder_layers=6,
-                        bag_width=40, syntax_width=162, max_steps=41, attend_pads=True, tie="none")
+    shape = ModelConfig(
+        vocab_size=ENTRIES,
+        d_model=300,
+        n_heads=6,
+        d_feedforward=2048,
+        n_encoder_layers=6,
+        n_decoder_layers=6,
+        bag_width=40,
+        syntax_width=162,
+        max_steps=41,
+        attend_pads=True,
+        tie="none",
+    )
     paraphraser = import_published(disk, lambda net: golden_weights(net, shape))
     assert paraphraser.text_generator.config == shape
     assert paraphraser.parse_generator.config == replace(shape, syntax_width=102, max_steps=161)

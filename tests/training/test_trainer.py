@@ -18,7 +18,10 @@ from tests.reference import random_net, tiny_config
 
 SENTENCES = [
     f"(ROOT (S (NP (DT the) (NN {noun})) (VP (VBZ {verb}) (NP (DT a) (NN {other}))) (. .)))"
-    for noun in ("dog", "cat", "bird", "horse") for verb in ("sees", "likes", "finds") for other in ("tree", "house", "ball", "river")]
+    for noun in ("dog", "cat", "bird", "horse")
+    for verb in ("sees", "likes", "finds")
+    for other in ("tree", "house", "ball", "river")
+]
 SENTENCES += [f"(ROOT (S (VP (VB {verb}) (NP (DT the) (NN {noun}))) (. .)))" for verb in ("take", "see") for noun in ("ball", "cat")]
 
 
@@ -28,19 +31,33 @@ def small(monkeypatch, tmp_path):
     for name in trainer.NETS:
         shape = dict(d_model=16, n_heads=2, d_feedforward=32, n_encoder_layers=1, n_decoder_layers=1)
         monkeypatch.setitem(trainer.SHAPES, name, {**trainer.SHAPES[name], **shape})
-        monkeypatch.setitem(trainer.RECIPES, name, dataclasses.replace(
-            trainer.RECIPES[name], tokens=300, warmup=5, peak_rate=1e-2, epochs=4))
+        monkeypatch.setitem(
+            trainer.RECIPES, name, dataclasses.replace(trainer.RECIPES[name], tokens=300, warmup=5, peak_rate=1e-2, epochs=4)
+        )
     monkeypatch.setattr(trainer, "REPORT_STEPS", 5)
     monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 10)
     for name, lines in (("train", SENTENCES[::2] + SENTENCES[1::4]), ("dev", SENTENCES[3::8])):
-        (tmp_path / f"{name}.tsv").write_text("".join(
-            " ".join(word.rstrip(")") for word in parse.split() if word.endswith(")")) + f"\t{parse}\n" for parse in lines))
+        (tmp_path / f"{name}.tsv").write_text(
+            "".join(" ".join(word.rstrip(")") for word in parse.split() if word.endswith(")")) + f"\t{parse}\n" for parse in lines)
+        )
     return tmp_path
 
 
 def run(folder, *more):
-    return train.main([str(folder / "work"), "--train", str(folder / "train.tsv"), "--dev", str(folder / "dev.tsv"),
-                       "--merges", "40", "--threads", "1", *more])
+    return train.main(
+        [
+            str(folder / "work"),
+            "--train",
+            str(folder / "train.tsv"),
+            "--dev",
+            str(folder / "dev.tsv"),
+            "--merges",
+            "40",
+            "--threads",
+            "1",
+            *more,
+        ]
+    )
 
 
 def lexicon_of(folder):
@@ -72,12 +89,14 @@ def test_going_on_after_an_interruption_changes_nothing(small, monkeypatch):
 
     class Stop(Exception):
         pass
+
     learn = trainer.Training.learn
 
     def stopping(self, *arguments):
         if self.step == 13:
             raise Stop
         return learn(self, *arguments)
+
     with monkeypatch.context() as patch:
         patch.setattr(trainer.Training, "learn", stopping)
         with pytest.raises(Stop):
@@ -189,12 +208,12 @@ def test_fine_tuning_with_a_larger_vocabulary_keeps_what_the_artifact_knows(smal
     first = artifacts.load_net(base / "paraphraser.safetensors", artifacts.verify(base).paraphraser, torch.device("cpu"))
     begun = initial_weights.begin_from(base, "paraphraser", corpus)
     known = [i for i, token in enumerate(new) if token in old]
-    torch.testing.assert_close(begun.embedding_decoder.weight[known],
-                               first.embedding_decoder.weight[[old.index(new[i]) for i in known]])
+    torch.testing.assert_close(begun.embedding_decoder.weight[known], first.embedding_decoder.weight[[old.index(new[i]) for i in known]])
     pieces = artifacts.read_pieces(base / "bpe.codes", base / "bpe.vocab.txt", 5).split([word])
     assert len(pieces) > 1
-    torch.testing.assert_close(begun.embedding_decoder.weight[new.index(word)],
-                               first.embedding_decoder.weight[[old.index(piece) for piece in pieces]].mean(0))
+    torch.testing.assert_close(
+        begun.embedding_decoder.weight[new.index(word)], first.embedding_decoder.weight[[old.index(piece) for piece in pieces]].mean(0)
+    )
     assert begun.config.vocab_size == len(new) and begun.linear.weight is begun.embedding_encoder.weight
     assert train.main([str(small / "tuned"), "--export", str(small / "second")]) == 0
     assert artifacts.load(small / "second").run(artifacts.load(small / "second").plan(read_request({**PICNIC, "seed": 1})))
@@ -203,8 +222,24 @@ def test_fine_tuning_with_a_larger_vocabulary_keeps_what_the_artifact_knows(smal
 
 def test_fine_tuning_keeps_attended_pads(small, tmp_path):
     base = tiny_artifact(tmp_path / "base", attend_pads=True)
-    assert train.main([str(small / "tuned"), "--from", str(base), "--train", str(small / "train.tsv"), "--dev",
-                       str(small / "dev.tsv"), "--epochs", "0.2", "--net", "paraphraser"]) == 0
+    assert (
+        train.main(
+            [
+                str(small / "tuned"),
+                "--from",
+                str(base),
+                "--train",
+                str(small / "train.tsv"),
+                "--dev",
+                str(small / "dev.tsv"),
+                "--epochs",
+                "0.2",
+                "--net",
+                "paraphraser",
+            ]
+        )
+        == 0
+    )
     split = corpus.Split.load(small / "tuned" / "corpus" / "dev.npz")
     config = artifacts.verify(base).paraphraser
     bag, syntax, *_ = trainer.make_batch(split, np.array([0]), trainer.RECIPES["paraphraser"], config, "cpu", None)
@@ -235,7 +270,9 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
     assert train.main([str(small / "two"), "--export", str(out)]) == 0  # other words, but the parse generator reads none
     kept, stored = (load_file(folder / "parse_generator.safetensors") for folder in (base, out))
     assert artifacts.verify(out).parse_generator == before.parse_generator and all(torch.equal(kept[name], stored[name]) for name in kept)
-    assert artifacts.verify(out).paraphraser.vocab_size == len(artifacts.read_vocabulary(out / "vocab.json")) != before.paraphraser.vocab_size
+    assert (
+        artifacts.verify(out).paraphraser.vocab_size == len(artifacts.read_vocabulary(out / "vocab.json")) != before.paraphraser.vocab_size
+    )
     assert artifacts.load(out).run(artifacts.load(out).plan(read_request({**PICNIC, "seed": 1})))
     # What the parse generator reads has other ids; or there is a new parse generator, and the paraphraser knows other words.
     vocabulary = json.loads((small / "two" / "corpus" / "vocab.json").read_text())
@@ -249,10 +286,15 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
         train.main([str(small / "two"), "--export", str(out)])
 
 
-@pytest.mark.parametrize("options, expected", [
-    (dict(), (export.DECODING["tag_weight"], export.DECODING["order_bonus"])),
-    (dict(constrained=False), (0.0, 0.0)), (dict(tokenization="raw"), (0.0, 0.0)),
-    (dict(tag_weight=0.5), (0.5, 0.0))])  # has a lexicon, and so its own opinion
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        (dict(), (export.DECODING["tag_weight"], export.DECODING["order_bonus"])),
+        (dict(constrained=False), (0.0, 0.0)),
+        (dict(tokenization="raw"), (0.0, 0.0)),
+        (dict(tag_weight=0.5), (0.5, 0.0)),
+    ],
+)  # has a lexicon, and so its own opinion
 def test_an_artifact_that_could_not_choose_gets_the_settings_of_a_new_one(tmp_path, options, expected):
     base = tiny_artifact(tmp_path / "base", **options)
     pipeline = export.pipeline_of(base, 7)
@@ -262,8 +304,12 @@ def test_an_artifact_that_could_not_choose_gets_the_settings_of_a_new_one(tmp_pa
 
 def vocabulary_of(folder, lines, merges=300):
     """What `learn_vocabulary` makes of a training file and a file of word vectors: tokens, W, the vectors it kept."""
-    (folder / "t.tsv").write_text("".join(f"{sentence}\t(X x)\n" * times for sentence, times in (
-        ("The cat is here", 30), ("the dog is there", 10), ("the owl", 2), ("cats", 25), ("it's", 1))))
+    (folder / "t.tsv").write_text(
+        "".join(
+            f"{sentence}\t(X x)\n" * times
+            for sentence, times in (("The cat is here", 30), ("the dog is there", 10), ("the owl", 2), ("cats", 25), ("it's", 1))
+        )
+    )
     (folder / "vectors.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     generation_vocab_size = corpus.learn_vocabulary(folder, folder / "t.tsv", merges, folder / "vectors.txt")
     tokens = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
@@ -281,7 +327,14 @@ def test_words_with_vectors_are_tokens_and_those_seldom_seen_come_last(tmp_path,
     tokens, generation_vocab_size, vectors = vocabulary_of(tmp_path, [*header, *LINES])
     assert set(tokens[generation_vocab_size:]) == {"dog", "there", "unseen", "o'clock", "well-known"}  # seen 10 times, or never
     assert {"the", "is", "cat", "here", "cats"} <= set(tokens[:generation_vocab_size])
-    assert tokens.index("the") < tokens.index("cat") < tokens.index("cats") < generation_vocab_size <= tokens.index("dog") < tokens.index("unseen")
+    assert (
+        tokens.index("the")
+        < tokens.index("cat")
+        < tokens.index("cats")
+        < generation_vocab_size
+        <= tokens.index("dog")
+        < tokens.index("unseen")
+    )
     assert not {"Paris", "paris", "ümlaut", "route66", ",", "9", "owl", "it's"} & set(tokens)
     assert vectors == {"the": [1, 2], "dog": [0.5, pytest.approx(-0.3)], "unseen": [3, 4], "o'clock": [5, 6], "well-known": [7, 8]}
     pieces = artifacts.read_pieces(tmp_path / "bpe.codes", tmp_path / "bpe.vocab.txt", corpus.MIN_COUNT)
@@ -353,7 +406,9 @@ def test_the_loss_is_over_what_each_row_may_write(generation_vocab_size):
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     labels = targets[:, 1:].clone()
     labels[labels == 130] = PAD
-    assert (generation_vocab_size == 140) == (trainer.loss_of(net, bag, syntax, targets[:, :-1], labels)[0].item() != pytest.approx(expected, rel=1e-5))
+    assert (generation_vocab_size == 140) == (
+        trainer.loss_of(net, bag, syntax, targets[:, :-1], labels)[0].item() != pytest.approx(expected, rel=1e-5)
+    )
 
 
 def test_a_loss_over_copied_words_teaches_their_rows():
@@ -391,7 +446,11 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
     assert train.main([str(small / "one"), "--export", str(out)]) == 0
     record, config = json.loads((corpus / "corpus.json").read_text()), artifacts.verify(out)
     tokens, generation_vocab_size = artifacts.read_vocabulary(out / "vocab.json").tokens, config.paraphraser.generation_vocab_size
-    assert record["generation_vocab_size"] == generation_vocab_size and record["vectors"]["file"] == "vectors.txt" and len(record["vectors"]["sha256"]) == 64
+    assert (
+        record["generation_vocab_size"] == generation_vocab_size
+        and record["vectors"]["file"] == "vectors.txt"
+        and len(record["vectors"]["sha256"]) == 64
+    )
     assert {"the", "a", "."} <= set(tokens[:generation_vocab_size]) and {"dog", "zebra", "giraffe"} <= set(tokens[generation_vocab_size:])
     assert config.parse_generator == artifacts.verify(base).parse_generator and config.parse_generator.generation_vocab_size is None
     kept, stored = (load_file(folder / "parse_generator.safetensors") for folder in (base, out))
@@ -400,7 +459,9 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
     assert begun.config.generation_vocab_size == generation_vocab_size and begun.linear.weight is begun.embedding_encoder.weight
     lengths = begun.linear.weight[generation_vocab_size:].norm(dim=1)
     torch.testing.assert_close(lengths, lengths[:1].expand_as(lengths))
-    assert (begun.linear.bias[generation_vocab_size:] == initial_weights.RARE_BIAS).all() and not (begun.linear.bias[:generation_vocab_size] == initial_weights.RARE_BIAS).any()
+    assert (begun.linear.bias[generation_vocab_size:] == initial_weights.RARE_BIAS).all() and not (
+        begun.linear.bias[:generation_vocab_size] == initial_weights.RARE_BIAS
+    ).any()
     counts = artifacts.load_lexicon(out / artifacts.LEXICON, generation_vocab_size)
     assert counts.any() and np.array_equal(counts, lexicon_of(corpus)[:, :generation_vocab_size])
 
@@ -411,8 +472,9 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
     parse = "(ROOT (S (NP (DT the) (NN zebra)) (VP (VBZ likes) (NP (DT a) (NN giraffe))) (. .)))"
     for options in (dict(compiled=False), dict(precision="fp32"), dict(precision="int8")):
         paraphraser = artifacts.load(out, **options)
-        rows = paraphraser.plan(read_request({"sent": "the zebra likes a giraffe .", "synt": parse, "parse": parse, "seed": 1,
-                                              "num_paraphrases": 8}))
+        rows = paraphraser.plan(
+            read_request({"sent": "the zebra likes a giraffe .", "synt": parse, "parse": parse, "seed": 1, "num_paraphrases": 8})
+        )
         assert sum(i >= generation_vocab_size for i in rows[0].pieces) == 3
         texts = [done.text.split() for done in paraphraser.run(rows)]
         assert all({text[1], text[4]} == {"zebra", "giraffe"} for text in texts)  # at the nouns' leaves, one each

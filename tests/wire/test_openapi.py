@@ -48,8 +48,9 @@ def response_to(body: bytes, content_type: str, accept: str | None = None):
     except RequestError as error:
         return build(error, [])
     done = Paraphrase("it rains .", "(ROOT (S ))", "(ROOT (S (VP (VB))))", -1.5, False, 1, 0, False)
-    return build(envelope, [item if isinstance(item, RequestError) else [done] * len(item.targets) * item.num_paraphrases
-                            for item in envelope.items])
+    return build(
+        envelope, [item if isinstance(item, RequestError) else [done] * len(item.targets) * item.num_paraphrases for item in envelope.items]
+    )
 
 
 def form(value):
@@ -124,8 +125,9 @@ def examples(content: dict) -> dict:
     return {name: resolve(example)["value"] for name, example in content["examples"].items()}
 
 
-REQUESTS = [(kind, name, value) for kind, content in OPERATION["requestBody"]["content"].items()
-            for name, value in examples(content).items()]
+REQUESTS = [
+    (kind, name, value) for kind, content in OPERATION["requestBody"]["content"].items() for name, value in examples(content).items()
+]
 
 
 @pytest.mark.parametrize("media_type, name, value", REQUESTS, ids=[f"{kind}-{name}" for kind, name, _ in REQUESTS])
@@ -167,12 +169,17 @@ REFUSED = {  # example -> what it answers
     "not_acceptable": (encode(RAIN), JSON, "text/html"),
     "too_large": (bytes(request.Limits().max_body_bytes + 1), JSON),
     "content_type": (b"sent=It+rains.", "application/x-www-form-urlencoded"),
-    "charset": (encode(RAIN), "application/json; charset=latin-1")}
+    "charset": (encode(RAIN), "application/json; charset=latin-1"),
+}
 
 
 def test_error_examples_are_what_is_answered():
-    shown = {name: (int(status), value) for status, response in OPERATION["responses"].items() if int(status) in ERROR_TYPES
-             for name, value in examples(resolve(response)["content"][JSON]).items()}
+    shown = {
+        name: (int(status), value)
+        for status, response in OPERATION["responses"].items()
+        if int(status) in ERROR_TYPES
+        for name, value in examples(resolve(response)["content"][JSON]).items()
+    }
     assert set(shown) == set(REFUSED)
     for name, (status, value) in shown.items():
         check(value, SCHEMAS["Error"])
@@ -180,13 +187,22 @@ def test_error_examples_are_what_is_answered():
         assert (response.status, json.loads(response.body)) == (status, value)
 
 
-@pytest.mark.parametrize("value", [
-    {**RAIN}, {**RAIN, "tmpl": None}, {**RAIN, "tmpl": ["command"] * 64}, {"sent": "x", "parse": [" (NN x)"]},
-    {"sent": "é", "parse": "(NN x)", "synt": None, "tmpl": None},
-    {**RAIN, "seed": 0, "temperature": 0, "num_paraphrases": 64},
-    {**RAIN, "seed": 2**53 - 1, "temperature": 5}, {**RAIN, "seed": None, "temperature": None, "num_paraphrases": None},
-    {**RAIN, "candidates": 32}, {"sent": "it", "parse": "(ROOT (S (NN it)))", "candidates": None},
-    {**RAIN, "sent": "x" * 1000, "synt": f"(NN {'x' * 1000})"}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        {**RAIN},
+        {**RAIN, "tmpl": None},
+        {**RAIN, "tmpl": ["command"] * 64},
+        {"sent": "x", "parse": [" (NN x)"]},
+        {"sent": "é", "parse": "(NN x)", "synt": None, "tmpl": None},
+        {**RAIN, "seed": 0, "temperature": 0, "num_paraphrases": 64},
+        {**RAIN, "seed": 2**53 - 1, "temperature": 5},
+        {**RAIN, "seed": None, "temperature": None, "num_paraphrases": None},
+        {**RAIN, "candidates": 32},
+        {"sent": "it", "parse": "(ROOT (S (NN it)))", "candidates": None},
+        {**RAIN, "sent": "x" * 1000, "synt": f"(NN {'x' * 1000})"},
+    ],
+)
 @pytest.mark.parametrize("details", [None, False, True])
 def test_schema_and_code_accept_the_same(value, details):
     value = {**value, "details": details}
@@ -197,15 +213,46 @@ def test_schema_and_code_accept_the_same(value, details):
     check(json.loads(json.dumps(answer)), SCHEMAS["Answer"])
 
 
-@pytest.mark.parametrize("value", [
-    None, [], "x", {}, {**RAIN, "sent": None}, {**RAIN, "sent": " "}, {**RAIN, "sent": 1}, {**RAIN, "sent": "x" * 1001},
-    {**RAIN, "synt": 1}, {**RAIN, "synt": "it rains"}, {**RAIN, "synt": "(" * 20_001}, {**RAIN, "tmpl": "sonnet"},
-    {**RAIN, "tmpl": []}, {**RAIN, "tmpl": ["command"] * 65}, {**RAIN, "tmpl": [None]}, {**RAIN, "tmpl": True},
-    {**RAIN, "parse": "(NN x)"}, {"sent": "x", "parse": "statement"}, {"sent": "x", "parse": []}, {**RAIN, "temperature": 5.1},
-    {**RAIN, "temperature": -1}, {**RAIN, "temperature": True}, {**RAIN, "seed": -1}, {**RAIN, "seed": 2**53},
-    {**RAIN, "seed": 0.5}, {**RAIN, "seed": True}, {**RAIN, "num_paraphrases": 0}, {**RAIN, "num_paraphrases": 65},
-    {**RAIN, "candidates": 0}, {**RAIN, "candidates": 33}, {"sent": "it", "parse": "(ROOT (S (NN it)))", "candidates": 2},
-    {**RAIN, "num_paraphrases": "2"}, {**RAIN, "details": 1}, {**RAIN, "details": "yes"}, {**RAIN, "template": "x"}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        "x",
+        {},
+        {**RAIN, "sent": None},
+        {**RAIN, "sent": " "},
+        {**RAIN, "sent": 1},
+        {**RAIN, "sent": "x" * 1001},
+        {**RAIN, "synt": 1},
+        {**RAIN, "synt": "it rains"},
+        {**RAIN, "synt": "(" * 20_001},
+        {**RAIN, "tmpl": "sonnet"},
+        {**RAIN, "tmpl": []},
+        {**RAIN, "tmpl": ["command"] * 65},
+        {**RAIN, "tmpl": [None]},
+        {**RAIN, "tmpl": True},
+        {**RAIN, "parse": "(NN x)"},
+        {"sent": "x", "parse": "statement"},
+        {"sent": "x", "parse": []},
+        {**RAIN, "temperature": 5.1},
+        {**RAIN, "temperature": -1},
+        {**RAIN, "temperature": True},
+        {**RAIN, "seed": -1},
+        {**RAIN, "seed": 2**53},
+        {**RAIN, "seed": 0.5},
+        {**RAIN, "seed": True},
+        {**RAIN, "num_paraphrases": 0},
+        {**RAIN, "num_paraphrases": 65},
+        {**RAIN, "candidates": 0},
+        {**RAIN, "candidates": 33},
+        {"sent": "it", "parse": "(ROOT (S (NN it)))", "candidates": 2},
+        {**RAIN, "num_paraphrases": "2"},
+        {**RAIN, "details": 1},
+        {**RAIN, "details": "yes"},
+        {**RAIN, "template": "x"},
+    ],
+)
 def test_schema_and_code_refuse_the_same(value):
     assert not fits(value, SCHEMAS["Request"])
     with pytest.raises(RequestError) as caught:

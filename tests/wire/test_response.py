@@ -22,23 +22,34 @@ def rows(count: int) -> list[Paraphrase]:
 
 
 def details(text: str) -> dict:
-    return {"paraphrase": text, "template": "(ROOT (S (VP )))", "parse": "(ROOT (S (VP (VB))))", "log_probability": -1.2346,
-            "truncated": False, "seed": 7, "unknown_words": 2, "tags_predicted": False}
+    return {
+        "paraphrase": text,
+        "template": "(ROOT (S (VP )))",
+        "parse": "(ROOT (S (VP (VB))))",
+        "log_probability": -1.2346,
+        "truncated": False,
+        "seed": 7,
+        "unknown_words": 2,
+        "tags_predicted": False,
+    }
 
 
-@pytest.mark.parametrize("value, count, answer", [
-    ({"tmpl": "command"}, 1, "p0"),
-    ({"parse": "(NN x)"}, 1, "p0"),
-    ({"tmpl": "command", "num_paraphrases": 2}, 2, ["p0", "p1"]),
-    ({"tmpl": ["command"]}, 1, ["p0"]),
-    ({"parse": ["(NN x)"]}, 1, ["p0"]),
-    ({"tmpl": ["command", "statement"], "num_paraphrases": 2}, 4, ["p0", "p1", "p2", "p3"]),
-    ({}, 10, {name: f"p{i}" for i, name in enumerate(CATALOGUE)}),
-    ({"num_paraphrases": 3}, 30, {name: [f"p{3 * i}", f"p{3 * i + 1}", f"p{3 * i + 2}"] for i, name in enumerate(CATALOGUE)}),
-    ({"tmpl": "command", "details": True}, 1, details("p0")),
-    ({"tmpl": ["command", "statement"], "details": True}, 2, [details("p0"), details("p1")]),
-    ({"details": True}, 10, {name: details(f"p{i}") for i, name in enumerate(CATALOGUE)}),
-])
+@pytest.mark.parametrize(
+    "value, count, answer",
+    [
+        ({"tmpl": "command"}, 1, "p0"),
+        ({"parse": "(NN x)"}, 1, "p0"),
+        ({"tmpl": "command", "num_paraphrases": 2}, 2, ["p0", "p1"]),
+        ({"tmpl": ["command"]}, 1, ["p0"]),
+        ({"parse": ["(NN x)"]}, 1, ["p0"]),
+        ({"tmpl": ["command", "statement"], "num_paraphrases": 2}, 4, ["p0", "p1", "p2", "p3"]),
+        ({}, 10, {name: f"p{i}" for i, name in enumerate(CATALOGUE)}),
+        ({"num_paraphrases": 3}, 30, {name: [f"p{3 * i}", f"p{3 * i + 1}", f"p{3 * i + 2}"] for i, name in enumerate(CATALOGUE)}),
+        ({"tmpl": "command", "details": True}, 1, details("p0")),
+        ({"tmpl": ["command", "statement"], "details": True}, 2, [details("p0"), details("p1")]),
+        ({"details": True}, 10, {name: details(f"p{i}") for i, name in enumerate(CATALOGUE)}),
+    ],
+)
 def test_the_form_of_an_answer(value, count, answer):
     request = read_request({**BASE, **value})
     assert len(request.targets) * request.num_paraphrases == count
@@ -55,19 +66,22 @@ def envelope(values, content_type=JSON, accept=None) -> Envelope:
 ONE, TWO = {**BASE, "tmpl": "command"}, {**BASE, "tmpl": ["command", "statement"]}
 
 
-@pytest.mark.parametrize("values, content_type, accept, answers, body", [
-    (ONE, JSON, None, [rows(1)], '"p0"'),
-    (ONE, JSON, JSON_LINES, [rows(1)], '"p0"'),
-    (TWO, JSON, JSON_LINES, [rows(2)], '["p0", "p1"]'),
-    ([ONE], JSON, None, [rows(1)], '["p0"]'),
-    ([ONE, TWO], JSON, None, [rows(1), rows(2)], '["p0", ["p0", "p1"]]'),
-    ([ONE, TWO], JSON, JSON_LINES, [rows(1), rows(2)], '"p0"\n["p0", "p1"]'),
-    ([ONE], JSON_LINES, None, [rows(1)], '"p0"'),
-    ([ONE, TWO], JSON_LINES, None, [rows(1), rows(2)], '"p0"\n["p0", "p1"]'),
-    ([ONE, TWO], JSON_LINES, JSON, [rows(1), rows(2)], '["p0", ["p0", "p1"]]'),
-    ([], JSON, None, [], "[]"),
-    ([], JSON, JSON_LINES, [], ""),
-])
+@pytest.mark.parametrize(
+    "values, content_type, accept, answers, body",
+    [
+        (ONE, JSON, None, [rows(1)], '"p0"'),
+        (ONE, JSON, JSON_LINES, [rows(1)], '"p0"'),
+        (TWO, JSON, JSON_LINES, [rows(2)], '["p0", "p1"]'),
+        ([ONE], JSON, None, [rows(1)], '["p0"]'),
+        ([ONE, TWO], JSON, None, [rows(1), rows(2)], '["p0", ["p0", "p1"]]'),
+        ([ONE, TWO], JSON, JSON_LINES, [rows(1), rows(2)], '"p0"\n["p0", "p1"]'),
+        ([ONE], JSON_LINES, None, [rows(1)], '"p0"'),
+        ([ONE, TWO], JSON_LINES, None, [rows(1), rows(2)], '"p0"\n["p0", "p1"]'),
+        ([ONE, TWO], JSON_LINES, JSON, [rows(1), rows(2)], '["p0", ["p0", "p1"]]'),
+        ([], JSON, None, [], "[]"),
+        ([], JSON, JSON_LINES, [], ""),
+    ],
+)
 def test_bodies(values, content_type, accept, answers, body):
     response = build(envelope(values, content_type, accept), answers)
     assert response == Response(200, body, accept or content_type, {})
@@ -82,9 +96,11 @@ def test_errors_stand_in_their_places(content_type):
     body = f"[{response.body.replace(chr(10), ',')}]" if content_type == JSON_LINES else response.body
     assert response.status == 200 and response.content_type == content_type
     assert json.loads(body) == [
-        "p0", {"error": {"code": 400, "type": "InvalidRequest", "message": "must be a string", "field": "sent"}},
+        "p0",
+        {"error": {"code": 400, "type": "InvalidRequest", "message": "must be a string", "field": "sent"}},
         {"error": {"code": 400, "type": "InvalidRequest", "message": "there is no tree", "field": "tmpl.2"}},
-        {"error": {"code": 400, "type": "InvalidRequest", "message": "give tmpl or parse, not both", "field": "parse"}}]
+        {"error": {"code": 400, "type": "InvalidRequest", "message": "give tmpl or parse, not both", "field": "parse"}},
+    ]
 
 
 @pytest.mark.parametrize("content_type, accept", [(JSON, None), (JSON, JSON_LINES)])
@@ -100,9 +116,15 @@ def test_a_single_line_is_no_lone_request():
     assert response.body == json.dumps({"error": BAD_VALUE})
 
 
-@pytest.mark.parametrize("status, kind, phrase", [
-    (400, "InvalidRequest", "Bad Request"), (406, "NotAcceptable", "Not Acceptable"),
-    (413, "PayloadTooLarge", "Payload Too Large"), (415, "UnsupportedMediaType", "Unsupported Media Type")])
+@pytest.mark.parametrize(
+    "status, kind, phrase",
+    [
+        (400, "InvalidRequest", "Bad Request"),
+        (406, "NotAcceptable", "Not Acceptable"),
+        (413, "PayloadTooLarge", "Payload Too Large"),
+        (415, "UnsupportedMediaType", "Unsupported Media Type"),
+    ],
+)
 def test_refused_bodies(status, kind, phrase):
     response = build(RequestError("because", status=status), [])
     assert (response.status, response.phrase, response.content_type, response.headers) == (status, phrase, JSON, {})
@@ -115,14 +137,17 @@ def test_every_status_has_a_type_and_an_ascii_phrase():
     assert all(phrase.isascii() and phrase.isprintable() for phrase in PHRASES.values())
 
 
-@pytest.mark.parametrize("values, answers, count", [
-    (ONE, [[paraphrase("a", True)]], 1),
-    (TWO, [[paraphrase("a", True), paraphrase("b")]], 1),
-    ([TWO, {}, ONE], [[paraphrase("a", True)] * 2, BAD, [paraphrase("a", True)]], 3)])
+@pytest.mark.parametrize(
+    "values, answers, count",
+    [
+        (ONE, [[paraphrase("a", True)]], 1),
+        (TWO, [[paraphrase("a", True), paraphrase("b")]], 1),
+        ([TWO, {}, ONE], [[paraphrase("a", True)] * 2, BAD, [paraphrase("a", True)]], 3),
+    ],
+)
 @pytest.mark.parametrize("accept", [JSON, JSON_LINES])
 def test_truncated_paraphrases_are_counted_in_a_header(values, answers, count, accept):
-    assert build(envelope(values, JSON, accept), answers).headers == {
-        "X-Amzn-SageMaker-Custom-Attributes": f"truncated={count}"}
+    assert build(envelope(values, JSON, accept), answers).headers == {"X-Amzn-SageMaker-Custom-Attributes": f"truncated={count}"}
     assert ATTRIBUTES == "X-Amzn-SageMaker-Custom-Attributes"
 
 

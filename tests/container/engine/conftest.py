@@ -49,14 +49,38 @@ def docker(*arguments: str, check: bool = True) -> str:
 class Running:
     """One container, as SageMaker runs it: read-only but for /tmp, the model mounted read-only, `serve`."""
 
-    def __init__(self, image: str, model: Path | None = None, memory: str = "2g", cpus: str = "2", tmp: str = "/tmp",
-                 volumes: dict[str, Path] | None = None, **env: str):
+    def __init__(
+        self,
+        image: str,
+        model: Path | None = None,
+        memory: str = "2g",
+        cpus: str = "2",
+        tmp: str = "/tmp",
+        volumes: dict[str, Path] | None = None,
+        **env: str,
+    ):
         volumes = {**({"/opt/ml/model": model} if model else {}), **(volumes or {})}
         self.name = f"synpg-test-{uuid.uuid4().hex[:12]}"
         self.began = time.monotonic()
-        docker("run", "--detach", "--name", self.name, "--read-only", "--tmpfs", tmp, "--memory", memory, "--memory-swap", memory,
-               "--cpus", cpus, *(part for place, source in volumes.items() for part in ("--volume", f"{source}:{place}:ro")),
-               *(part for name, value in env.items() for part in ("--env", f"{name}={value}")), image, "serve")
+        docker(
+            "run",
+            "--detach",
+            "--name",
+            self.name,
+            "--read-only",
+            "--tmpfs",
+            tmp,
+            "--memory",
+            memory,
+            "--memory-swap",
+            memory,
+            "--cpus",
+            cpus,
+            *(part for place, source in volumes.items() for part in ("--volume", f"{source}:{place}:ro")),
+            *(part for name, value in env.items() for part in ("--env", f"{name}={value}")),
+            image,
+            "serve",
+        )
         self.host = docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", self.name)
         self.port = int(env.get("SAGEMAKER_BIND_TO_PORT", 8080))
         self.url = f"http://{self.host}:{self.port}"
@@ -73,8 +97,12 @@ class Running:
         """(status, headers by lower-case name, body)."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
-            connection.request(method or ("GET" if data is None else "POST"), path, data,
-                               {"Content-Type": "application/json"} if headers is None else headers)
+            connection.request(
+                method or ("GET" if data is None else "POST"),
+                path,
+                data,
+                {"Content-Type": "application/json"} if headers is None else headers,
+            )
             answer = connection.getresponse()
             return answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read()
         finally:
@@ -117,8 +145,12 @@ class Running:
 
     def workers(self) -> list[int]:
         """Process ids, inside, of the model's workers."""
-        return json.loads(self.run("import psutil; print([p.pid for p in psutil.process_iter() "
-                                   "if ' '.join(p.cmdline()[1:2]).endswith('model_service_worker.py')])"))
+        return json.loads(
+            self.run(
+                "import psutil; print([p.pid for p in psutil.process_iter() "
+                "if ' '.join(p.cmdline()[1:2]).endswith('model_service_worker.py')])"
+            )
+        )
 
 
 @pytest.fixture(scope="session")

@@ -127,8 +127,15 @@ def no_manifest(folder):
     (folder / "MAR-INF" / "MANIFEST.json").unlink()
 
 
-@pytest.mark.parametrize("spoil, said", [(cut, "paraphraser.safetensors"), (foreign, "No module named 'other'"),
-                                         (other_sizes, "config.json"), (no_manifest, "it has no MAR-INF/MANIFEST.json")])
+@pytest.mark.parametrize(
+    "spoil, said",
+    [
+        (cut, "paraphraser.safetensors"),
+        (foreign, "No module named 'other'"),
+        (other_sizes, "config.json"),
+        (no_manifest, "it has no MAR-INF/MANIFEST.json"),
+    ],
+)
 def test_a_model_that_cannot_be_served_ends_the_container(image, tmp_path, spoil, said):
     spoil(unpack(tmp_path / "model"))
     with Running(image, tmp_path / "model", SAGEMAKER_MODEL_SERVER_WORKERS="1") as running:
@@ -156,10 +163,16 @@ def test_too_little_memory_is_said(image, model):
         assert running.state()["OOMKilled"] or "memory" in running.log(errors=True)
 
 
-@pytest.mark.parametrize("env, said", [
-    ({"SAGEMAKER_MODEL_SERVER_WORKERS": "many"}, "SAGEMAKER_MODEL_SERVER_WORKERS must be a whole number from 1 to 256, not 'many'.\n"),
-    ({"SYNPG_DEVICE": "gpu"}, "This image is for GPUs and there is none here: no NVIDIA driver was found; "
-                              "choose a GPU instance, or the CPU image.\n")])
+@pytest.mark.parametrize(
+    "env, said",
+    [
+        ({"SAGEMAKER_MODEL_SERVER_WORKERS": "many"}, "SAGEMAKER_MODEL_SERVER_WORKERS must be a whole number from 1 to 256, not 'many'.\n"),
+        (
+            {"SYNPG_DEVICE": "gpu"},
+            "This image is for GPUs and there is none here: no NVIDIA driver was found; choose a GPU instance, or the CPU image.\n",
+        ),
+    ],
+)
 def test_what_cannot_be_meant_ends_the_container(image, env, said):
     with Running(image, **env) as running:
         assert running.wait_ended(20) == 1 and running.log(errors=True) == said
