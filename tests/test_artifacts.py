@@ -41,7 +41,7 @@ def test_saved_and_loaded_networks_are_the_same(tmp_path, tie):
     stored = load_file(folder / "paraphraser.safetensors")
     assert ("linear.weight" in stored) == (tie == "none") and ("embedding_encoder.weight" in stored) == (tie != "all")
     one, two = artifacts.load(folder, compiled=False), artifacts.load(folder)
-    assert one.text_generator.embedding_encoder.weight.shape == one.text_generator.linear.weight.shape
+    assert one.text_generator.net.embedding_encoder.weight.shape == one.text_generator.net.linear.weight.shape
     rows = one.plan(read_request({**RAIN, "seed": 3, "num_paraphrases": 3}))
     assert one.run(rows) == two.run(two.plan(read_request({**RAIN, "seed": 3, "num_paraphrases": 3})))
 

@@ -57,10 +57,9 @@ class ModelConfig:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, not {value!r}")
-        if self.generation_vocab_size is not None and (
-            type(self.generation_vocab_size) is not int or not EOS < self.generation_vocab_size <= self.vocab_size
-        ):
-            raise ValueError(f"generation_vocab_size must be an integer from {EOS + 1} to vocab_size, or null, not {self.written!r}")
+        W = self.generation_vocab_size
+        if W is not None and (type(W) is not int or not EOS < W <= self.vocab_size):
+            raise ValueError(f"generation_vocab_size must be an integer from {EOS + 1} to vocab_size, or null, not {W!r}")
         if type(self.attend_pads) is not bool:
             raise ValueError(f"attend_pads must be true or false, not {self.attend_pads!r}")
         if self.attend_pads and self.generation_vocab_size is not None:

@@ -76,7 +76,7 @@ def test_pieces_that_only_end_words_are_no_words(tmp_path):
     assert calibrate.main([str(folder), "--data", str(tmp_path / "data.tsv")]) == 0
     endings = json.loads((folder / artifacts.ENDINGS).read_text())["tokens"]
     p = artifacts.load(folder)
-    pieces = p.pieces.split(["raining"])
+    pieces = p.planner.pieces.split(["raining"])
     assert pieces[-1] in endings and not {"it", "a"} & set(endings)
     assert not p.text_grammar.is_word[p.vocabulary.ids[pieces[-1]]] and p.text_grammar.is_word[p.vocabulary.ids["it"]]
     artifacts.write_json(folder / artifacts.ENDINGS, {"tokens": ["no such token"]})

@@ -56,7 +56,7 @@ def test_from_files_to_a_table(tmp_path, capsys, monkeypatch, tagged):
     if tagged:
         (tmp_path / "artifact" / artifacts.TAGGER).touch()
         artifacts.write_manifest(tmp_path / "artifact")
-        monkeypatch.setattr(Tagger, "load", lambda file: Tagger(["NN"], [], [], b"", [], {}, {}))
+        monkeypatch.setattr(artifacts, "load_tagger", lambda file: Tagger(["NN"], [], [], b"", [], {}, {}))
     (tmp_path / "rebuild.tsv").write_text(f"{RAIN['sent']}\t{RAIN['synt']}\tsource\n" * 3, encoding="utf-8")
     (tmp_path / "pairs.tsv").write_text("\t".join(PASSIVE) + "\n" + "\t".join((*PASSIVE[:3], "")) + "\n", encoding="utf-8")
     assert (
