@@ -15,7 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from scripts.aws.command import guarded, name_option, parser
+from scripts.aws.command import name_option, parser, run
 from scripts.aws.deployment import deploy
 from scripts.aws.names import MODES, REPOSITORY
 from scripts.aws.settings import OPTIONS, Settings
@@ -91,7 +91,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     options = arguments().parse_args(argv)
-    return guarded(lambda: deploy(options))
+    return run(lambda: deploy(options))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from scripts.aws.names import MODES
 def delete(options) -> int:
     if options.everything and options.modes:
         raise AwsError("--everything is for all modes: they share the bucket and the images; leave the mode out.")
-    session = open_session(options)
+    session = open_session(options.region, options.profile, options.dry_run)
     names = [names_for(session, options.name, mode) for mode in options.modes or MODES]
     account = session.account()
     remains = [removal.look(session, replace(each, account=account), options.bucket) for each in names]

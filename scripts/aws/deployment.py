@@ -25,7 +25,7 @@ def deploy(options) -> int:
     wanted = settings(options.mode, given)
     check(options, wanted)
     started = time.monotonic()
-    session = open_session(options)
+    session = open_session(options.region, options.profile, options.dry_run)
     names = names_for(session, options.name, options.mode)
     names = replace(names, account=session.account_if_any() if options.dry_run else session.account())
     found = look(session, names, options.model, wanted.image_tag, options.bucket, image=options.image, role_given=bool(options.role))

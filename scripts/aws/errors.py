@@ -4,6 +4,8 @@ import re
 
 from botocore import exceptions
 
+from scripts.common.command import UserError
+
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 UNKNOWN_KEYS = {
     "InvalidClientTokenId",
@@ -29,7 +31,7 @@ THROTTLED = {
 }
 
 
-class AwsError(Exception):
+class AwsError(UserError):
     """The command cannot go on; one sentence."""
 
 

@@ -39,19 +39,19 @@ class File:
 class Call:
     """One call of boto3."""
 
-    says: str  # what it does, for the one who watches
+    description: str  # what it does, for the one who watches
     service: str
     operation: str
     arguments: dict
     save: str = ""  # later steps may use its answer as ${save.Key}
-    forgive: tuple[str, ...] = ()  # codes or words of errors that mean: it is so already
-    patient: tuple[str, ...] = ()  # words of errors that pass by themselves within PATIENCE
+    ignore_errors: tuple[str, ...] = ()  # codes or words of errors that mean: it is so already
+    retry_errors: tuple[str, ...] = ()  # words of errors that pass by themselves within PATIENCE
 
     def show(self) -> dict:
         return {"service": self.service, "operation": self.operation, "arguments": plain(self.arguments)}
 
     def run(self, session: Session, answers: dict, say) -> None:
-        say(self.says)
+        say(self.description)
         give_up = time.monotonic() + PATIENCE
         while True:
             try:
@@ -59,11 +59,11 @@ class Call:
                     answer = getattr(session.client(self.service), self.operation)(**resolve(self.arguments, answers, files))
                 break
             except Exception as error:
-                if errors.code(error) in self.forgive or any(words in errors.message(error) for words in self.forgive):
+                if errors.code(error) in self.ignore_errors or any(words in errors.message(error) for words in self.ignore_errors):
                     return
-                if not any(words in errors.message(error) for words in self.patient) or time.monotonic() > give_up:
+                if not any(words in errors.message(error) for words in self.retry_errors) or time.monotonic() > give_up:
                     raise
-                say(f"{self.says}: waiting until the role is known everywhere", passing=True)
+                say(f"{self.description}: waiting until the role is known everywhere", passing=True)
                 session.sleep(PAUSE)
         if self.save:
             answers[self.save] = answer
@@ -73,7 +73,7 @@ class Call:
 class Wait:
     """Look again and again until a status is reached."""
 
-    says: str
+    description: str
     service: str
     operation: str
     arguments: dict
@@ -105,23 +105,25 @@ class Wait:
                 raise
             status = jmespath.search(self.path, answer)
             seconds = time.monotonic() - started
-            say(f"{self.says}: {status}, {seconds:.0f} s", passing=True)
+            say(f"{self.description}: {status}, {seconds:.0f} s", passing=True)
             if status in self.until:
                 if all(answer.get(key) == value for key, value in self.expect.items()):
-                    say(f"{self.says}: {status} after {seconds:.0f} s")
+                    say(f"{self.description}: {status} after {seconds:.0f} s")
                     return
                 if answer.get("FailureReason") or seconds > SETTLE:
                     self.fail(session, f"was rolled back: {answer.get('FailureReason') or 'AWS gives no reason'}")
             elif status in self.failed:
                 self.fail(session, f"{status}: {answer.get('FailureReason') or 'AWS gives no reason'}")
             if seconds > self.limit:
-                raise AwsError(f"{self.says}: still {status} after {seconds / 60:.0f} minutes; it may yet come, run the command again.")
+                raise AwsError(
+                    f"{self.description}: still {status} after {seconds / 60:.0f} minutes; it may yet come, run the command again."
+                )
             session.sleep(PAUSE)
 
     def fail(self, session: Session, reason: str) -> None:
         tail = last_lines(session, *self.logs)
         raise AwsError(
-            f"{self.says}: {' '.join(reason.split())}"
+            f"{self.description}: {' '.join(reason.split())}"
             + (
                 f"\nThe container's last lines:\n{tail}"
                 if tail
@@ -136,7 +138,7 @@ class Wait:
 class Run:
     """One command of this machine; what goes to its standard input is never among its arguments, nor shown."""
 
-    says: str
+    description: str
     command: tuple[str, ...]
     secret: str = ""  # reference to an ECR token, whose password goes to standard input
     shown: bool = False  # its progress, where somebody looks
@@ -145,7 +147,7 @@ class Run:
         return {"run": list(self.command)} | ({"standard_input": f"the password in {self.secret}"} if self.secret else {})
 
     def run(self, session: Session, answers: dict, say) -> None:
-        say(self.says)
+        say(self.description)
         text = session.password(resolve(self.secret, answers)) if self.secret else None
         command(self.command, text, self.shown and sys.stderr.isatty())
 
@@ -154,7 +156,7 @@ class Run:
 class Fetch:
     """One object of S3 into a file, which appears when it is whole."""
 
-    says: str
+    description: str
     bucket: str
     key: str
     path: Path
@@ -163,7 +165,7 @@ class Fetch:
         return {"service": "s3", "operation": "get_object", "arguments": {"Bucket": self.bucket, "Key": self.key}, "into": self.path.name}
 
     def run(self, session: Session, answers: dict, say) -> None:
-        say(self.says)
+        say(self.description)
         body = session.client("s3").get_object(Bucket=self.bucket, Key=self.key)["Body"]
         part = self.path.with_name(self.path.name + ".part")
         with open(part, "wb") as file:

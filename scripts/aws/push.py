@@ -20,7 +20,7 @@ DOCKER = os.environ.get("DOCKER") or "docker"
 def push(options) -> int:
     tag = options.tag or f"{__version__}-{'gpu' if options.gpu else 'cpu'}"
     local = options.image or f"{REPOSITORY}:{__version__}-{'gpu' if options.gpu else 'cpu'}"
-    session = open_session(options)
+    session = open_session(options.region, options.profile, options.dry_run)
     names = names_for(session, PROJECT, "serverless")
     names = replace(names, account=session.account_if_any() if options.dry_run else session.account())
     there = repository(session, options.repository) if names.account.isdigit() else None
@@ -56,7 +56,7 @@ def plan(names: Names, local: str, uri: str, name: str, tag: str, exists: bool) 
                     "imageScanningConfiguration": {"scanOnPush": True},
                     "tags": pairs({"project": PROJECT, "version": __version__}),
                 },
-                forgive=("RepositoryAlreadyExistsException",),
+                ignore_errors=("RepositoryAlreadyExistsException",),
             ),
             Call(
                 "which images it keeps",

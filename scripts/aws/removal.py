@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from scripts.aws import errors, found, scaling
 from scripts.aws.names import ENDPOINTS, PROJECT, REPOSITORY, Names
 from scripts.aws.plan import Call, Wait
-from scripts.aws.serving import BROKEN, BUSY, GONE, gone, split
+from scripts.aws.s3 import split_uri
+from scripts.aws.serving import BROKEN, BUSY, GONE, gone
 from scripts.aws.session import Session
 
 MISSING = ("NoSuchBucket", "404", "NoSuchKey")
@@ -51,7 +52,7 @@ def look(session: Session, names: Names, bucket: str = "") -> Remains:
     endpoint = ours(lambda: found.describe_endpoint(session, names), None) if names.mode in ENDPOINTS else None
     role = ours(lambda: found.role_exists(session, names), False)
     models = found.owned(session, names, "model")
-    buckets = {bucket or names.bucket, *(split(where)[0] for where in places(session, models))}
+    buckets = {bucket or names.bucket, *(split_uri(where)[0] for where in places(session, models))}
     keys = {each: listing(session, each, f"{names.deployment}/", names.account) for each in sorted(buckets)}
     uploads = {each: [key for key in keys[each] if key.startswith(f"{names.deployment}/model/")] for each in keys}
     return Remains(
@@ -133,7 +134,7 @@ def plan(remains: Remains, everything: bool = False) -> list:
     steps: list = []
     for job in remains.jobs:
         steps += [
-            Call(f"stopping job {job}", "sagemaker", "stop_transform_job", {"TransformJobName": job}, forgive=GONE),
+            Call(f"stopping job {job}", "sagemaker", "stop_transform_job", {"TransformJobName": job}, ignore_errors=GONE),
             Wait(
                 f"job {job}",
                 "sagemaker",
@@ -158,13 +159,15 @@ def plan(remains: Remains, everything: bool = False) -> list:
         )
     if remains.endpoint:
         if remains.endpoint != "Deleting":
-            steps.append(Call(f"deleting endpoint {names.deployment}", "sagemaker", "delete_endpoint", which, forgive=GONE))
+            steps.append(Call(f"deleting endpoint {names.deployment}", "sagemaker", "delete_endpoint", which, ignore_errors=GONE))
         steps.append(gone(names))
     steps += [
-        Call(f"deleting configuration {name}", "sagemaker", "delete_endpoint_config", {"EndpointConfigName": name}, forgive=GONE)
+        Call(f"deleting configuration {name}", "sagemaker", "delete_endpoint_config", {"EndpointConfigName": name}, ignore_errors=GONE)
         for name in remains.configs
     ]
-    steps += [Call(f"deleting model {name}", "sagemaker", "delete_model", {"ModelName": name}, forgive=GONE) for name in remains.models]
+    steps += [
+        Call(f"deleting model {name}", "sagemaker", "delete_model", {"ModelName": name}, ignore_errors=GONE) for name in remains.models
+    ]
     if remains.role_policies is not None:
         steps += [
             Call(
@@ -172,11 +175,11 @@ def plan(remains: Remains, everything: bool = False) -> list:
                 "iam",
                 "delete_role_policy",
                 {"RoleName": names.role, "PolicyName": policy},
-                forgive=("NoSuchEntity",),
+                ignore_errors=("NoSuchEntity",),
             )
             for policy in remains.role_policies
         ]
-        steps.append(Call(f"deleting role {names.role}", "iam", "delete_role", {"RoleName": names.role}, forgive=("NoSuchEntity",)))
+        steps.append(Call(f"deleting role {names.role}", "iam", "delete_role", {"RoleName": names.role}, ignore_errors=("NoSuchEntity",)))
     steps += delete_objects("uploaded model files", remains.objects, names.account)
     if everything:
         steps += delete_objects("inputs and outputs", remains.results, names.account)
@@ -187,7 +190,7 @@ def plan(remains: Remains, everything: bool = False) -> list:
                     "logs",
                     "delete_log_group",
                     {"logGroupName": f"/aws/sagemaker/Endpoints/{names.deployment}"},
-                    forgive=("ResourceNotFoundException",),
+                    ignore_errors=("ResourceNotFoundException",),
                 )
             )
     return steps
@@ -208,7 +211,7 @@ def delete_objects(what: str, objects: dict, account: str) -> list[Call]:
 
 def plan_shared(shared: Shared, repository: str = REPOSITORY) -> list[Call]:
     steps = [
-        Call(f"deleting bucket {bucket}", "s3", "delete_bucket", {"Bucket": bucket}, forgive=("NoSuchBucket",))
+        Call(f"deleting bucket {bucket}", "s3", "delete_bucket", {"Bucket": bucket}, ignore_errors=("NoSuchBucket",))
         for bucket, reason in shared.buckets.items()
         if not reason
     ]
@@ -219,7 +222,7 @@ def plan_shared(shared: Shared, repository: str = REPOSITORY) -> list[Call]:
                 "ecr",
                 "delete_repository",
                 {"repositoryName": repository, "force": True},
-                forgive=("RepositoryNotFoundException",),
+                ignore_errors=("RepositoryNotFoundException",),
             )
         )
     return steps
@@ -239,7 +242,7 @@ def kept_shared(shared: Shared, everything: bool, repository: str = REPOSITORY) 
 
 def deleted(steps: list) -> list[str]:
     """What steps take down, in words."""
-    return [re.sub("^(deleting|stopping|ending) ", "", step.says) for step in steps if isinstance(step, Call)]
+    return [re.sub("^(deleting|stopping|ending) ", "", step.description) for step in steps if isinstance(step, Call)]
 
 
 def kept(remains: Remains, everything: bool) -> list[dict[str, str]]:

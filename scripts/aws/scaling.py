@@ -118,7 +118,7 @@ def deregister(names: Names, targets: dict) -> list[Call]:
                     "application-autoscaling",
                     "delete_scaling_policy",
                     {"PolicyName": policy, **where, "ScalableDimension": each},
-                    forgive=("ObjectNotFoundException",),
+                    ignore_errors=("ObjectNotFoundException",),
                 )
                 for policy in policies
             ),
@@ -127,7 +127,7 @@ def deregister(names: Names, targets: dict) -> list[Call]:
                 "application-autoscaling",
                 "deregister_scalable_target",
                 {**where, "ScalableDimension": each},
-                forgive=("ObjectNotFoundException",),
+                ignore_errors=("ObjectNotFoundException",),
             ),
         )
     ]

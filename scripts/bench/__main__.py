@@ -24,11 +24,9 @@ from pathlib import Path
 import torch
 
 from handler import artifacts
-from handler.errors import ArtifactError
 from scripts.bench import compare, conditions, plot, published, quality, report, torchserve, variants, workload
-from scripts.bench.workers import EngineError
 from scripts.common.paths import DEMO
-from scripts.serving.diagnosis import ServerError
+from scripts.training.command import run
 
 SECTIONS = {"published": ("steps", "requests", "quality", "server", "cold"), "demo": ("requests", "quality", "server")}
 CLIENTS = 1, 4, 16, 64
@@ -89,7 +87,8 @@ def measure(name: str, folder: Path, sections: set[str], options, scratch: Path)
     return result
 
 
-def run(options) -> dict:
+def measure_all(options: argparse.Namespace) -> dict:
+    """What is wanted of each artifact, and under which conditions."""
     results = {"conditions": conditions.conditions(), "copy_gb_per_second": conditions.copy_bandwidth()}
     for name in options.artifacts:
         sections = set(SECTIONS[name]) & set(options.only)
@@ -161,13 +160,14 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     options.artifacts = options.artifacts or (("published",) if options.quick else tuple(SECTIONS))
+    return run(lambda: bench(options))
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measure, print the tables, and save them where that was asked for."""
     torch.set_num_threads(1)
     began = time.monotonic()
-    try:
-        results = run(options)
-    except (ArtifactError, EngineError, ServerError, OSError) as error:
-        print(f"The benchmark cannot go on: {error}", file=sys.stderr)
-        return 1
+    results = measure_all(options)
     results["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(report.text(results))
     if options.save:

@@ -3,7 +3,6 @@
 import concurrent.futures
 import http.client
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from scripts.bench import engines, timing, variants, workload
 from scripts.bench.workers import Remote, vm_high_water
+from scripts.common.paths import ROOT
 from scripts.serving import archive
 from scripts.serving.server import Server, members, running
 
@@ -144,27 +144,7 @@ def echo_archive(output: Path) -> Path:
     source = output.with_name("echo_handler.py")
     source.write_text(ECHO)
     with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
-        subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from model_archiver.model_packaging import generate_model_archive as m; m()",
-                "--model-name",
-                output.stem,
-                "--version",
-                "1",
-                "--handler",
-                str(source),
-                "--export-path",
-                str(output.parent),
-                "--archive-format",
-                "zip-store",
-                "--force",
-            ],
-            check=True,
-            capture_output=True,
-            env={**os.environ, "TMPDIR": scratch},
-        )
+        archive.run_archiver(output, "1", source, Path(scratch), "--force")
     return output
 
 
@@ -194,7 +174,7 @@ def stopwatch(folder: Path) -> dict[str, float]:
     """What the worker's part of a start consists of, seconds."""
     done = subprocess.run(
         [sys.executable, "-c", STOPWATCH, str(folder), json.dumps(variants.served())],
-        cwd=archive.ROOT,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

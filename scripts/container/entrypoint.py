@@ -25,12 +25,13 @@ import time
 from collections import deque
 from pathlib import Path
 
+from scripts.common.command import run
 from scripts.common.paths import ROOT
 from scripts.container import environment, model_folder
 from scripts.container.environment import LEVELS, MB, Settings, SettingsError
 from scripts.container.front import Front, FrontSettings, Workers
 from scripts.container.http11 import Backend
-from scripts.serving.diagnosis import FAILED, SILENT, ServerError, cause
+from scripts.serving.diagnosis import FAILED, ServerError, cause, until_told
 from scripts.serving.java import find_java
 from scripts.serving.server import LOG_CONFIG, UNWANTED_ENV, free_ports
 
@@ -73,12 +74,9 @@ class Log:
         return cause("\n".join(self.recent))
 
     async def last_words(self) -> str:
-        """The cause, once it is there: what a worker says as it ends comes by another way, on a busy machine seconds later."""
-        await asyncio.sleep(1)
-        for _ in range(25):
-            if self.cause() != SILENT:
-                break
-            await asyncio.sleep(0.2)
+        """The cause of the end, once the log tells it."""
+        for pause in until_told(self.cause):
+            await asyncio.sleep(pause)
         return self.cause()
 
 
@@ -321,21 +319,20 @@ class Container:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
-    try:
-        if arguments != ["serve"]:
-            raise SettingsError(f"This container understands `serve` and nothing else, not {' '.join(arguments) or 'no command'!r}.")
-        settings = environment.read_environment(os.environ)
-        log = Log(settings.level)
-        if settings.ignored:
-            log.say(f"Ignored, since the container sets it itself: {', '.join(settings.ignored)}", 30)
-        with tempfile.TemporaryDirectory(prefix="synpg-", ignore_cleanup_errors=True) as scratch:
+    return run(lambda: serve(arguments), stopped="Stopped before the server was started.")
 
-            async def run() -> int:
-                return await Container(settings, log, Path(scratch)).run()
 
-            return asyncio.run(run())
-    except (SettingsError, ServerError) as error:
-        print(error, file=sys.stderr, flush=True)
-    except OSError as error:
-        print(f"{error.filename or 'The temporary folder'}: {error.strerror or error}.", file=sys.stderr, flush=True)
-    return 1
+def serve(arguments: list[str]) -> int:
+    """Run the container with a command line; the exit status."""
+    if arguments != ["serve"]:
+        raise SettingsError(f"This container understands `serve` and nothing else, not {' '.join(arguments) or 'no command'!r}.")
+    settings = environment.read_environment(os.environ)
+    log = Log(settings.level)
+    if settings.ignored:
+        log.say(f"Ignored, since the container sets it itself: {', '.join(settings.ignored)}", 30)
+    with tempfile.TemporaryDirectory(prefix="synpg-", ignore_cleanup_errors=True) as scratch:
+
+        async def run_container() -> int:
+            return await Container(settings, log, Path(scratch)).run()
+
+        return asyncio.run(run_container())

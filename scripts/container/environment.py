@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.common.command import UserError
+
 MB = 1 << 20
 SERVER_MEMORY, WORKER_MEMORY = 450 * MB, 550 * MB  # what TorchServe with this entry point takes, and each worker of it
 LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "FATAL"}
@@ -30,7 +32,7 @@ OWNED = re.compile(
 )
 
 
-class SettingsError(Exception):
+class SettingsError(UserError):
     """The container cannot run with what it was given; one sentence."""
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import h11
 
 from scripts.container.http11 import MB, Answer, Backend, Call, Caller, CallerGone, Refused, refusal, too_large
+from scripts.serving.readiness import read_workers
 
 CONNECTIONS = 2000  # open at once
 FRESH = 0.2  # s that what is known of the workers holds for /ping
@@ -55,7 +56,7 @@ class Workers:
         self.any = False  # one at least is
         self.deaths = 0  # loaded workers that were gone when looked at again
         self.known = 0.0  # when that was so
-        self._pids: set = set()
+        self._pids: frozenset[int] = frozenset()
         self._lock = asyncio.Lock()
         self._changed = asyncio.Condition()
 
@@ -76,15 +77,13 @@ class Workers:
             if not self.model:
                 self.ready = self.any = answer.status == 200
                 return
-            workers = json.loads(answer.body)[0]["workers"] if answer.status == 200 else []
-            loaded = {worker["pid"] for worker in workers if worker["status"] == "READY"}
-        except (OSError, ValueError, LookupError, TypeError, h11.ProtocolError):  # a TimeoutError is an OSError
+            workers = read_workers(answer.status, answer.body)
+        except (OSError, ValueError, h11.ProtocolError):  # a TimeoutError is an OSError
             return  # not started yet, or too busy: not ready, but nobody has died
         finally:
             self.known = time.monotonic()
-        self.deaths += len(self._pids - loaded)
-        self._pids, self.any = loaded, bool(loaded)
-        self.ready = len(loaded) == len(workers) > 0
+        self.deaths += len(self._pids - workers.loaded)
+        self._pids, self.any, self.ready = workers.loaded, bool(workers.loaded), workers.ready
 
     async def wait(self) -> None:
         """Until one worker at least is loaded."""

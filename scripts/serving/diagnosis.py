@@ -1,6 +1,7 @@
 """Why a TorchServe did not start or died, read from its log."""
 
 import re
+from collections.abc import Callable, Iterator
 
 from scripts.common.command import UserError
 
@@ -8,6 +9,7 @@ FAILED = re.compile(r"Load model failed|Backend worker error|Failed to load mode
 # What TorchServe raises over the cause that it has just logged.
 MASKS = re.compile(r"ts\.torch_handler\.|\b50[07] - ")
 SILENT = "the worker process ended without a message"
+FIRST_PAUSE, PAUSE, LOOKS = 1.0, 0.2, 25  # s, s; how long the last words of a worker are waited for
 
 
 class ServerError(UserError):
@@ -31,3 +33,15 @@ def cause(log: str) -> str:
         return SILENT
     lines = found or [line for line in log.splitlines() if line.strip()] or ["no message"]
     return lines[-1].strip().rstrip(".")
+
+
+def until_told(cause_now: Callable[[], str]) -> Iterator[float]:
+    """Pauses in seconds, to be slept through until the log says why a model could not be loaded, or is unlikely to.
+
+    Another thread writes what a worker says as it ends. On a busy machine that is seconds later.
+    """
+    yield FIRST_PAUSE
+    for _ in range(LOOKS):
+        if cause_now() != SILENT:
+            return
+        yield PAUSE

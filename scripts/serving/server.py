@@ -20,8 +20,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from scripts.common.paths import ROOT, shown
-from scripts.serving.diagnosis import FAILED, SILENT, ServerError, cause
+from scripts.serving.diagnosis import FAILED, ServerError, cause, until_told
 from scripts.serving.java import find_java
+from scripts.serving.readiness import read_workers
 
 CONFIG, STATE = ROOT / "config.properties", ROOT / ".cache"
 LOG_CONFIG = Path(__file__).resolve().with_name("log4j2.xml")
@@ -149,11 +150,8 @@ class Server:
             if not running(self.state):
                 raise ServerError(f"TorchServe ended while starting: {self._cause()}; its log is {shown(self.log)}.")
             if FAILED.search(self.log.read_text(errors="replace")):
-                time.sleep(1)  # the worker's last words come by another thread, on a busy machine later still
-                for _ in range(25):
-                    if self._cause() != SILENT:
-                        break
-                    time.sleep(0.2)
+                for pause in until_told(self._cause):
+                    time.sleep(pause)
                 raise ServerError(f"The model could not be loaded: {self._cause()}; the log is {shown(self.log)}.")
             if self.ready():
                 return
@@ -165,10 +163,9 @@ class Server:
         """Whether every worker has loaded the model."""
         try:
             status, body = call(f"{self.management_url}/models/{self.model}", timeout=5)
-            workers = json.loads(body)[0]["workers"] if status == 200 else []
+            return read_workers(status, body).ready
         except (OSError, http.client.HTTPException, ValueError):
             return False
-        return bool(workers) and all(worker["status"] == "READY" for worker in workers)
 
     def _cause(self) -> str:
         """The line of the log that says why."""
@@ -220,12 +217,21 @@ def check_ports(text: str, addresses: dict[str, str]) -> None:
 
 
 def running(state: Path) -> dict | None:
-    """The record of the server that `state` belongs to, if any process of it is alive."""
+    """The record of the server that `state` belongs to, if any process of it is alive. A file that is no record counts as none."""
     try:
         record = json.loads((state / "server.json").read_text())
     except (OSError, ValueError):
         return None
-    return record if members(record) else None
+    return record if is_record(record) and members(record) else None
+
+
+def is_record(value) -> bool:
+    """Whether a value is what `Server` writes into server.json."""
+    return (
+        isinstance(value, dict)
+        and type(value.get("group")) is int
+        and all(isinstance(value.get(key), str) and value[key] for key in ("url", "temporary", "state"))
+    )
 
 
 def members(record: dict) -> list:

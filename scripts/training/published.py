@@ -23,6 +23,7 @@ from handler.language.vocabulary import SEPARATOR, SPECIALS, Vocabulary, WordPie
 from handler.model.network import EOS, PAD, SOS, ModelConfig, PositionTable, SynPG, sinusoids
 from handler.planning import PipelineConfig
 from handler.wire.request import EXAMPLE, read_request
+from scripts.common.command import UserError
 from scripts.common.paths import DEMO
 from scripts.training import calibration
 
@@ -33,7 +34,7 @@ SAMPLED_WORDS = 2000  # of the dictionary, to see whether the BPE files are its 
 WHOLE_WORDS = 0.95  # share of them that must stay whole; the published files reach 1.0, foreign merges 0.2
 
 
-class CheckpointError(Exception):
+class CheckpointError(UserError):
     """Files that cannot become an artifact; one sentence."""
 
 

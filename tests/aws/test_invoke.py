@@ -11,7 +11,7 @@ import pytest
 from botocore import exceptions
 
 from scripts import invoke
-from scripts.aws import runtime
+from scripts.aws import runtime, s3
 from scripts.aws.runtime import AGAIN, REFUSED, SPLIT, STOP
 from scripts.aws.session import Session
 from scripts.client.invoke import LINES
@@ -228,7 +228,7 @@ class Queue:
         self.s3, self.after, self.pending, self.lock = s3, after, [], threading.Lock()
 
     def invoke_endpoint_async(self, EndpointName, InputLocation, **_):
-        bucket, key = runtime.place(InputLocation)
+        bucket, key = s3.split_uri(InputLocation)
         asked = self.s3.get_object(Bucket=bucket, Key=key)
         status, _, answer = answering("", {"content-type": asked["ContentType"]}, asked["Body"].read())
         name = key.rpartition("/")[2]
@@ -241,7 +241,7 @@ class Queue:
         if self.pending:
             self.pending[0] -= 1
             if self.pending[0] == 0:
-                bucket, key = runtime.place(self.pending[1])
+                bucket, key = s3.split_uri(self.pending[1])
                 self.s3.put_object(Bucket=bucket, Key=key, Body=self.pending[2])
 
 
