@@ -25,10 +25,13 @@ import torch
 
 from handler import artifacts
 from scripts.bench import compare, conditions, plot, published, quality, report, torchserve, variants, workload
+from scripts.bench.workers import EngineError
+from scripts.common.command import run
 from scripts.common.paths import DEMO
-from scripts.training.command import run
+from scripts.training import command
 
 SECTIONS = {"published": ("steps", "requests", "quality", "server", "cold"), "demo": ("requests", "quality", "server")}
+SENTENCES = {**command.SENTENCES, EngineError: lambda error: f"The benchmark cannot go on: {str(error).rstrip('.')}."}
 CLIENTS = 1, 4, 16, 64
 MARKERS = "<!-- results: `python -m scripts.bench --save` writes from here -->\n", "<!-- to here -->\n"
 TINY = dict(published.SHAPE, d_model=96, d_feedforward=64, n_encoder_layers=1, n_decoder_layers=1)
@@ -160,7 +163,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     options.artifacts = options.artifacts or (("published",) if options.quick else tuple(SECTIONS))
-    return run(lambda: bench(options))
+    return run(lambda: bench(options), SENTENCES)
 
 
 def bench(options: argparse.Namespace) -> int:

@@ -13,6 +13,8 @@ import json
 import re
 import shutil
 import time
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +23,10 @@ from subword_nmt.learn_bpe import learn_bpe
 
 from handler import artifacts
 from handler.errors import SyntaxTreeError
-from handler.language.trees import SYNTAX_TOKENS, read_tree, syntax_tokens, tags, template_of, words
+from handler.language.trees import SYNTAX_TOKENS, Tree, read_tree, syntax_tokens, tags, template_of, words
 from handler.language.vocabulary import SPECIALS
 from handler.model.network import EOS, SOS, UNK
+from scripts.common.command import InputError
 
 MIN_COUNT = 5  # a piece seen less often is split further, a character seen less often becomes <unk>
 WRITTEN_COUNT = 20  # with word vectors: a piece seen less often is only copied from the sentence (`model.ModelConfig.written`)
@@ -68,14 +71,40 @@ class Split:
             return cls({n: arrays[f"{n}.ids"] for n in FIELDS}, {n: arrays[f"{n}.offsets"] for n in FIELDS})
 
 
-def read_columns(file: Path, least: int):
-    """The columns of each line of a `.tsv` or `.tsv.gz`; a line with fewer than `least` ends the program, named."""
-    with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            columns = line.rstrip("\n").split("\t")
-            if len(columns) < least:
-                raise SystemExit(f"{file.name}:{number}: expected {least} columns separated by tabs, found {len(columns)}")
-            yield columns
+def read_columns(file: Path, least: int) -> Iterator[list[str]]:
+    """The columns of each line of a `.tsv` or `.tsv.gz`. Raises InputError, with the line, where there are fewer than `least`."""
+    number = 0
+    try:
+        with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                columns = line.rstrip("\n").split("\t")
+                if len(columns) < least:
+                    raise InputError(f"{file.name}:{number}: expected {least} columns separated by tabs, found {len(columns)}.")
+                yield columns
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file.name}, after line {number}: not text in UTF-8: {error}.") from None
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise InputError(f"{file.name} is not a gzipped file, or not all of it: {str(error).rstrip('.')}.") from None
+
+
+def read_tree_of(file: Path, number: int, parse: str) -> Tree:
+    """The tree on a line of a file. Raises InputError that says where it is and what is wrong with it."""
+    try:
+        return read_tree(parse)
+    except SyntaxTreeError as error:
+        raise InputError(f"{file.name}:{number}: {error.reason}.") from None
+
+
+def require_a_tree(file: Path, complaint: str = "no sentence is left to learn from") -> None:
+    """Raise InputError, with the reason of the first line, if no line of a file has a parse that can be read."""
+    first: InputError | None = None
+    for number, (_, parse, *_) in enumerate(read_columns(file, 2), 1):
+        try:
+            read_tree_of(file, number, parse)
+            return
+        except InputError as error:
+            first = first or error
+    raise InputError(f"{file.name}: {complaint}; {first or 'the file is empty.'}")
 
 
 def prepare(
@@ -91,6 +120,7 @@ def prepare(
             shutil.copyfile(base / name, folder / name)
     else:
         threshold = MIN_COUNT
+        require_a_tree(files["train"])
         generation_vocab_size = learn_vocabulary(folder, files["train"], merges, vectors)
         say(f"BPE: {merges} merges, {time.monotonic() - began:.0f} s")
 
@@ -101,7 +131,8 @@ def prepare(
     for name, file in files.items():
         split, dropped = encoder.split(file, limits)
         if not len(split):
-            raise SystemExit(f"{file.name}: no sentence is left to learn from ({dict(dropped) or 'the file is empty'})")
+            require_a_tree(file)
+            raise InputError(f"{file.name}: no sentence is left to learn from, for these reasons: {dict(dropped)}.")
         split.save(folder / f"{name}.npz")
         record["splits"][name] = {**origin(file), "sentences": len(split), "left_out": dict(dropped)}
         say(f"{name}: {len(split)} sentences, left out {dict(dropped) or 'none'}, {time.monotonic() - began:.0f} s")
@@ -130,6 +161,8 @@ def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None
     dictionary = "".join(f"{word} {n}\n" for word, n in sorted(counts.items()))
     with open(folder / "bpe.codes", "w", encoding="utf-8") as out:
         learn_bpe(io.StringIO(dictionary), out, merges, min_frequency=2, is_dict=True)
+    if len((folder / "bpe.codes").read_text(encoding="utf-8").splitlines()) < 2:  # the first line is the version
+        raise InputError(f"{file.name}: too few words to learn word pieces from; no pair of letters occurs twice.")
     unfiltered = artifacts.read_pieces(folder / "bpe.codes", None)
     pieces, seen_pieces = collections.Counter(), collections.Counter()
     for word, n in counts.items():
@@ -146,13 +179,13 @@ def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None
         places = {token: i for i, token in enumerate(tokens)}
         found = {places[word]: numbers for word, numbers in read_vectors(vectors) if word in places}
         if not found:
-            raise SystemExit(f"{vectors.name}: no word of the vocabulary has a vector in it")
+            raise InputError(f"{vectors.name}: no word of the vocabulary has a vector in it.")
         ids = sorted(found)
         np.savez(folder / VECTORS, ids=np.array(ids), vectors=np.array([found[i] for i in ids]))
     return len(tokens) - sum(seen_pieces[piece] < WRITTEN_COUNT for piece in ranked)
 
 
-def vector_lines(file: Path):
+def vector_lines(file: Path) -> Iterator[tuple[str, str]]:
     """Word and the rest of each line of a file of word vectors, without the line that some begin with: how many, how wide."""
     with open(file, encoding="utf-8") as lines:
         for number, line in enumerate(lines):
@@ -166,10 +199,13 @@ def first_words(file: Path, most: int) -> list[str]:
     return [word for word, _ in itertools.islice(vector_lines(file), most) if WORD.fullmatch(word)]
 
 
-def read_vectors(file: Path):
+def read_vectors(file: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Word and vector (D,) fp32 of each line."""
     for word, numbers in vector_lines(file):
-        yield word, np.array(numbers.split(), dtype=np.float32)
+        try:
+            yield word, np.array(numbers.split(), dtype=np.float32)
+        except ValueError as error:
+            raise InputError(f"{file.name}: the vector of {word!r} cannot be read: {error}.") from None
 
 
 class Encoder:

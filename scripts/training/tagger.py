@@ -13,10 +13,10 @@ from nltk.tag.perceptron import PerceptronTagger
 from safetensors import numpy as safetensors
 
 from handler import artifacts
-from handler.errors import SyntaxTreeError
 from handler.language.tagger import FORMAT, START, Place, Tagger, history, normalize, places
-from handler.language.trees import read_tree, tags, words
-from scripts.training.corpus import read_columns
+from handler.language.trees import tags, words
+from scripts.common.command import InputError
+from scripts.training.corpus import read_columns, read_tree_of
 
 NOT_PROPER = {"NNP": "NN", "NNPS": "NNS"}  # for the accuracy that does not ask whether a noun is a name
 ROUNDED = 100  # stored weights are hundredths
@@ -77,16 +77,17 @@ class FeatureTrainer(PerceptronTagger):
 
 def read_sentences(file: Path) -> list[Sentence]:
     """Words and tags of each line's parse; unreadable parses are left out."""
-    found = []
-    for _, parse, *rest in read_columns(file, 2):
+    found, first = [], ""
+    for number, (_, parse, *rest) in enumerate(read_columns(file, 2), 1):
         try:
-            tree = read_tree(parse)
-        except SyntaxTreeError:
+            tree = read_tree_of(file, number, parse)
+        except InputError as error:
+            first = first or f"; {error}"
             continue
         if len(words(tree)) == len(tags(tree)):
             found.append(Sentence(rest[0] if rest else "", words(tree), tags(tree)))
     if not found:
-        raise SystemExit(f"{file.name}: expected parses, found none that can be read")
+        raise InputError(f"{file.name}: expected parses, found none that can be read{first or '.'}")
     return found
 
 

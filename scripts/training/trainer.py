@@ -1,5 +1,6 @@
 """Train the two networks from sentences with their parses, resumably, and write an artifact."""
 
+import io
 import json
 import math
 import time
@@ -182,7 +183,9 @@ class Training:
             "torch": str(torch.__version__),
             **{key: getattr(self, key) for key in PROGRESS},
         }
-        torch.save(state, self.file.with_suffix(".tmp"))
+        buffer = io.BytesIO()  # torch's own errors about files are no OSError
+        torch.save(state, buffer)
+        self.file.with_suffix(".tmp").write_bytes(buffer.getbuffer())
         self.file.with_suffix(".tmp").replace(self.file)
 
     def run(self, say=print) -> None:

@@ -1,4 +1,4 @@
-"""What an artifact learns by looking on: ranges, drafts, endings, lexicon; from parses and from another artifact."""
+"""The derived files of an artifact: ranges, drafts, endings, lexicon; from parses and from another artifact."""
 
 import json
 
@@ -66,8 +66,8 @@ def test_what_cannot_be_read_is_named(tmp_path, capsys):
     assert "manifest.json: expected a file" in capsys.readouterr().err
     folder = tiny_artifact(tmp_path / "tiny")
     (tmp_path / "odd.tsv").write_text("x\t(ROOT (FOO x))\n")
-    with pytest.raises(SystemExit, match="odd.tsv: no sentence that this artifact can read"):
-        calibrate.main([str(folder), "--data", str(tmp_path / "odd.tsv")])
+    assert calibrate.main([str(folder), "--data", str(tmp_path / "odd.tsv")]) == 1
+    assert "odd.tsv: no sentence that this artifact can read; odd.tsv:1: label 2" in capsys.readouterr().err
 
 
 def test_pieces_that_only_end_words_are_no_words(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from handler import artifacts
 from handler.model.network import EOS, PAD, SOS
 from handler.wire.request import read_request
 from scripts import train
+from scripts.common.command import InputError, UserError
+from scripts.common.paths import DEMO
 from scripts.training import calibration, corpus, export, initial_weights, trainer
 from tests.factories import PICNIC, tiny_artifact
 from tests.reference import random_net, tiny_config
@@ -152,8 +155,8 @@ def test_a_new_folder_needs_data(tmp_path, capsys):
     with pytest.raises(SystemExit):
         train.main([str(tmp_path / "new")])
     assert "needs --train and --dev" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="train the parse generator first"):
-        train.main([str(tmp_path / "new"), "--export", str(tmp_path / "out")])
+    assert train.main([str(tmp_path / "new"), "--export", str(tmp_path / "out")]) == 1
+    assert "train the parse generator first" in capsys.readouterr().err
 
 
 def test_what_fine_tuning_began_with_is_no_reason_to_stop():
@@ -168,7 +171,7 @@ def test_what_fine_tuning_began_with_is_no_reason_to_stop():
 def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(small, monkeypatch, capsys):
     run(small)
     run(small, "--export", str(small / "first"))
-    (small / "first" / "tagger.safetensors").write_bytes(b"kept as it is")
+    shutil.copyfile(DEMO / artifacts.TAGGER, small / "first" / artifacts.TAGGER)
     artifacts.write_manifest(small / "first")
     before = artifacts.read_config(small / "first" / "config.json")
     monkeypatch.setitem(trainer.FINE_TUNE, "peak_rate", 3e-3)
@@ -182,7 +185,7 @@ def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(
     after, record = artifacts.verify(small / "second"), json.loads((small / "second" / "training.json").read_text())
     assert after == before
     assert (small / "second" / "vocab.json").read_bytes() == (small / "first" / "vocab.json").read_bytes()
-    assert (small / "second" / "tagger.safetensors").read_bytes() == b"kept as it is"
+    assert (small / "second" / artifacts.TAGGER).read_bytes() == (DEMO / artifacts.TAGGER).read_bytes()
     was, now, new = (lexicon_of(small / folder) for folder in ("first", "second", "tuned/corpus"))
     assert was.any() and new.any() and np.array_equal(now, was + new)  # what was learned before is not forgotten
     curve = [point["loss"] for point in record["paraphraser"]["curve"]]
@@ -264,8 +267,8 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
     assert train.main([str(small / "one"), "--export", str(out)]) == 0
     assert "parse_generator" not in json.loads((out / "training.json").read_text())
     (small / "one" / "paraphraser.pt").unlink()
-    with pytest.raises(SystemExit, match="train the parse generator first"):
-        train.main([str(small / "one"), "--export", str(out)])  # nothing is new
+    with pytest.raises(UserError, match="train the parse generator first"):
+        export.export(small / "one", out)  # nothing is new
     assert train.main([str(small / "two"), *tune, "--net", "paraphraser", "--merges", "40"]) == 0
     assert train.main([str(small / "two"), "--export", str(out)]) == 0  # other words, but the parse generator reads none
     kept, stored = (load_file(folder / "parse_generator.safetensors") for folder in (base, out))
@@ -278,12 +281,12 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
     vocabulary = json.loads((small / "two" / "corpus" / "vocab.json").read_text())
     turned = [*vocabulary[:5], *vocabulary[5:109][::-1], *vocabulary[109:]]
     (small / "two" / "corpus" / "vocab.json").write_text(json.dumps(turned))
-    with pytest.raises(SystemExit, match="train the parse generator first"):
-        train.main([str(small / "two"), "--export", str(out)])
+    with pytest.raises(UserError, match="train the parse generator first"):
+        export.export(small / "two", out)
     (small / "two" / "corpus" / "vocab.json").write_text(json.dumps(vocabulary))
     (small / "two" / "paraphraser.pt").rename(small / "two" / "parse_generator.pt")
-    with pytest.raises(SystemExit, match="train the paraphraser first"):
-        train.main([str(small / "two"), "--export", str(out)])
+    with pytest.raises(UserError, match="train the paraphraser first"):
+        export.export(small / "two", out)
 
 
 @pytest.mark.parametrize(
@@ -505,10 +508,12 @@ def test_what_an_untrained_network_cannot_read_is_left_out_of_its_ranges(small, 
     assert calibration.calibrate(small / "out", split)["sentences"] == len(split) - 5
 
 
-def test_files_that_cannot_be_learned_from_are_named(small, tmp_path):
+def test_files_that_cannot_be_learned_from_are_named(small, tmp_path, capsys):
     (small / "dev.tsv").write_text("x\t(ROOT (FOO x))\n")
-    with pytest.raises(SystemExit, match="dev.tsv: no sentence is left"):
-        run(small)
+    assert run(small) == 1
+    assert capsys.readouterr().err == (
+        "dev.tsv: no sentence is left to learn from; dev.tsv:1: label 2 of the tree is not one of the Penn Treebank's.\n"
+    )
     assert train.main([str(tmp_path / "w"), "--from", str(small), "--train", "a", "--dev", "b"]) == 1
-    with pytest.raises(SystemExit, match="vectors.txt: no word of the vocabulary has a vector in it"):
+    with pytest.raises(InputError, match="vectors.txt: no word of the vocabulary has a vector in it"):
         vocabulary_of(tmp_path, ["2 2", "Paris 1 2", ", 3 4"])
