@@ -27,7 +27,7 @@ from pathlib import Path
 
 from scripts.common.command import run
 from scripts.common.paths import ROOT
-from scripts.container import environment, model_folder
+from scripts.container import environment, machine, model_folder
 from scripts.container.environment import LEVELS, MB, Settings, SettingsError
 from scripts.container.front import Front, FrontSettings, Workers
 from scripts.container.http11 import Backend
@@ -174,8 +174,8 @@ class Container:
         if settings.device == "cpu" and Path("/dev/nvidia0").exists():
             log.say("This host has a GPU, which this image does not use", 30)
         self.ports = choose_ports(settings)
-        memory = environment.memory()
-        workers = settings.workers or environment.default_workers(environment.cores(), memory, self.gpus)
+        memory = machine.memory()
+        workers = settings.workers or environment.default_workers(machine.cores(), memory, self.gpus)
         batch_size, max_body, startup = 1, settings.max_body or model_folder.DEFAULT_MAX_BODY, 120
         if not settings.multi_model:
             model = model_folder.find_model(settings.base / "model", BAKED, scratch)
@@ -212,7 +212,7 @@ class Container:
             self.workers,
             log.access,
         )
-        self.kills = environment.memory_kills()
+        self.kills = machine.memory_kills()
         self.told_to_end = asyncio.Event()
 
     async def run(self) -> int:
@@ -226,7 +226,7 @@ class Container:
         env = {
             name: value
             for name, value in os.environ.items()
-            if name not in (*UNWANTED_ENV, "TS_JOB_QUEUE_SIZE", *environment.ALIASES, *self.settings.ignored)
+            if name not in (*UNWANTED_ENV, "TS_JOB_QUEUE_SIZE", *(each.alias for each in environment.VARIABLES), *self.settings.ignored)
         }
         env |= {
             "TMPDIR": str(self.scratch),
@@ -303,8 +303,8 @@ class Container:
 
     def _memory(self) -> str:
         """Whether the kernel killed a process of ours since we looked last, in words."""
-        kills, self.kills = self.kills, environment.memory_kills()
-        return f"a process was killed because the memory of {(environment.memory() or 0) // MB} MB is full" if self.kills > kills else ""
+        kills, self.kills = self.kills, machine.memory_kills()
+        return f"a process was killed because the memory of {(machine.memory() or 0) // MB} MB is full" if self.kills > kills else ""
 
     async def _end(self, java: asyncio.subprocess.Process) -> None:
         """End Java, and by it the workers; whatever of them is left is killed."""
