@@ -29,6 +29,7 @@ CONNECTIONS = 2000  # open at once
 FRESH = 0.2  # s that what is known of the workers holds for /ping
 PING_TIME = 1.5  # s; SageMaker waits 2
 RESEND = 3.0  # s after a worker died that a request of before is given to be answered, before it is sent again
+DEATH_PAUSE = 0.1  # s after a worker died before the others are looked at
 LINGER = 1.0  # s after SIGTERM that new connections are taken: what routes to us learns of it by /ping
 WORKER_DIED = re.compile(rb"Worker died")
 MODEL_PATHS = {"GET": r"/models(/[^/]+)?", "POST": r"/models(/[^/]+/invoke)?", "DELETE": r"/models/[^/]+"}
@@ -96,6 +97,56 @@ class Workers:
             await self._changed.wait_for(lambda: self.deaths > after)
         await asyncio.sleep(RESEND)
         await self.wait()
+
+
+class Attempts:
+    """One request to the model: sent, and sent once more if a worker died over it or may have lost it."""
+
+    def __init__(self, inference: Backend, workers: Workers, call: Call, body: bytes):
+        self.inference, self.workers, self.call, self.body = inference, workers, call, body
+        self.running: set[asyncio.Task] = set()
+        self.failed: Answer | None = None  # what came of the last attempt over which a worker died
+        self.death = asyncio.create_task(workers.death(workers.deaths))
+
+    async def answer(self) -> Answer:
+        """The model's answer; that of the second failure if workers died over both attempts."""
+        await self.workers.wait()
+        self._send()
+        answer = await self._first_answer(until_death=True)
+        if answer is None:
+            await asyncio.sleep(DEATH_PAUSE)
+            await self.workers.look()
+            await self.workers.wait()
+            self._send()
+            answer = await self._first_answer(until_death=False)
+        return answer or self.failed
+
+    def _send(self) -> None:
+        self.running.add(asyncio.create_task(self.inference.request(self.call, self.body)))
+
+    async def _first_answer(self, until_death: bool) -> Answer | None:
+        """The first answer over which no worker died.
+
+        None when no attempt is left that could bring one; with `until_death` also when a worker died, which may have had the request.
+        """
+        while self.running:
+            watched = {*self.running, self.death} if until_death else self.running
+            done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            for task in done & self.running:
+                self.running.discard(task)
+                answer = task.result() if not task.exception() else gone(task.exception())
+                if not (answer.status >= 500 and WORKER_DIED.search(answer.body)):
+                    return answer
+                self.failed = answer
+            if until_death and self.death in done:
+                break
+        return None
+
+    async def cancel(self) -> None:
+        """End what is still under way."""
+        for task in (*self.running, self.death):
+            task.cancel()
+        await asyncio.gather(*self.running, self.death, return_exceptions=True)
 
 
 class Front:
@@ -225,35 +276,17 @@ class Front:
             self.active_bytes -= held
 
     async def _invoke(self, call: Call, body: bytes, deadline: float) -> Answer:
-        """A request to the model. Asked once more, time permitting, if the worker died over it or may have lost it."""
-        failed, tries, again = None, set(), True
-        died = asyncio.create_task(self.workers.death(self.workers.deaths))
+        """A request to the model, answered within the time-out."""
+        attempts = Attempts(self.inference, self.workers, call, body)
         try:
             async with asyncio.timeout_at(deadline):
-                await self.workers.wait()
-                tries.add(asyncio.create_task(self.inference.request(call, body)))
-                while tries:
-                    done, _ = await asyncio.wait({*tries, died} if again else tries, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done & tries:
-                        tries.discard(task)
-                        failed = task.result() if not task.exception() else gone(task.exception())
-                        if not (failed.status >= 500 and WORKER_DIED.search(failed.body)):
-                            return failed
-                    if again and (died in done or not tries):
-                        again = False
-                        await asyncio.sleep(0.1)
-                        await self.workers.look()
-                        await self.workers.wait()
-                        tries.add(asyncio.create_task(self.inference.request(call, body)))
-            return failed
+                return await attempts.answer()
         except TimeoutError:
             if self.workers.any:
                 return refusal(504, "Timeout", f"there was no answer within {self.settings.timeout:g} s")
-            return failed or refusal(503, "ModelNotReady", "the model is not loaded")
+            return attempts.failed or refusal(503, "ModelNotReady", "the model is not loaded")
         finally:
-            for task in (*tries, died):
-                task.cancel()
-            await asyncio.gather(*tries, died, return_exceptions=True)
+            await attempts.cancel()
 
     async def _model_api(self, call: Call, body: bytes, deadline: float) -> Answer:
         """SageMaker's calls where a container serves several models: TorchServe speaks them."""

@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +112,8 @@ def prepare(
 ) -> None:
     """Write every split as ids, with BPE and a vocabulary learned from `files["train"]` and the words of `vectors` or, if there is
     one, those of the artifact `base`. Nothing of dev or test is learned from."""
+    for file in files.values():
+        require_a_tree(file)
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     if base:
@@ -120,7 +122,6 @@ def prepare(
             shutil.copyfile(base / name, folder / name)
     else:
         threshold = MIN_COUNT
-        require_a_tree(files["train"])
         generation_vocab_size = learn_vocabulary(folder, files["train"], merges, vectors)
         say(f"BPE: {merges} merges, {time.monotonic() - began:.0f} s")
 
@@ -131,7 +132,6 @@ def prepare(
     for name, file in files.items():
         split, dropped = encoder.split(file, limits)
         if not len(split):
-            require_a_tree(file)
             raise InputError(f"{file.name}: no sentence is left to learn from, for these reasons: {dict(dropped)}.")
         split.save(folder / f"{name}.npz")
         record["splits"][name] = {**origin(file), "sentences": len(split), "left_out": dict(dropped)}
@@ -158,11 +158,11 @@ def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None
     if vectors:
         for rank, word in enumerate(first_words(vectors, VECTOR_WORDS), 1):
             counts[word] = max(counts[word], MIN_COUNT * VECTOR_WORDS // rank)
+    if not has_repeated_pair(counts):
+        raise InputError(f"{file.name}: too few words to learn word pieces from; no pair of letters occurs twice.")
     dictionary = "".join(f"{word} {n}\n" for word, n in sorted(counts.items()))
     with open(folder / "bpe.codes", "w", encoding="utf-8") as out:
         learn_bpe(io.StringIO(dictionary), out, merges, min_frequency=2, is_dict=True)
-    if len((folder / "bpe.codes").read_text(encoding="utf-8").splitlines()) < 2:  # the first line is the version
-        raise InputError(f"{file.name}: too few words to learn word pieces from; no pair of letters occurs twice.")
     unfiltered = artifacts.read_pieces(folder / "bpe.codes", None)
     pieces, seen_pieces = collections.Counter(), collections.Counter()
     for word, n in counts.items():
@@ -183,6 +183,17 @@ def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None
         ids = sorted(found)
         np.savez(folder / VECTORS, ids=np.array(ids), vectors=np.array([found[i] for i in ids]))
     return len(tokens) - sum(seen_pieces[piece] < WRITTEN_COUNT for piece in ranked)
+
+
+def has_repeated_pair(counts: Mapping[str, int]) -> bool:
+    """Whether any two letters stand beside each other twice in words that were counted: without, there is nothing to merge."""
+    seen = set()
+    for word, n in counts.items():
+        for pair in itertools.pairwise([*word[:-1], f"{word[-1]}</w>"]):  # the end of a word is part of its last letter
+            if n > 1 or pair in seen:
+                return True
+            seen.add(pair)
+    return False
 
 
 def vector_lines(file: Path) -> Iterator[tuple[str, str]]:
