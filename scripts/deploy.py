@@ -15,10 +15,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from scripts.aws.command import name_option, parser, run
-from scripts.aws.deployment import deploy
+from scripts.aws.command import access, name_option, parser, run
+from scripts.aws.deployment import Order, deploy, print_policy
 from scripts.aws.names import MODES, REPOSITORY
-from scripts.aws.settings import OPTIONS, Settings
+from scripts.aws.settings import BELONGS, Settings, option, settings
 from scripts.common.paths import TARBALL
 
 HELP = {  # field of Settings -> help; its option, type and default are taken from there
@@ -78,7 +78,7 @@ def arguments() -> argparse.ArgumentParser:
         group = made.add_argument_group(title)
         for name in fields:
             default = Settings.__dataclass_fields__[name].default
-            flag = OPTIONS.get(name, "--" + name.replace("_", "-"))
+            flag = option(name)
             if default is False:
                 group.add_argument(flag, dest=name, action="store_true", default=None, help=HELP[name])
             else:
@@ -89,9 +89,18 @@ def arguments() -> argparse.ArgumentParser:
     return made
 
 
+def given(options: argparse.Namespace) -> dict:
+    """The fields of Settings that the command line has."""
+    fields = {name: value for name in BELONGS if (value := getattr(options, name)) is not None}
+    return fields | {name: dict(values) for name in ("environment", "tags") if (values := getattr(options, name))}
+
+
 def main(argv: list[str] | None = None) -> int:
     options = arguments().parse_args(argv)
-    return run(lambda: deploy(options))
+    if options.mode == "policy":
+        return run(lambda: print_policy(access(options), options.name, options.bucket))
+    order = Order(options.name, options.model, options.image, options.bucket, options.role, options.save)
+    return run(lambda: deploy(access(options), order, settings(options.mode, given(options))))
 
 
 if __name__ == "__main__":
