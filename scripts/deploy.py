@@ -1,11 +1,11 @@
-"""Put the model behind a SageMaker endpoint, or run it over a file. Run again to change it: the old one serves until the new one does.
+"""Put the model behind a SageMaker endpoint, or run it over a file. Run again to change it; the old one serves until then.
 
     python -m scripts.deploy serverless                                     billed by the request
     python -m scripts.deploy realtime --instance-type ml.g5.xlarge --max-instances 3 --alarms
     python -m scripts.deploy async --max-instances 2                        scales to zero
     python -m scripts.deploy batch --input requests.jsonl --save answers.jsonl
     python -m scripts.deploy serverless --dry-run                           the calls, as JSON; needs no account
-    python -m scripts.deploy policy                                         what the one who deploys must be allowed
+    python -m scripts.deploy policy                                         the IAM policy that deploying needs
 
 The image is taken from ECR by its digest (`scripts.push_image`), the model is uploaded (`scripts.build_archive --format tgz`).
 `scripts.delete` removes everything. Standard output is one JSON object, standard error says what happens.
@@ -66,7 +66,7 @@ def pair(text: str) -> tuple[str, str]:
 
 def arguments() -> argparse.ArgumentParser:
     made = parser("deploy", __doc__)
-    made.add_argument("mode", choices=(*MODES, "policy"), help="how to serve; policy prints the deployer's IAM policy")
+    made.add_argument("mode", choices=(*MODES, "policy"), help="how to serve; policy prints the IAM policy that deploying needs")
     name_option(made)
     made.add_argument("--model", type=Path, default=TARBALL, help="model.tar.gz for S3 (model_store/synpg.tar.gz)")
     made.add_argument("--image", default="", help=f"REPOSITORY:TAG or REPOSITORY@DIGEST in ECR ({REPOSITORY}, this version's)")

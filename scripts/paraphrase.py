@@ -1,4 +1,4 @@
-"""Paraphrase a file of sentences, on a running server or a SageMaker endpoint; what came of each stands under it.
+"""Paraphrase a file of sentences, on a running server or a SageMaker endpoint; the results are printed under each.
 
     python -m scripts.paraphrase sentences.txt                            a sentence a line, every named template
     python -m scripts.paraphrase parsed.tsv --tmpl statement --tmpl '(ROOT (S (VP ) (. )))'

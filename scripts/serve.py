@@ -1,4 +1,4 @@
-"""Run TorchServe with one archive, own every process of it, and say in one sentence what went wrong.
+"""Start TorchServe with one archive, and stop it with every process that it started.
 
     python -m scripts.serve start                      model_store/synpg.mar on the ports of config.properties
     python -m scripts.serve start --port 9090          this port for inference, free ones for everything else

@@ -11,8 +11,9 @@ as it is served, on the dev and test sentences of the `--gold` sources, or on al
 Written into an artifact as `tagger.safetensors` it becomes part of it: the manifest is brought up to date. Needs nltk
 (`tests/requirements.txt`).
 
-The perceptron and its averaging are nltk's PerceptronTagger; its features and its list of unambiguous words are replaced
-by those of `handler/tagger.py`. Afterwards small weights go, the rest are rounded. The record is written beside the file.
+The perceptron and its averaging are nltk's PerceptronTagger. Its features and its list of unambiguous words are replaced by
+those of `handler/language/tagger.py`. Afterwards small weights are removed and the others are rounded. The record is written
+beside the file.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Put the model behind a SageMaker endpoint, or run it over a file. Run again to change it: the old one serves until the new one does."""
+"""Put the model behind a SageMaker endpoint, or run it over a file."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def deploy(access: Access, order: Order, wanted: Settings) -> int:
 
 
 def next_step(wanted: Settings, names: Names) -> dict[str, str]:
-    """How an endpoint is asked."""
+    """The command that sends a request to the new endpoint."""
     if wanted.mode not in ENDPOINTS:
         return {}
     where = f"--endpoint {names.deployment} --region {names.region}{' --async' if wanted.mode == 'async' else ''}"

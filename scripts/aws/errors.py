@@ -1,4 +1,4 @@
-"""Whatever goes wrong between here and AWS, as one sentence that says what to do about it."""
+"""Errors of AWS and boto3 as one sentence that says what to do about them."""
 
 import re
 

@@ -39,13 +39,13 @@ class File:
 class Call:
     """One call of boto3."""
 
-    description: str  # what it does, for the one who watches
+    description: str  # shown while it runs
     service: str
     operation: str
     arguments: dict
     save: str = ""  # later steps may use its answer as ${save.Key}
-    ignore_errors: tuple[str, ...] = ()  # codes or words of errors that mean: it is so already
-    retry_errors: tuple[str, ...] = ()  # words of errors that pass by themselves within PATIENCE
+    ignore_errors: tuple[str, ...] = ()  # codes or words of errors that mean that nothing is left to do
+    retry_errors: tuple[str, ...] = ()  # words of errors that end by themselves within PATIENCE
 
     def show(self) -> dict:
         return {"service": self.service, "operation": self.operation, "arguments": plain(self.arguments)}
@@ -80,7 +80,7 @@ class Wait:
     path: str  # of the status in the answer
     until: tuple[str, ...]
     failed: tuple[str, ...] = ()
-    gone: tuple[str, ...] = ()  # words of the error that mean: it is no more; and that is what is waited for
+    gone: tuple[str, ...] = ()  # words of the error that mean that it no longer exists, where that is waited for
     expect: dict = field(default_factory=dict)  # what else must hold in the end, or it was rolled back
     logs: tuple[str, str] = ("", "")  # log group, and how its streams begin: shown when it fails
     limit: float = WAIT_LIMIT
@@ -136,7 +136,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Run:
-    """One command of this machine; what goes to its standard input is never among its arguments, nor shown."""
+    """One command of this machine. What goes to its standard input is neither an argument nor shown."""
 
     description: str
     command: tuple[str, ...]
@@ -154,7 +154,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Fetch:
-    """One object of S3 into a file, which appears when it is whole."""
+    """Download one object of S3. The file appears when it is complete."""
 
     description: str
     bucket: str
@@ -214,7 +214,7 @@ def show(steps: list) -> list[dict]:
 
 
 def apply(steps: list, session: Session, say) -> dict:
-    """Carry the steps out in order; what was saved on the way."""
+    """Carry the steps out in order. Returns the answers that were saved."""
     answers: dict = {}
     for step in steps:
         step.run(session, answers, say)
@@ -232,5 +232,5 @@ def last_lines(session: Session, group: str, prefix: str = "", count: int = 20) 
         newest = max(streams, key=lambda stream: stream.get("lastEventTimestamp", stream.get("creationTime", 0)))
         events = logs.get_log_events(logGroupName=group, logStreamName=newest["logStreamName"], limit=count, startFromHead=False)
         return "\n".join("  " + event["message"].rstrip() for event in events["events"])
-    except Exception:  # the reason above matters more than why there are no lines
+    except Exception:  # the failure itself matters more than missing log lines
         return ""

@@ -1,4 +1,4 @@
-"""The plan of a removal: what a deployment left in an account, found by name and tag, and the calls that take it down."""
+"""The plan of a removal: finds what belongs to a deployment by name and tag, and lists the calls that delete it."""
 
 import re
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ MISSING = ("NoSuchBucket", "404", "NoSuchKey")
 
 @dataclass(frozen=True)
 class Remains:
-    """What there is of one deployment."""
+    """The resources of one deployment that exist."""
 
     names: Names
     endpoint: str = ""  # its status, "" if there is none
@@ -33,7 +33,7 @@ class Remains:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all deployments use together."""
+    """The resources that all deployments share."""
 
     repository: str | None = None  # in ECR: why it must stay, "" if it need not, None if there is none
     buckets: dict = field(default_factory=dict)  # the same by name
@@ -128,7 +128,7 @@ def look_shared(session: Session, remains: list[Remains], bucket: str = "", repo
 
 
 def plan(remains: Remains, everything: bool = False) -> list:
-    """Steps that take one deployment down, last made first."""
+    """The steps that delete one deployment, in reverse order of creation."""
     names = remains.names
     which = {"EndpointName": names.deployment}
     steps: list = []
@@ -229,7 +229,7 @@ def plan_shared(shared: Shared, repository: str = REPOSITORY) -> list[Call]:
 
 
 def kept_shared(shared: Shared, everything: bool, repository: str = REPOSITORY) -> list[dict[str, str]]:
-    """What stays of what deployments share, and why."""
+    """The shared resources that are kept, and why."""
     there = {f"bucket {bucket}": reason for bucket, reason in shared.buckets.items()}
     if shared.repository is not None:
         there[f"ECR repository {repository}"] = shared.repository
@@ -241,12 +241,12 @@ def kept_shared(shared: Shared, everything: bool, repository: str = REPOSITORY) 
 
 
 def deleted(steps: list) -> list[str]:
-    """What steps take down, in words."""
+    """What the steps delete, in words."""
     return [re.sub("^(deleting|stopping|ending) ", "", step.description) for step in steps if isinstance(step, Call)]
 
 
 def kept(remains: Remains, everything: bool) -> list[dict[str, str]]:
-    """What stays of a deployment, and why."""
+    """The resources of a deployment that are kept, and why."""
     stays = [{"what": sentence, "why": "it does not carry the tag of this deployment"} for sentence in remains.foreign]
     if not everything:
         stays += [

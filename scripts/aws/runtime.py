@@ -1,4 +1,4 @@
-"""Asking an endpoint: what is worth asking again, when, and what the answer to a failure is."""
+"""Requests to an endpoint: which failures are retried, when, and what the others mean."""
 
 import random
 import re
@@ -48,7 +48,7 @@ class Verdict:
 
 
 class Unanswered(Exception):
-    """A call that will not be made again."""
+    """A call that failed for good."""
 
     def __init__(self, verdict: Verdict):
         super().__init__(verdict.sentence)
@@ -56,7 +56,7 @@ class Unanswered(Exception):
 
 
 def judge(error: Exception) -> Verdict:
-    """The verdict on an error of boto3's. Never the same request again when it was at fault itself."""
+    """The verdict on an error of boto3. A request that was itself at fault is never sent again."""
     if isinstance(error, LOST):
         return Verdict(AGAIN, 0, errors.sentence(error))
     code = errors.code(error)

@@ -1,4 +1,4 @@
-"""The plan of a deployment: every call it takes, in order, from what is asked and what is there. Pure."""
+"""The plan of a deployment: every call, in order, from the settings and the state of the account. Without side effects."""
 
 import json
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ ASYNC_TIMEOUT = 3600  # s that an asynchronous request may take; a worker must n
 
 @dataclass(frozen=True)
 class Deployment:
-    """Steps, and what will be there after them."""
+    """The steps, and the result that they lead to."""
 
     steps: list
     result: dict
@@ -119,7 +119,7 @@ def bucket(found: Found, tags: list) -> list[Call]:
 
 
 def access(found: Found, s: Settings, role: str) -> list[Call]:
-    """The role that SageMaker takes on, with the least it needs; none where the caller gave one."""
+    """The execution role with the fewest permissions that do; no step where the caller gave a role."""
     if role:
         return []
     names = found.names
@@ -168,7 +168,7 @@ def access(found: Found, s: Settings, role: str) -> list[Call]:
 
 
 def upload(found: Found, s: Settings, model: Path) -> list[Call]:
-    """The model, unless its very bytes are there. S3 refuses it if what arrives has another checksum."""
+    """Upload the model unless S3 has this file already. S3 refuses it if the checksum of what arrives differs."""
     if found.model_uploaded:
         return []
     return [

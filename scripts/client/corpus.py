@@ -1,4 +1,4 @@
-"""Paraphrase a file of sentences, on a running server or a SageMaker endpoint; what came of each stands under it."""
+"""Read sentences from a file, have a server or a SageMaker endpoint paraphrase them, and show the results."""
 
 import gzip
 import json

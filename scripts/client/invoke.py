@@ -18,7 +18,7 @@ from scripts.common.command import UserError
 URL = "http://127.0.0.1:8080/invocations"
 TIMEOUT = 120.0  # s without a byte from the server
 LINES = "application/jsonlines"
-STREAK = 3  # requests in a row that get no answer for the server's reasons: then nothing is right with it
+STREAK = 3  # after so many requests in a row without an answer the rest are not sent
 
 
 class Sender(Protocol):
@@ -118,7 +118,7 @@ def ask(send: Sender, lines: list[str], **more) -> list:
 
 
 def given_up(answer) -> bool:
-    """Whether a request got no answer for the server's reasons, so that another time it may."""
+    """Whether a request got no answer because of the server, so that it may succeed another time."""
     error = answer.get("error") if isinstance(answer, dict) else None
     return isinstance(error, dict) and error.get("type") == "Unanswered" and error.get("code", 0) >= 500
 
@@ -142,7 +142,7 @@ def answers(send: Sender, lines: Iterable[str], chunk: int, concurrency: int = 1
 
 
 def resume(output: Path) -> int:
-    """How many lines of an output are done. Cuts off a half-written one, and at the end those that another time may do better."""
+    """How many lines of an output are done. Removes a half-written last line, and last lines that may succeed another time."""
     if not output.exists():
         return 0
     data = output.read_bytes()

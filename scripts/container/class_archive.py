@@ -1,7 +1,7 @@
 """Write the archive of the classes that TorchServe loads, in the Dockerfile: `python -m scripts.container.class_archive FILE`.
 
-With it Java starts with half the work. Written by running the container once as it will run, so the build fails where the
-image would not serve its own model.
+The archive halves the work of starting Java. The container is run once to write it, so the build fails if the image does not
+serve its own model.
 """
 
 import os
@@ -18,7 +18,7 @@ PATIENCE = 300.0  # s
 
 
 def write(file: str) -> None:
-    """Serve until ready, end Java, wait for what it leaves."""
+    """Serve until the model is ready, end Java, and wait for the archive that it writes as it ends."""
     env = {
         **os.environ,
         "SYNPG_DEVICE": "cpu",

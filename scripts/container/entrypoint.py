@@ -1,4 +1,4 @@
-"""The container's entry point: start TorchServe on the model, stand in front of it, end with it.
+"""The container's entry point: start TorchServe on the model behind a front, and end when it ends.
 
     python -m scripts.container serve
 
@@ -47,7 +47,7 @@ LEVEL = re.compile(r"^\S+ (TRACE|DEBUG|INFO|WARN|ERROR|FATAL) ")
 
 
 class Log:
-    """The container's log, on standard output: our lines and TorchServe's, from a level on."""
+    """The container's log, on standard output: our lines and TorchServe's, of a level or above."""
 
     def __init__(self, level: int):
         self.level = level
@@ -63,7 +63,7 @@ class Log:
         self.say(text, name="access")
 
     def server_line(self, line: str) -> None:
-        """A line of TorchServe's; what has no level of its own belongs to the line before."""
+        """Pass on a line of TorchServe. A line without a level has that of the line before."""
         self.recent.append(line)
         if match := LEVEL.match(line):
             self._shown = next(number for number, name in LEVELS.items() if name == match[1].replace("TRACE", "DEBUG")) >= self.level
@@ -116,7 +116,7 @@ def torch_cuda() -> str | None:
 
 
 def choose_ports(settings: Settings) -> dict[str, int]:
-    """Ports for inside: free ones, or of the range that SageMaker names where containers share a network."""
+    """The inner ports: free ones, or ports of the range that SageMaker names where containers share a network."""
     if not settings.ports:
         return dict(zip(PORTS, free_ports(len(PORTS))))
     first, last = settings.ports
@@ -127,7 +127,7 @@ def choose_ports(settings: Settings) -> dict[str, int]:
 
 
 def parameters(settings: Settings, workers: int, batch_size: int) -> dict:
-    """/execution-parameters: how a batch transform job should call.
+    """The answer of /execution-parameters: how a batch transform job should call.
 
     One record a request: what arrives together is run together anyway, one bad line fails no other, and no request can take as
     long as a body of thousands of lines. Enough at once that the workers' next batch waits for them.
@@ -138,7 +138,7 @@ def parameters(settings: Settings, workers: int, batch_size: int) -> dict:
 
 
 def java_command(java: Path, scratch: Path, log_level: int, text: str, store: Path) -> list[str]:
-    """TorchServe's own command line, without the Python program between that would not pass on signals."""
+    """The command line of TorchServe's Java part. The Python launcher is left out because it would not pass on signals."""
     home = Path(importlib.util.find_spec("ts").origin).parent.parent
     vmargs = re.findall(r"^vmargs=(.*)$", text, re.M)[-1].split()
     if (java / CLASSES).is_file():
@@ -283,7 +283,7 @@ class Container:
             self.log.server_line(line.decode("utf-8", "replace").rstrip())
 
     async def _watch(self) -> str:
-        """Look at the workers again and again; ends with the reason why it makes no sense to go on."""
+        """Look at the workers until the container cannot go on; returns the reason."""
         began = without = time.monotonic()
         loaded = was_ready = False
         while True:
@@ -302,7 +302,7 @@ class Container:
             await asyncio.sleep(WATCH[self.gpus > 0] if loaded else 0.1)
 
     def _memory(self) -> str:
-        """Whether the kernel killed a process of ours since we looked last, in words."""
+        """A sentence part if the kernel has killed a process of ours since the last look, else empty."""
         kills, self.kills = self.kills, machine.memory_kills()
         return f"a process was killed because the memory of {(machine.memory() or 0) // MB} MB is full" if self.kills > kills else ""
 

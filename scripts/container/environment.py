@@ -246,7 +246,7 @@ def read_environment(env: Mapping[str, str]) -> Settings:
 
 
 def default_workers(cores: float, memory: int | None, gpus: int) -> int:
-    """One for each GPU; without, one for each core that is ours, as far as the memory goes."""
+    """One worker for each GPU; without GPUs one for each core, as far as the memory allows."""
     if gpus:
         return gpus
     most = max(1, (memory - SERVER_MEMORY) // WORKER_MEMORY) if memory else 256
@@ -254,5 +254,5 @@ def default_workers(cores: float, memory: int | None, gpus: int) -> int:
 
 
 def heap(memory: int | None) -> int:
-    """Java's heap in MB: what TorchServe needs to pass requests on, an eighth of the memory if that is more."""
+    """Java's heap in MB: an eighth of the memory, at least what TorchServe needs to pass requests on."""
     return max(128, min(512, (memory or 4096 * MB) // 8 // MB))

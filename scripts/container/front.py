@@ -1,8 +1,8 @@
 """The container's front: the only thing that listens outside, with TorchServe on the loopback interface behind it.
 
 Why not TorchServe itself on the port: it says 200 to /ping while the model is still loading or dies over and over; leaves
-callers without an answer for ever when a worker is gone; resets the connections of running requests on SIGTERM; and any caller
-could scale workers or reach every other path of its. Endpoint plugins mend the first alone. The front costs about a
+callers without an answer for ever when a worker has ended; resets the connections of running requests on SIGTERM; and any caller
+could scale workers or reach every other path of its. Endpoint plugins could only mend the first of these. The front costs about a
 millisecond a request (`scripts/container/README.md`), and makes these promises:
 
 * /ping is 200 while every worker has its model loaded and the container is not ending, else 503;
@@ -49,7 +49,7 @@ class FrontSettings:
 
 
 class Workers:
-    """Which workers of the model are loaded, asked of TorchServe's management API."""
+    """Which workers have loaded the model, by TorchServe's management API."""
 
     def __init__(self, backend: Backend, model: str | None):
         self.backend, self.model = backend, model  # None: any number of models, and being asked is enough
@@ -62,7 +62,7 @@ class Workers:
         self._changed = asyncio.Condition()
 
     async def look(self, fresh: float = 0.0) -> bool:
-        """Ask, unless it was asked less than `fresh` seconds ago; whether all are loaded."""
+        """Ask TorchServe unless that was less than `fresh` seconds ago; returns whether all workers are loaded."""
         async with self._lock:
             if time.monotonic() - self.known > fresh:
                 await self._ask()
@@ -87,12 +87,12 @@ class Workers:
         self._pids, self.any, self.ready = workers.loaded, bool(workers.loaded), workers.ready
 
     async def wait(self) -> None:
-        """Until one worker at least is loaded."""
+        """Wait until at least one worker is loaded."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.any)
 
     async def death(self, after: int) -> None:
-        """Until more have died than `after`, and then until one is loaded."""
+        """Wait until more workers have died than `after`, and then until one is loaded."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.deaths > after)
         await asyncio.sleep(RESEND)
@@ -164,7 +164,7 @@ class Front:
         return self.server.sockets[0].getsockname()[1]
 
     async def drain(self, patience: float) -> int:
-        """End: no more connections, what runs is answered; the number of requests that were not within `patience` seconds."""
+        """Take no more connections and answer what was accepted; returns how many requests were not answered in `patience` seconds."""
         self.ending, deadline = True, time.monotonic() + patience
         await asyncio.sleep(min(LINGER, patience))
         self.server.close()
@@ -243,7 +243,7 @@ class Front:
         return await self._pass_on(caller, call)
 
     def _allowed(self, path: str) -> list[str]:
-        """Methods of a path that goes to TorchServe; none for a path that is not to be reached."""
+        """The methods of a path that is passed on to TorchServe; none for any other path."""
         if not self.settings.multi_model:
             return ["POST"] if path == "/invocations" else []
         return [method for method, pattern in MODEL_PATHS.items() if re.fullmatch(pattern, path)]
@@ -289,7 +289,7 @@ class Front:
             await attempts.cancel()
 
     async def _model_api(self, call: Call, body: bytes, deadline: float) -> Answer:
-        """SageMaker's calls where a container serves several models: TorchServe speaks them."""
+        """SageMaker's calls for a container with several models. TorchServe understands them as they are."""
         try:
             async with asyncio.timeout_at(deadline):
                 answer = await self.inference.request(call, body)

@@ -1,6 +1,6 @@
 """HTTP/1.1 on both sides of the container's front: requests read from callers, requests sent to TorchServe.
 
-h11 does all parsing and framing: what stands at a border should not be parsed by home-made code.
+h11 does all parsing and framing, because input from outside should not be parsed by code of our own.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ HEADER_TIME, BODY_TIME, IDLE_TIME = 10.0, 60.0, 650.0  # s; idle connections out
 LINGER_TIME, LINGER_BYTES = 2.0, 64 << 20  # how long a refused body is read on, so that the refusal arrives
 MB = 1 << 20
 CHUNK = 1 << 16
-# Headers that speak of one connection, and those that are written anew.
+# Headers of one connection, and headers that are written anew.
 HOP_BY_HOP = {
     b"connection",
     b"keep-alive",

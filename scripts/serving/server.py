@@ -1,4 +1,4 @@
-"""Run TorchServe with one archive, own every process of it, and say in one sentence what went wrong."""
+"""Run TorchServe with one archive. Every process of it can be found and ended, and every failure is one sentence."""
 
 import contextlib
 import fcntl
@@ -42,7 +42,7 @@ ADDRESSES = {
     "grpc_inference_port": False,
     "grpc_management_port": False,
 }
-# What would change the server behind the caller's back.
+# Variables that would change the server without the caller's knowledge.
 UNWANTED_ENV = "PYTHONPATH", "PYTHONHOME", "TS_CONFIG_FILE", "TS_OPEN_INFERENCE_PROTOCOL"
 SOCKET_PATH_MAX = 103  # bytes; the worker's socket lies in the temporary folder, whose path must be this short
 
@@ -145,7 +145,7 @@ class Server:
             raise ServerError(f"TorchServe could not be started: {self._cause()}.")
 
     def _wait(self, deadline: float, timeout: float) -> None:
-        """Until the worker is READY, which /ping does not tell: it answers 200 while the model is still loading."""
+        """Wait until every worker is ready. Raises ServerError when the server ends, the model fails to load, or the time is over."""
         while True:
             if not running(self.state):
                 raise ServerError(f"TorchServe ended while starting: {self._cause()}; its log is {shown(self.log)}.")
@@ -173,7 +173,7 @@ class Server:
 
 
 def configure(text: str, port: int | None) -> tuple[str, dict[str, str]]:
-    """config.properties with the asked-for ports put in; and its addresses as URLs."""
+    """The text of config.properties with the ports that were asked for, and its addresses as URLs."""
     if port is not None and not 0 <= port <= 65535:
         raise ServerError(f"{port} is not a port: they go from 1 to 65535.")
     free = free_ports(len(ADDRESSES))
@@ -285,7 +285,7 @@ def _command(process) -> list[str]:
 
 @contextlib.contextmanager
 def locked(file: Path):
-    """One start at a time; the lock ends with the process that holds it."""
+    """Hold a lock on starts in this folder. It ends with the process that holds it."""
     with open(file, "w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -295,7 +295,7 @@ def locked(file: Path):
 
 
 def call(url: str, body: bytes | None = None, timeout: float = 120) -> tuple[int, str]:
-    """GET, or POST of JSON; status and body. No proxy stands between this machine and itself."""
+    """GET, or POST of JSON; returns status and body. No proxy is used."""
     place = urlsplit(url)
     connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout)
     try:

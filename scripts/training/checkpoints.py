@@ -190,7 +190,7 @@ def check_positions(file: Path, table: Tensor, config: ModelConfig) -> None:
 
 
 def refuse_web_page(file: Path) -> None:
-    """A drive's page that asks whether to go on is the usual thing to be saved in a large file's stead."""
+    """Raise CheckpointError for a web page. Large downloads often save a drive's page that asks for confirmation instead."""
     with open(file, "rb") as stream:
         if stream.read(200).lstrip().lower().startswith((b"<!doctype html", b"<html")):
             raise CheckpointError(f"{file} is a web page, not the download it offers.")

@@ -1,4 +1,4 @@
-"""Training data: `sentence<TAB>parse` files to ids, and ids to batches. Knows no network and no optimiser.
+"""Training data: `sentence<TAB>parse` files to ids, and ids to batches. Independent of networks and optimisers.
 
 A prepared corpus is a folder: `bpe.codes`, `bpe.vocab.txt`, `vocab.json` (as they go into the artifact), one `.npz` of
 flat id arrays per split, perhaps `vectors.npz`, and `corpus.json` (sources with sha256, counts, what was left out and why).
@@ -29,7 +29,7 @@ from handler.model.network import EOS, SOS, UNK
 from scripts.common.command import InputError
 
 MIN_COUNT = 5  # a piece seen less often is split further, a character seen less often becomes <unk>
-WRITTEN_COUNT = 20  # with word vectors: a piece seen less often is only copied from the sentence (`model.ModelConfig.written`)
+WRITTEN_COUNT = 20  # with word vectors: a piece seen less often is only copied from the sentence (`generation_vocab_size`)
 VECTOR_WORDS = 40_000  # so many of the commonest words that have a vector are in the vocabulary, seen or not
 WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 VECTORS = "vectors.npz"  # ids (N,), rising, and vectors (N, D) of the tokens that have one

@@ -1,4 +1,4 @@
-"""Judge an artifact: BLEU against references, well-formed parses, words kept and repeated, beside copying the input."""
+"""Evaluate an artifact: BLEU against references, well-formed parses, words kept and repeated, compared with copying the input."""
 
 import collections
 import itertools
@@ -121,7 +121,7 @@ def judge(name: str, paraphraser, requests: list[dict], references: list[str], s
 
 @dataclass(frozen=True)
 class Example:
-    """A sentence as its parse has it, and the parse that a paraphrase of it is to have."""
+    """A sentence with its parse, and the parse that its paraphrase should have."""
 
     source: Tree
     parse: str  # of the source, as it stands in the file

@@ -22,14 +22,14 @@ RECORD, PICTURE = "training.json", "training.png"
 # What `export` writes anew. Of an artifact's other files it keeps the tagger, which is trained by itself.
 WRITTEN = {"manifest.json", *artifacts.FILES, *artifacts.OPTIONAL, RECORD, PICTURE} - {artifacts.TAGGER}
 RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
-# Of an exported artifact; the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
+# Settings of a new artifact: the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
 DECODING = {"source_bonus": 1.0, "repetition_penalty": 4.0, "tag_weight": 1.5, "order_bonus": 3.0, "copy_odds": 4.0, "candidates": 4}
 
 
 def pipeline_of(base: Path, threshold: int) -> PipelineConfig:
-    """Of an exported artifact: those of the one it was begun from, or `DECODING`.
+    """The pipeline's settings of an exported artifact: those of the artifact that training began from, or `DECODING`.
 
-    One without a lexicon cannot have chosen how to use it: with constraints and ptb it is used as in a new artifact.
+    An artifact without a lexicon has no settings for one. With constraints and ptb it gets those of a new artifact.
     """
     if not base.exists():
         return PipelineConfig(tokenization="ptb", bpe_threshold=threshold, constrained=True, **DECODING)
@@ -123,7 +123,7 @@ def save_networks(work: Work, states: dict[str, dict], settings: dict, made: Pat
 
 
 def record_of(work: Work, states: dict[str, dict], settings: dict) -> dict:
-    """How the networks came to be: corpus, recipes, curves, and the record of the artifact that training began from."""
+    """How the networks were trained: corpus, recipes, curves, and the record of the artifact that training began from."""
     unchanged = [name for name in NETS if name not in states]
     record = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
     if (work.base / RECORD).is_file():

@@ -1,4 +1,4 @@
-"""Where a network's fine-tuning begins: the weights of an artifact, fitted to another vocabulary. No training, no optimiser."""
+"""The initial weights of fine-tuning: those of an artifact, fitted to another vocabulary."""
 
 import json
 from dataclasses import replace
@@ -21,8 +21,8 @@ RARE_LENGTH, RARE_BIAS = 1.25, 1.0  # of a rare token's row, to the common ones'
 def begin_from(base: Path, name: str, corpus: Path) -> SynPG:
     """The network of an artifact, fitted to the vocabulary and the limits of a prepared corpus.
 
-    Tokens that the artifact knows keep their vectors; a new one begins as the mean of the pieces that it was split into. A rare one
-    that the corpus has a word vector for begins at what a linear map makes of it, for words of a kind are near each other in both.
+    Tokens that the artifact knows keep their vectors. A new token begins as the mean of the pieces that it was split into. A rare
+    token that has a word vector begins where a linear map takes that vector: similar words are near each other in both spaces.
     """
     settings = artifacts.verify(base)
     net = artifacts.load_net(base / f"{name}.safetensors", getattr(settings, name), torch.device("cpu"))

@@ -99,7 +99,7 @@ def require_free(out: Path) -> None:
 
 def read_pieces(options: ImportOptions) -> WordPieces:
     """The word pieces of the BPE files."""
-    with contextlib.redirect_stderr(io.StringIO()):  # subword_nmt talks before it raises
+    with contextlib.redirect_stderr(io.StringIO()):  # subword_nmt prints before it raises
         return artifacts.read_pieces(options.bpe_codes, options.bpe_vocab, options.bpe_threshold)
 
 
@@ -150,7 +150,7 @@ def first_word(vocabulary: Vocabulary) -> int:
 
 
 def syntax_share(net: SynPG, bag: list[int], syntax: list[int], words_from: int) -> float:
-    """How much of the first token's probability falls on syntax tokens."""
+    """The share of the first token's probability that falls on syntax tokens."""
     c = net.config
     rows = [(ids + [PAD] * width)[:width] for ids, width in ((bag, c.bag_width), ([SOS, *syntax, EOS], c.syntax_width))]
     with torch.inference_mode():
@@ -159,9 +159,9 @@ def syntax_share(net: SynPG, bag: list[int], syntax: list[int], words_from: int)
 
 
 def check_roles(nets: dict[str, SynPG], files: dict[str, Path], vocabulary: Vocabulary, pieces: WordPieces) -> list[str]:
-    """Listen to each network's first token. Raises when the two were given in each other's place; returns doubts.
+    """Check the first token of each network. Raises if the two checkpoints were swapped; returns doubts as sentences.
 
-    The shapes are the same, what they say is not: a parse begins with a bracket, a text with a word.
+    Both have the same shapes, but a parse begins with a bracket and a text with a word.
     """
     request = read_request(json.loads(EXAMPLE))
     bags = {
