@@ -131,51 +131,60 @@ class Variable:
 
 
 VARIABLES = (
-    Variable("SAGEMAKER_BIND_TO_PORT", Whole(1, 65535), 8080, "the port of the container"),
-    Variable("SAGEMAKER_SAFE_PORT_RANGE", Ports(), None, "where the five inner ports lie", "free ports"),
+    Variable("SAGEMAKER_BIND_TO_PORT", Whole(1, 65535), 8080, "the port to listen on"),
+    Variable("SAGEMAKER_SAFE_PORT_RANGE", Ports(), None, "the range of the five inner ports", "free ports"),
     Variable(
         "SAGEMAKER_MODEL_SERVER_WORKERS",
         Whole(1, 256),
         None,
         "worker processes",
-        "one a GPU, or one a core as far as memory goes (450 MB, and 550 MB each)",
+        "one for each GPU, or one for each core as far as memory allows (450 MB plus 550 MB each)",
         "TS_DEFAULT_WORKERS_PER_MODEL",
     ),
-    Variable("SAGEMAKER_TS_MIN_WORKERS", Whole(1, 256), None, "workers too; the number is fixed, the lower counts"),
-    Variable("SAGEMAKER_TS_MAX_WORKERS", Whole(1, 256), None, "workers too"),
+    Variable("SAGEMAKER_TS_MIN_WORKERS", Whole(1, 256), None, "also sets the number of workers, which is fixed; the lower one counts"),
+    Variable("SAGEMAKER_TS_MAX_WORKERS", Whole(1, 256), None, "the same"),
     Variable(
         "SAGEMAKER_MODEL_SERVER_TIMEOUT",
         Whole(1, 3600),
         None,
-        "s within which every request is answered; SageMaker itself waits 60",
-        "58; in a batch job 3600",
+        "seconds within which every request is answered; SageMaker itself waits 60",
+        "58; batch: 3600",
     ),
     Variable(
         "SAGEMAKER_TS_RESPONSE_TIMEOUT",
         Whole(1, 86400),
         None,
-        "s after which a busy worker is killed",
-        "the above and 10",
+        "seconds after which a busy worker is killed",
+        "the above plus 10",
         "TS_DEFAULT_RESPONSE_TIMEOUT",
     ),
     Variable(
-        "SAGEMAKER_STARTUP_TIMEOUT", Whole(1, 3600), None, "s for loading the model", "the model's, or 120", "TS_DEFAULT_STARTUP_TIMEOUT"
+        "SAGEMAKER_STARTUP_TIMEOUT",
+        Whole(1, 3600),
+        None,
+        "seconds for loading the model",
+        "the model's, or 120",
+        "TS_DEFAULT_STARTUP_TIMEOUT",
     ),
-    Variable("SAGEMAKER_TS_BATCH_SIZE", Whole(1, 1024), None, "requests run together", "the model's: 8"),
-    Variable("SAGEMAKER_TS_MAX_BATCH_DELAY", Whole(0, 60000), None, "ms that requests are waited for", "the model's: 1"),
-    Variable("TS_JOB_QUEUE_SIZE", Whole(1, 100000), 100, "requests that may wait"),
-    Variable("SAGEMAKER_MAX_PAYLOAD_IN_MB", Whole(0, 100), None, "MB of a request; 0: 100", "6"),
-    Variable("SAGEMAKER_BATCH", Switch(), False, "a transform job: no limit on rows of a body, long time-outs"),
-    Variable("SAGEMAKER_BATCH_STRATEGY", Choice(STRATEGIES), None, "told by `/execution-parameters`", "SINGLE_RECORD"),
+    Variable("SAGEMAKER_TS_BATCH_SIZE", Whole(1, 1024), None, "dynamic batching: most requests in one batch", "the model's: 8"),
     Variable(
-        "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", Whole(1, 10000), None, "told by `/execution-parameters`", "two batches for each worker"
+        "SAGEMAKER_TS_MAX_BATCH_DELAY", Whole(0, 60000), None, "dynamic batching: milliseconds to wait for more requests", "the model's: 1"
+    ),
+    Variable("TS_JOB_QUEUE_SIZE", Whole(1, 100000), 100, "requests that may wait"),
+    Variable("SAGEMAKER_MAX_PAYLOAD_IN_MB", Whole(0, 100), None, "largest request body; 0 means 100", "6"),
+    Variable("SAGEMAKER_BATCH", Switch(), False, "a batch transform job: no limit on the rows of a body, long time-outs"),
+    Variable("SAGEMAKER_BATCH_STRATEGY", Choice(STRATEGIES), None, "reported by `/execution-parameters`", "SINGLE_RECORD"),
+    Variable(
+        "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", Whole(1, 10000), None, "reported by `/execution-parameters`", "two batches for each worker"
     ),
     Variable("SAGEMAKER_MULTI_MODEL", Switch(), False, "several models, loaded by SageMaker"),
     Variable("SAGEMAKER_CONTAINER_LOG_LEVEL", Whole(0, 50), 20, "10 debug, 20 info, 30 warning, 40 error, 50 fatal"),
-    Variable("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", Text("media types", r"[\x20-\x7e]+"), None, "`Accept` of requests that have none"),
+    Variable(
+        "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", Text("media types", r"[\x20-\x7e]+"), None, "the `Accept` header for requests without one"
+    ),
     Variable("SAGEMAKER_MODEL_SERVER_VMARGS", Text("flags"), None, "more flags for Java"),
-    Variable("SAGEMAKER_BASE_DIR", Text("a folder"), "/opt/ml", "the model lies in its folder `model`"),
-    Variable("SYNPG_DEVICE", Choice(("cpu", "gpu")), "cpu", "`cpu` runs a GPU image without a GPU", "the image's"),
+    Variable("SAGEMAKER_BASE_DIR", Text("a folder"), "/opt/ml", "the folder that contains `model/`"),
+    Variable("SYNPG_DEVICE", Choice(("cpu", "gpu")), "cpu", "`cpu` lets a GPU image run without a GPU", "the image's"),
 )
 
 
