@@ -126,8 +126,8 @@ class Variable:
 
     def row(self) -> str:
         """The variable's row in the table."""
-        default = self.otherwise or {None: "", True: "true", False: "false"}.get(self.default, f"`{self.default}`")
-        return f"| `{self.name}` | {self.kind} | {default} | {self.meaning}{f'; `{self.alias}` wins' if self.alias else ''} |"
+        default = "" if self.default is None else f"`{str(self.default).lower() if isinstance(self.default, bool) else self.default}`"
+        return f"| `{self.name}` | {self.kind} | {self.otherwise or default} | {self.meaning}{f'; `{self.alias}` wins' if self.alias else ''} |"
 
 
 VARIABLES = (

@@ -104,7 +104,7 @@ class Attempts:
 
     def __init__(self, inference: Backend, workers: Workers, call: Call, body: bytes):
         self.inference, self.workers, self.call, self.body = inference, workers, call, body
-        self.running: set[asyncio.Task] = set()
+        self.running: set[asyncio.Task[Answer]] = set()
         self.failed: Answer | None = None  # what came of the last attempt over which a worker died
         self.death = asyncio.create_task(workers.death(workers.deaths))
 
@@ -119,7 +119,9 @@ class Attempts:
             await self.workers.wait()
             self._send()
             answer = await self._first_answer(until_death=False)
-        return answer or self.failed
+        answer = answer or self.failed
+        assert answer is not None  # an attempt has ended
+        return answer
 
     def _send(self) -> None:
         self.running.add(asyncio.create_task(self.inference.request(self.call, self.body)))
@@ -134,7 +136,7 @@ class Attempts:
             done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             for task in done & self.running:
                 self.running.discard(task)
-                answer = task.result() if not task.exception() else gone(task.exception())
+                answer = gone(error) if (error := task.exception()) else task.result()
                 if not (answer.status >= 500 and WORKER_DIED.search(answer.body)):
                     return answer
                 self.failed = answer
@@ -167,7 +169,8 @@ class Front:
         """Take no more connections and answer what was accepted; returns how many requests were not answered in `patience` seconds."""
         self.ending, deadline = True, time.monotonic() + patience
         await asyncio.sleep(min(LINGER, patience))
-        self.server.close()
+        if self.server is not None:
+            self.server.close()
         while self.active and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         left = self.active
