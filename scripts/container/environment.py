@@ -126,8 +126,10 @@ class Variable:
 
     def row(self) -> str:
         """The variable's row in the table."""
-        default = "" if self.default is None else f"`{str(self.default).lower() if isinstance(self.default, bool) else self.default}`"
-        return f"| `{self.name}` | {self.kind} | {self.otherwise or default} | {self.meaning}{f'; `{self.alias}` wins' if self.alias else ''} |"
+        value = str(self.default).lower() if isinstance(self.default, bool) else self.default
+        default = self.otherwise or ("" if value is None else f"`{value}`")
+        meaning = f"{self.meaning}; `{self.alias}` wins" if self.alias else self.meaning
+        return f"| `{self.name}` | {self.kind} | {default} | {meaning} |"
 
 
 VARIABLES = (

@@ -6,6 +6,8 @@ import importlib
 import os
 import re
 import resource
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -224,3 +226,22 @@ def test_no_module_ends_the_program_or_reads_the_command_line_for_others():
         place = file.relative_to(ROOT / "scripts")
         assert "raise SystemExit" not in text, place
         assert len(place.parts) == 1 or place in (Path("aws/command.py"), Path("bench/__main__.py")) or "argparse" not in text, place
+
+
+WITHOUT_THE_REST = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        room = name.split(".")[1:2]
+        if name.split(".")[0] == "handler" or name.startswith("scripts.") and room[0] not in ("common", "container", "serving"):
+            raise ModuleNotFoundError(f"{name} is not in the image")
+
+sys.meta_path.insert(0, Absent())
+import scripts.container.__main__, scripts.container.class_archive
+"""
+
+
+def test_the_entry_point_needs_nothing_that_the_image_has_not():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_THE_REST], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,7 +1,10 @@
 """Training in miniature: loss falls, an interruption changes nothing, the artifact answers."""
 
 import dataclasses
+import errno
 import json
+import os
+import re
 import shutil
 
 import numpy as np
@@ -15,7 +18,7 @@ from handler.wire.request import read_request
 from scripts import train
 from scripts.common.command import InputError, UserError
 from scripts.common.paths import DEMO
-from scripts.training import calibration, corpus, export, initial_weights, trainer
+from scripts.training import calibration, corpus, export, initial_weights, staging, trainer
 from tests.factories import PICNIC, tiny_artifact
 from tests.reference import random_net, tiny_config
 
@@ -517,3 +520,40 @@ def test_files_that_cannot_be_learned_from_are_named(small, tmp_path, capsys):
     assert train.main([str(tmp_path / "w"), "--from", str(small), "--train", "a", "--dev", "b"]) == 1
     with pytest.raises(InputError, match="vectors.txt: no word of the vocabulary has a vector in it"):
         vocabulary_of(tmp_path, ["2 2", "Paris 1 2", ", 3 4"])
+
+
+def test_an_export_that_breaks_off_leaves_the_artifact_as_it_was(small, monkeypatch, capsys):
+    run(small, "--epochs", "0.1")
+    out = small / "out"
+    assert run(small, "--export", str(out)) == 0
+    (out / "notes.txt").write_text("mine")
+    (out / "more").mkdir()
+    (out / "more" / "figures.txt").write_text("mine too")
+    before = {file.relative_to(out): file.read_bytes() for file in out.rglob("*") if file.is_file()}
+
+    def full(folder, *_):
+        assert (folder / "manifest.json").is_file() and not (folder / artifacts.RANGES).exists()  # no derived file of before
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def spoiled(folder, *_):
+        (folder / "vocab.json").write_text("[]")
+
+    for broken, said in (full, "No space left on device.\n"), (spoiled, r"vocab\.json: expected .* bytes, found 2\.\n"):
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(calibration, "calibrate", broken)
+            assert run(small, "--export", str(out)) == 1
+        assert re.fullmatch(said, capsys.readouterr().err)
+        assert {file.relative_to(out): file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+        assert not list(small.glob(".out-*"))
+    assert run(small, "--export", str(out)) == 0
+    artifacts.verify(out)
+    assert (out / "notes.txt").read_text() == "mine" and (out / "more" / "figures.txt").read_text() == "mine too"
+
+
+def test_a_folder_that_cannot_be_renamed_into_place_gives_the_old_one_back(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.txt").touch()
+    with pytest.raises(FileNotFoundError):
+        staging.replace_folder(tmp_path / "out", tmp_path / "none", tmp_path / "before")
+    assert [file.name for file in tmp_path.rglob("*")] == ["out", "old.txt"]
