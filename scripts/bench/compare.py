@@ -216,7 +216,7 @@ class Comparison:
     def floor(self) -> list[dict]:
         """What reading the weights alone would take a step, by network and width of a weight."""
         records = []
-        syntax = max(artifacts.artifacts.read_vocabulary(self.folder / "vocab.json").syntax_ids.values()) + 1
+        syntax = max(artifacts.read_vocabulary(self.folder / "vocab.json").syntax_ids.values()) + 1
         for stage, net in NETS.items():
             config = getattr(self.config, net)
             logits = syntax if stage == "parse" else config.vocab_size
