@@ -1,4 +1,4 @@
-"""The derived files of an artifact: ranges, drafts, endings, lexicon; from parses and from another artifact."""
+"""An artifact's derived files: int8 ranges, draft table, suffix list, tag counts; from parses and from another artifact."""
 
 import json
 
