@@ -252,10 +252,10 @@ def load(
     vocabulary, syntax_end = _vocabulary(folder, config)
     present = members(folder)
     pieces = read_pieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
-    generators = _backends(folder, config, syntax_end, device, precision, drafts, compiled)
+    parse_generator, text_generator = _backends(folder, config, syntax_end, device, precision, drafts, compiled)
     tagger = load_tagger(folder / TAGGER) if TAGGER in present else None
     endings = read_endings(folder / ENDINGS, vocabulary) if ENDINGS in present else ()
-    return Pipeline(config.pipeline, vocabulary, pieces, *generators, tagger, endings, _lexicon(folder, config))
+    return Pipeline(config.pipeline, vocabulary, pieces, parse_generator, text_generator, tagger, endings, _lexicon(folder, config))
 
 
 def _backends(
@@ -279,15 +279,14 @@ def _backends(
     found: list[Backend] = []
     for name in NETS:
         net, parses = load_net(folder / f"{name}.safetensors", getattr(config, name), device), name == "parse_generator"
-        sizes = {
-            "input_vocab_size": syntax_end if parses else None,
-            "output_vocab_size": syntax_end if parses and config.pipeline.constrained else None,
-        }
+        output_size = syntax_end if parses and config.pipeline.constrained else None
+        input_size = syntax_end if parses else None
         if on_cpu:
-            engine = Engine(net, precision, ranges and ranges[name], **sizes, remembers=parses)
+            own = ranges[name] if ranges else None
+            engine = Engine(net, precision, own, output_vocab_size=output_size, input_vocab_size=input_size, remembers=parses)
             found.append(CpuBackend(engine, proposer if parses else None, drafts=proposer is not None))
         elif on_gpu:
-            found.append(CudaGraphEngine(net, precision, **sizes, always_scored=not parses))
+            found.append(CudaGraphEngine(net, precision, output_size, input_size, always_scored=not parses))
         else:
             found.append(PlainBackend(net))
     return found

@@ -138,7 +138,7 @@ class Planner:
         """The sentence's part-of-speech tags: its parse's, or the tagger's where there is none; None without either."""
         if request.source is not None:
             return tags(request.source)
-        return self.tagger and self.tagger.tag(tokenize(request.sentence))  # case is kept: it tells names
+        return self.tagger.tag(tokenize(request.sentence)) if self.tagger else None  # case is kept: it tells names
 
     def encode_tags(self, request: Request, labels: list[str] | None) -> list[int]:
         """Ids of a sentence's part-of-speech tags, for the parse generator."""

@@ -47,7 +47,8 @@ class SynPGHandler(BaseHandler):
         bodies = [
             (item.get("body"), self.header(context, i, "content-type"), self.header(context, i, "accept")) for i, item in enumerate(data)
         ]
-        began, stages = time.perf_counter(), []
+        began = time.perf_counter()
+        stages: list[tuple[str, float]] = []
         try:
             envelopes = self.preprocess(bodies)
             read = time.perf_counter()

@@ -34,7 +34,7 @@ class Paraphrase:
             "paraphrase": self.text,
             "template": self.template,
             "parse": self.parse,
-            "log_probability": round(self.log_probability, 4),
+            "log_probability": None if self.log_probability is None else round(self.log_probability, 4),
             "truncated": self.truncated,
             "seed": self.seed,
             "unknown_words": self.unknown_words,
@@ -63,7 +63,7 @@ def build(envelope: Envelope | RequestError, answers: list) -> Response:
     if envelope.single and isinstance(answers[0], RequestError):
         return _refusal(answers[0])
     values = [
-        {"error": error_value(answer)} if isinstance(answer, RequestError) else answer_value(item, answer)
+        {"error": error_value(answer)} if isinstance(answer, RequestError) or isinstance(item, RequestError) else answer_value(item, answer)
         for item, answer in zip(envelope.items, answers)
     ]
     truncated = sum(p.truncated for answer in answers if not isinstance(answer, RequestError) for p in answer)

@@ -1,5 +1,7 @@
 """Policy documents, each as small as what it is for. Pure functions from names to documents."""
 
+from collections.abc import Sequence
+
 from scripts.aws.names import MODES, PROJECT, REPOSITORY, Names
 
 
@@ -25,7 +27,7 @@ def trust(names: Names) -> dict:
 
 
 def execution(
-    names: Names, repository_arn: str, models: str, reads: list[str] = (), writes: list[str] = (), topics: list[str] = ()
+    names: Names, repository_arn: str, models: str, reads: Sequence[str] = (), writes: Sequence[str] = (), topics: Sequence[str] = ()
 ) -> dict:
     """What the running container's platform needs: this image, this model, its logs and metrics; results where there are any.
 

@@ -61,7 +61,11 @@ def _reason(text: str) -> str:
 
 def server(url: str, timeout: float = TIMEOUT) -> Send:
     """How a server here is asked."""
-    return lambda body, content_type=LINES: post(url, body, content_type, timeout)
+
+    def send(body: bytes, content_type: str = LINES) -> str:
+        return post(url, body, content_type, timeout)
+
+    return send
 
 
 def endpoint(

@@ -117,7 +117,8 @@ class Front:
         """End: no more connections, what runs is answered; the number of requests that were not within `patience` seconds."""
         self.ending, deadline = True, time.monotonic() + patience
         await asyncio.sleep(min(LINGER, patience))
-        self.server.close()
+        if self.server is not None:
+            self.server.close()
         while self.active and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         left = self.active
@@ -227,7 +228,9 @@ class Front:
 
     async def _invoke(self, call: Call, body: bytes, deadline: float) -> Answer:
         """A request to the model. Asked once more, time permitting, if the worker died over it or may have lost it."""
-        failed, tries, again = None, set(), True
+        failed: Answer | None = None
+        tries: set[asyncio.Task[Answer]] = set()
+        again = True
         died = asyncio.create_task(self.workers.death(self.workers.deaths))
         try:
             async with asyncio.timeout_at(deadline):
@@ -235,9 +238,9 @@ class Front:
                 tries.add(asyncio.create_task(self.inference.request(call, body)))
                 while tries:
                     done, _ = await asyncio.wait({*tries, died} if again else tries, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done & tries:
+                    for task in tries & done:
                         tries.discard(task)
-                        failed = task.result() if not task.exception() else gone(task.exception())
+                        failed = gone(error) if (error := task.exception()) else task.result()
                         if not (failed.status >= 500 and WORKER_DIED.search(failed.body)):
                             return failed
                     if again and (died in done or not tries):
@@ -246,14 +249,15 @@ class Front:
                         await self.workers.look()
                         await self.workers.wait()
                         tries.add(asyncio.create_task(self.inference.request(call, body)))
+            assert failed is not None  # a try has ended
             return failed
         except TimeoutError:
             if self.workers.any:
                 return refusal(504, "Timeout", f"there was no answer within {self.settings.timeout:g} s")
             return failed or refusal(503, "ModelNotReady", "the model is not loaded")
         finally:
-            for task in (*tries, died):
-                task.cancel()
+            for each in (*tries, died):
+                each.cancel()
             await asyncio.gather(*tries, died, return_exceptions=True)
 
     async def _model_api(self, call: Call, body: bytes, deadline: float) -> Answer:

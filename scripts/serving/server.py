@@ -64,7 +64,7 @@ class Server:
     @property
     def port(self) -> int:
         """The inference port."""
-        return urlsplit(self.url).port
+        return urlsplit(self.url).port or 80
 
     def __enter__(self) -> "Server":
         return self.start()
@@ -215,7 +215,8 @@ def check_ports(text: str, addresses: dict[str, str]) -> None:
                 probe.bind((place.hostname, place.port))
         except OSError as error:
             raise ServerError(
-                f"Port {place.port} ({key}) cannot be used: {os.strerror(error.errno).lower()}; free it, or choose another with --port."
+                f"Port {place.port} ({key}) cannot be used: {os.strerror(error.errno or 0).lower()}; "
+                "free it, or choose another with --port."
             ) from None
 
 
@@ -291,7 +292,7 @@ def locked(file: Path):
 def call(url: str, body: bytes | None = None, timeout: float = 120) -> tuple[int, str]:
     """GET, or POST of JSON; status and body. No proxy stands between this machine and itself."""
     place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout)
+    connection = http.client.HTTPConnection(place.hostname or "localhost", place.port, timeout=timeout)
     try:
         connection.request("GET" if body is None else "POST", place.path, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()

@@ -5,6 +5,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -18,7 +19,14 @@ from scripts.training.trainer import NETS
 
 RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
 # Of an exported artifact; the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
-DECODING = {"source_bonus": 1.0, "repetition_penalty": 4.0, "tag_weight": 1.5, "order_bonus": 3.0, "copy_odds": 4.0, "candidates": 4}
+DECODING: dict[str, Any] = {
+    "source_bonus": 1.0,
+    "repetition_penalty": 4.0,
+    "tag_weight": 1.5,
+    "order_bonus": 3.0,
+    "copy_odds": 4.0,
+    "candidates": 4,
+}
 
 
 def pipeline_of(base: Path, threshold: int) -> PipelineConfig:

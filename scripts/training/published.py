@@ -225,11 +225,13 @@ def check_roles(nets: dict[str, SynPG], files: dict[str, Path], vocabulary: Voca
     The shapes are the same, what they say is not: a parse begins with a bracket, a text with a word.
     """
     request = read_request(json.loads(EXAMPLE))
+    source, asked = request.source, request.targets[0].tree
+    assert source is not None and asked is not None  # the example has both
     bags = {
-        "parse_generator": [vocabulary.syntax_ids[tag] for tag in tags(request.source)],
-        "paraphraser": [vocabulary.ids[p] for p in pieces.split(words(request.source)) if p in vocabulary.ids],
+        "parse_generator": [vocabulary.syntax_ids[tag] for tag in tags(source)],
+        "paraphraser": [vocabulary.ids[p] for p in pieces.split(words(source)) if p in vocabulary.ids],
     }
-    trees = {"parse_generator": request.targets[0].tree, "paraphraser": request.source}
+    trees = {"parse_generator": asked, "paraphraser": source}
     share = {
         net: syntax_share(nets[net], bags[net], [vocabulary.syntax_ids[t] for t in syntax_tokens(trees[net])], first_word(vocabulary))
         for net in nets
@@ -306,7 +308,9 @@ def convert(options: argparse.Namespace) -> str:
         configs["parse_generator"] = replace(configs["parse_generator"], vocab_size=first_word(vocabulary))
     for net in artifacts.NETS:
         states[net] = stored(files[net], states[net], DTYPES[options.dtype], configs[net].vocab_size)
-    config = artifacts.ArtifactConfig(PipelineConfig(options.tokenization, options.bpe_threshold, options.constrained), **configs)
+    config = artifacts.ArtifactConfig(
+        PipelineConfig(options.tokenization, options.bpe_threshold, options.constrained), configs["parse_generator"], configs["paraphraser"]
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         made = Path(folder) / out.name
