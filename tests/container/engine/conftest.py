@@ -1,6 +1,6 @@
 """The image, built once a run, and containers of it. A group of its own, since building takes minutes:
 
-    ./scripts/test.sh tests/container        skipped, with the reason, where no Docker engine answers
+    ./scripts/test.sh tests/container/engine     skipped, with the reason, where no Docker engine answers
 
 Containers are called at their own address, which a Linux engine on this machine allows: what is behind a published port is
 answered by Docker's proxy, and a connection that a container refuses would look accepted.
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(config, items):
     ours = [item for item in items if Path(__file__).parent in item.path.parents]
     reason = None
     if not any("container" in Path(argument.split("::")[0]).parts for argument in config.args):
-        reason = "a group of its own: ./scripts/test.sh tests/container"
+        reason = "a group of its own: ./scripts/test.sh tests/container/engine"
     elif ours:
         try:
             check_docker()
