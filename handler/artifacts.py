@@ -17,8 +17,10 @@ An artifact is a directory that describes itself:
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,7 +98,7 @@ def save(
     write_manifest(folder)
 
 
-def write_json(file: Path, value) -> None:
+def write_json(file: Path, value: object) -> None:
     file.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
@@ -159,7 +161,7 @@ def read_config(file: Path) -> ArtifactConfig:
     return ArtifactConfig(**{name: _section(file, name, kind, raw[name]) for name, kind in sections.items()})
 
 
-def _section(file: Path, name: str, kind, raw):
+def _section(file: Path, name: str, kind: type, raw: Any) -> Any:
     known = {f.name for f in fields(kind)}
     if isinstance(raw, dict):
         raw = {RENAMED.get(key, key): value for key, value in raw.items()}
@@ -194,7 +196,7 @@ class Uninitialised(TorchFunctionMode):
     """Makes torch.nn.init do nothing: what is about to be overwritten needs no numbers, and on the meta device torch
     would import its compiler, a second's worth, to draw none."""
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(self, function: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(function, "__module__", None) == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]
         return function(*args, **(kwargs or {}))
@@ -232,7 +234,7 @@ def load_net(file: Path, config: ModelConfig, device: torch.device) -> SynPG:
     return net.eval().requires_grad_(False)
 
 
-def _some(names) -> str:
+def _some(names: Iterable[str]) -> str:
     listed = sorted(names)
     return "none" if not listed else ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
 

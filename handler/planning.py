@@ -31,7 +31,7 @@ class PipelineConfig:
     candidates: int = 1  # paraphrases made of a template, of which the best answers; a request may say otherwise
     copy_odds: float = 0.0  # of copying a word of the leaf's kind not yet written to what the network says; with tag_weight only
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.tokenization not in TOKENIZATIONS:
             raise ValueError(f"tokenization must be one of {', '.join(TOKENIZATIONS)}, not {self.tokenization!r}")
         if type(self.bpe_threshold) is not int or self.bpe_threshold < 0:

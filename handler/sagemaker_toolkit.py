@@ -9,19 +9,21 @@ import logging
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the model's folder: the package `handler` is in it
 
 import torch  # noqa: E402
 
 from handler import artifacts
-from handler.pipeline import CHUNK_ROWS
+from handler.errors import RequestError
+from handler.pipeline import CHUNK_ROWS, Pipeline
 from handler.wire import request, response
 
 logger = logging.getLogger(__name__)
 
 
-def model_fn(model_dir, context=None):
+def model_fn(model_dir: str | Path, context: Any = None) -> Pipeline:
     """The pipeline, on the GPU the worker was given or else on the CPU. Raises ArtifactError."""
     torch.set_num_threads(1)  # the toolkit starts a worker a core
     gpu = context.system_properties.get("gpu_id") if context else None
@@ -30,7 +32,7 @@ def model_fn(model_dir, context=None):
     return pipeline
 
 
-def input_fn(body, content_type, context=None):
+def input_fn(body: str | bytes, content_type: str, context: Any = None) -> request.Envelope | RequestError:
     """A validated Envelope, or the RequestError that answers the body."""
     body = body.encode() if isinstance(body, str) else body  # the toolkit decodes JSON
     # The caller's own Accept: where there is none the toolkit says JSON, and a body of JSON Lines is answered with those.
@@ -39,7 +41,7 @@ def input_fn(body, content_type, context=None):
     return request.guarded(request.read_body, body, content_type, accept)
 
 
-def predict_fn(envelope, pipeline, context=None):
+def predict_fn(envelope: request.Envelope | RequestError, pipeline: Pipeline, context: Any = None) -> tuple:
     """The envelope and an answer for each of its items, errors in their places."""
     try:
         return pipeline.answer([envelope])[0]
@@ -50,7 +52,7 @@ def predict_fn(envelope, pipeline, context=None):
         raise RuntimeError("internal error") from None
 
 
-def output_fn(prediction, accept, context=None):
+def output_fn(prediction: tuple, accept: str, context: Any = None) -> tuple[str, str]:
     """Body and content type; status and headers by way of the context. `accept` has been settled in `input_fn`."""
     answer = response.build(*prediction)
     if context:

@@ -13,7 +13,7 @@ from scripts.serving.server import Server, stop
 from tests.factories import tiny_artifact
 
 SERVERS = {"server", "state_factory"}  # a test that uses one of these fixtures, itself or through another, starts a TorchServe
-FOLDERS = {"container/engine": ("container", "slow"), "gpu/test_gpu.py": ("gpu",), "serving/test_torchserve.py": ("server", "slow")}
+FOLDERS = {"container/engine": ("container", "slow"), "gpu/test_gpu.py": ("gpu",)}
 
 
 def pytest_collection_modifyitems(items):

@@ -174,6 +174,7 @@ def test_files_of_the_wrong_kind_are_refused(copy, name, text, message):
         {"others": torch.zeros(len(TAGS), len(TOKENS), dtype=torch.uint16)},
     ],
 )
+@pytest.mark.slow
 def test_a_lexicon_of_another_kind_is_refused(copy, tensors):
     file = copy / artifacts.LEXICON
     save_file(tensors, file)
@@ -194,6 +195,7 @@ def test_a_lexicon_of_another_kind_is_refused(copy, tensors):
 
 
 @pytest.mark.parametrize("generation_vocab_size, found", [(WRITTEN, len(TOKENS)), (WRITTEN, WRITTEN + 1), (None, WRITTEN)])
+@pytest.mark.slow
 def test_a_lexicon_has_a_column_for_each_word_that_is_written(tmp_path, generation_vocab_size, found):
     folder = tiny_artifact(tmp_path / "tiny", tag_weight=1.0, copy_odds=1.0, generation_vocab_size=generation_vocab_size)
     loaded, size = artifacts.load(folder), generation_vocab_size or len(TOKENS)

@@ -56,6 +56,7 @@ def test_a_whole_parse_skips_the_parse_generator(paraphraser):
     assert done.template == "(ROOT (S (NP ) (VP ) (. )))"
 
 
+@pytest.mark.slow
 def test_the_whole_chain_equals_the_oracle(tmp_path):
     for attend_pads in (True, False):
         folder = tiny_artifact(tmp_path / str(attend_pads), constrained=False, attend_pads=attend_pads)
@@ -135,6 +136,7 @@ def aligned(tmp_path_factory):
     return artifacts.load(folder, precision="fp32"), artifacts.load(folder, compiled=False)
 
 
+@pytest.mark.slow
 def test_texts_have_a_word_for_each_leaf_alone_and_in_any_batch(aligned):
     machines, tensors = aligned
     wholes = ["(ROOT (NN ))", "(ROOT (S (NP (DT ) (NN )) (VP (VBZ )) (. )))", f"(ROOT (X {'(NN )' * 11}))", "(ROOT (S (NP ) (X ) (NN )))"]

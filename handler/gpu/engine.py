@@ -23,7 +23,7 @@ Where a graph cannot be recorded, and on a CPU, the same functions run operation
 import contextlib
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -180,7 +180,7 @@ class CudaGraphEngine:
         return [*found, most]
 
     @contextlib.contextmanager
-    def _on_device(self):
+    def _on_device(self) -> Iterator[None]:
         if self.device.type != "cuda":
             yield
             return

@@ -44,7 +44,7 @@ class ModelConfig:
     tie: str  # "none"; "output": `linear.weight` is `embedding_decoder.weight`; "all": and `embedding_encoder.weight` too
     generation_vocab_size: int | None = None  # W: of the vocabulary's first W any may be written, of the others those in the bag; None: V
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in (
             "vocab_size",
             "d_model",
@@ -97,7 +97,9 @@ class PositionTable(nn.Module):
         self.table: Tensor
         self.register_buffer("table", sinusoids(length, d_model), persistent=False)  # (positions, E)
 
-    def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing, unexpected, errors):
+    def _load_from_state_dict(
+        self, state_dict: dict, prefix: str, metadata: dict, strict: bool, missing: list[str], unexpected: list[str], errors: list[str]
+    ) -> None:
         stored = state_dict.pop(prefix + "pe", None)
         if stored is not None:
             n, d = self.table.shape

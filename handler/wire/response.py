@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from handler.errors import RequestError
 from handler.wire.request import JSON, JSON_LINES, Envelope, Request
@@ -26,7 +27,7 @@ class Paraphrase:
     unknown_words: int  # pieces of the sentence that the vocabulary does not have
     tags_predicted: bool  # the tagger stood in for a missing parse
 
-    def value(self, details: bool):
+    def value(self, details: bool) -> str | dict:
         """The JSON value: the text alone, or an object with everything."""
         if not details:
             return self.text
@@ -73,7 +74,7 @@ def build(envelope: Envelope | RequestError, answers: list) -> Response:
     return Response(200, _json(values[0] if envelope.single else values), JSON, headers)
 
 
-def answer_value(request: Request, paraphrases: list[Paraphrase]):
+def answer_value(request: Request, paraphrases: list[Paraphrase]) -> Any:
     """The JSON value for a request's rows (targets x num_paraphrases, in order)."""
     n, rows = request.num_paraphrases, [paraphrase.value(request.details) for paraphrase in paraphrases]
     if request.names is not None:
@@ -90,5 +91,5 @@ def _refusal(error: RequestError) -> Response:
     return Response(error.status, _json(error_value(error)), JSON)
 
 
-def _json(value) -> str:
+def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)

@@ -117,6 +117,7 @@ def inventory(aws) -> dict:
 
 
 @pytest.mark.parametrize("mode", ASKED)
+@pytest.mark.slow
 def test_what_deploy_makes_delete_removes(account, run, mode):
     before = inventory(account)
     status, made, err = run(deploy, mode, *ASKED[mode])

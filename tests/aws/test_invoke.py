@@ -262,6 +262,7 @@ def queue(monkeypatch):
         yield Queue(s3, after=3)
 
 
+@pytest.mark.slow
 def test_asynchronous(queue, capsys, monkeypatch):
     made = runtime.AsyncEndpoint(Session(), "there")
     made.runtime, made.sleep = queue, queue.sleep

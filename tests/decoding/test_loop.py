@@ -27,6 +27,7 @@ def run(net, rows, options):
 
 @pytest.mark.parametrize("attend_pads", [True, False])
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_greedy_ids_equal_the_oracle(attend_pads, seed):
     net = random_net(tiny_config(attend_pads, vocab_size=140), seed)
     with torch.no_grad():

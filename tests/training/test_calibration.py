@@ -28,6 +28,7 @@ def data(tmp_path):
 
 
 @pytest.mark.parametrize("attend_pads", [True, False])
+@pytest.mark.slow
 def test_an_artifact_is_calibrated_and_measured(tmp_path, data, capsys, attend_pads):
     folder = tiny_artifact(tmp_path / "tiny", attend_pads=attend_pads)
     before = artifacts.load(folder)
@@ -121,6 +122,7 @@ def test_where_words_are_only_copied_the_lexicon_counts_those_that_are_written(t
     assert loaded.lexicon.table.shape == (1 + len(ROWS), WRITTEN + loaded.text_generator.config.bag_width)
 
 
+@pytest.mark.slow
 def test_an_artifact_that_copies_words_is_calibrated_and_measured_in_its_rows_numbering(tmp_path, data, capsys):
     folder = tiny_artifact(tmp_path / "tiny", generation_vocab_size=WRITTEN, tag_weight=1.0, copy_odds=1.0, tie="all")
     (tmp_path / "rare.tsv").write_text("".join(f"x\t{parse.replace('is)', 'z)')}\n" for parse in PARSES))

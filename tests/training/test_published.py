@@ -126,6 +126,7 @@ def greedy(paraphraser: Pipeline, request: dict = RAIN):
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.slow
 def test_tensors_and_sizes_are_the_checkpoints(given, zipped, prefix):
     originals = {net: {name: tensor for name, tensor in state.items() if name != "pos_encoder.pe"} for net, state in given.states.items()}
     given.states = {net: {prefix + name: t for name, t in state.items()} for net, state in given.states.items()}
@@ -168,6 +169,7 @@ def test_an_imported_artifact_paraphrases(given, capsys):
         (["--faithful", "--tokenization", "ptb"], "ptb", False),
     ],
 )
+@pytest.mark.slow
 def test_options_of_the_pipeline(given, options, tokenization, constrained):
     paraphraser = given.load(*options, "--bpe-threshold", "7")
     assert (paraphraser.config.tokenization, paraphraser.config.constrained) == (tokenization, constrained)
@@ -684,6 +686,7 @@ def disk():
 
 
 @needs_published
+@pytest.mark.slow
 def test_greedy_answers_are_those_of_the_published_code(disk, golden):
     shape = ModelConfig(
         vocab_size=ENTRIES,
