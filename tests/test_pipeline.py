@@ -23,6 +23,7 @@ def texts(paraphraser, value):
     return [p.text for p in paraphraser.run(paraphraser.plan(read_request(value)))]
 
 
+@pytest.mark.slow
 def test_same_seed_same_text_alone_in_a_list_and_in_any_batch(paraphraser):
     templates = list(CATALOGUE.values())
     alone = [texts(paraphraser, {**PICNIC, "tmpl": t, "seed": 5, "temperature": 1.0}) for t in templates]
@@ -112,6 +113,7 @@ def test_raw_mode_takes_the_string_as_it_is(tmp_path):
     assert split.pieces[-2:] == [ids["ing"], ids["."]]
 
 
+@pytest.mark.slow
 def test_without_a_parse_the_tagger_stands_in(tmp_path):
     p = artifacts.load(tiny_artifact(tmp_path / "plain"))
     p.planner.tagger = Tagger(["PRP", "VBZ", "VBG", "."], [], [], b"", [], {}, {"It": "PRP", "is": "VBZ", "raining": "VBG", ".": "."})

@@ -171,6 +171,7 @@ def test_weights_read_and_memory():
     assert workers.vm_high_water(2**22 + 1) == 0
 
 
+@pytest.mark.slow
 def test_wrong_options_are_one_sentence(capsys):
     with pytest.raises(SystemExit):
         bench.main(["--only", "nonsense"])

@@ -169,6 +169,7 @@ def test_the_longest_unused_templates_are_forgotten(monkeypatch):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
+@pytest.mark.slow
 def test_drafts_change_no_token(folder, temperature):
     paraphraser = artifacts.load(folder, precision="fp32")
     backend, net = paraphraser.parse_generator, paraphraser.parse_generator.net
@@ -271,6 +272,7 @@ def test_copied_tokens_are_those_of_the_plain_network_alone_and_in_a_batch(tie, 
 
 
 @pytest.mark.parametrize("tie", ["none", "all"])
+@pytest.mark.slow
 def test_copies_in_int8_do_not_depend_on_neighbours_and_are_near_fp32(tie):
     net = copying_net(tie)
     exact, rounded = Engine(net), Engine(net, "int8", measured(net))
@@ -411,6 +413,7 @@ def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_
 
 
 @pytest.mark.parametrize("steps", [24, 60])
+@pytest.mark.slow
 def test_machines_give_the_scores_of_the_tensors(folder, steps):
     paraphraser = artifacts.load(folder)
     g = torch.Generator().manual_seed(4)

@@ -54,6 +54,7 @@ def test_a_row_is_the_same_alone_and_in_any_batch(attend_pads):
         assert [row.ids for row in batch] == [alone[i] for i in order]
 
 
+@pytest.mark.slow
 def test_seeds_decide():
     net = random_net(tiny_config(), 2)
     texts = {tuple(run(net, ROWS[:1], [DecodingOptions(1.0, seed)])[0].ids) for seed in range(8)}

@@ -38,6 +38,7 @@ def same(found, expected):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("attend_pads", [True, False])
+@pytest.mark.slow
 def test_tokens_are_those_of_generate(attend_pads, temperature):
     net = talkative_net(attend_pads)
     graphed = CudaGraphEngine(net)

@@ -71,6 +71,7 @@ def test_what_cannot_be_read_is_named(tmp_path, capsys):
         calibrate.main([str(folder), "--data", str(tmp_path / "odd.tsv")])
 
 
+@pytest.mark.slow
 def test_pieces_that_only_end_words_are_no_words(tmp_path):
     folder = tiny_artifact(tmp_path / "tiny")
     (tmp_path / "data.tsv").write_text("x\t(ROOT (NP (NN it) (NN raining) (NN thing)))\nx\t(ROOT (NP (NN a) (NN thing)))\n" * 3)

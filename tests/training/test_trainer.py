@@ -83,6 +83,7 @@ def test_loss_falls_and_the_artifact_answers(small, capsys):
     assert paraphraser.run([row])[0].text
 
 
+@pytest.mark.slow
 def test_going_on_after_an_interruption_changes_nothing(small, monkeypatch):
     run(small, "--net", "paraphraser")
     whole = torch.load(small / "work" / "paraphraser.pt", weights_only=True)
