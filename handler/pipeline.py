@@ -172,7 +172,7 @@ class Pipeline:
         c = self.config
         if not c.constrained:
             return None
-        alignment = self.lexicon and Alignment(self.lexicon, [self._leaves(ids) for ids in parses], tagged)
+        alignment = Alignment(self.lexicon, [self._leaves(ids) for ids in parses], tagged) if self.lexicon else None
         return TextRules(
             self.text_grammar,
             sentences,

@@ -31,7 +31,7 @@ class PipelineConfig:
     candidates: int = 1  # paraphrases generated for a template, of which rerank keeps the best; a request may override it
     copy_odds: float = 0.0  # of copying an unwritten word of the leaf's kind, to the network's choice; with tag_weight only
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.tokenization not in TOKENIZATIONS:
             raise ValueError(f"tokenization must be one of {', '.join(TOKENIZATIONS)}, not {self.tokenization!r}")
         if type(self.bpe_threshold) is not int or self.bpe_threshold < 0:
@@ -138,7 +138,7 @@ class Planner:
         """The sentence's part-of-speech tags: from its parse, else from the tagger. None if there is neither."""
         if request.source is not None:
             return tags(request.source)
-        return self.tagger and self.tagger.tag(tokenize(request.sentence))  # case is kept, because it helps to recognise names
+        return self.tagger.tag(tokenize(request.sentence)) if self.tagger else None  # case is kept, because it helps to recognise names
 
     def encode_tags(self, request: Request, labels: list[str] | None) -> list[int]:
         """Ids of a sentence's part-of-speech tags, for the parse generator."""

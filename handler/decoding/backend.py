@@ -1,6 +1,6 @@
 """What the pipeline asks of a backend. It never asks which one it is."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,7 +15,13 @@ from handler.model.network import ModelConfig, SynPG
 class Backend(Protocol):
     """One network, ready to decode."""
 
-    precision: str
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def net(self) -> Any:
+        """What computes its steps, for those who measure it: each backend has its own kind."""
+        ...
 
     @property
     def config(self) -> ModelConfig: ...
@@ -69,7 +75,7 @@ class PlainBackend:
     def generate(
         self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, rules: Rules | None = None, scored: bool = True
     ) -> list[Decoded]:
-        return generate(self.net, bag, syntax, options, stream, rules and matchers_of(rules), scored)
+        return generate(self.net, bag, syntax, options, stream, matchers_of(rules) if rules else None, scored)
 
     def warm(self, rows: int, rules: Rules | None = None, scored: bool = True) -> None:
         """Nothing to do: every batch is computed as it comes."""

@@ -86,7 +86,7 @@ class TextMatchers:
         leaves = alignment.leaves if alignment else [[] for _ in sentences]
         self.leaves = [[NO_TAG, *row[::-1]] for row in leaves]  # the tag of the leaf with so many left, itself included
         self.leaves_left = list(map(len, leaves))  # leaves left
-        self.table = ()
+        self.table: tuple[Tensor, ...] = ()
         if alignment:
             self.seen, self.own, _ = alignment.lexicon.own(alignment.tagged_words)  # (B, A), (B, 1 + T, A)
             self.table = alignment.lexicon.table[:, :columns].unbind(0)  # (V,) for each tag
@@ -200,7 +200,8 @@ class TextMatchers:
     def propose(self, row: int, length: int) -> list[int]:
         """At most `length` guesses at a row's next tokens: the rest of a word, then for each leaf the word that follows in the
         sentence, another of its words with that tag, or the commonest word of all with it. Seven in ten are right."""
-        node, due, last, guesses = self.nodes[row], self.leaves_left[row], self.last[row], []
+        node, due, last = self.nodes[row], self.leaves_left[row], self.last[row]
+        guesses: list[int] = []
         left = dict(self.uses[row])
         while len(guesses) < length and (due or node):
             tag = self.leaves[row][due]

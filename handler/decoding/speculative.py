@@ -3,7 +3,7 @@
 The tokens are those of `loop.generate`. On a CPU a step of eight tokens takes little longer than one of one.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -131,7 +131,7 @@ def draft_texts(
     return decoded
 
 
-def _draft(matchers: ParseMatchers, row: int, state, history: bytes, length: int, proposer: NgramProposer) -> tuple[list[int], list]:
+def _draft(matchers: ParseMatchers, row: int, state: Any, history: bytes, length: int, proposer: NgramProposer) -> tuple[list[int], list]:
     """At most `length` - 1 guesses, and the machine's states before each of them and after the last."""
     guess, path = [], [state]
     while len(path) < length:

@@ -202,7 +202,7 @@ def resolve(value, answers: dict, files: ExitStack | None = None):
         return {key: resolve(item, answers, files) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [resolve(item, answers, files) for item in value]
-    if isinstance(value, File):
+    if isinstance(value, File) and files is not None:
         return files.enter_context(open(value.path, "rb"))
     if isinstance(value, str):
         return REFERENCE.sub(lambda found: str(jmespath.search(found[2], answers[found[1]])), value)

@@ -1,5 +1,7 @@
 """Policy documents with the fewest permissions that do. Functions from names to documents, without side effects."""
 
+from collections.abc import Sequence
+
 from scripts.aws.names import MODES, PROJECT, REPOSITORY, Names
 
 
@@ -25,7 +27,7 @@ def trust(names: Names) -> dict:
 
 
 def execution(
-    names: Names, repository_arn: str, models: str, reads: list[str] = (), writes: list[str] = (), topics: list[str] = ()
+    names: Names, repository_arn: str, models: str, reads: Sequence[str] = (), writes: Sequence[str] = (), topics: Sequence[str] = ()
 ) -> dict:
     """The policy of the execution role: this image, this model, logs, metrics, and the results where there are any.
 

@@ -66,8 +66,9 @@ def judge(error: Exception) -> Verdict:
         return Verdict(SPLIT, 413, "The request is larger than the endpoint takes.")
     if code != "ModelError":
         return Verdict(STOP, 0, errors.sentence(error))
-    status = int(error.response.get("OriginalStatusCode") or 0)
-    return model_error(status, str(error.response.get("OriginalMessage") or errors.message(error)))
+    response = getattr(error, "response", {})
+    status = int(response.get("OriginalStatusCode") or 0)
+    return model_error(status, str(response.get("OriginalMessage") or errors.message(error)))
 
 
 def model_error(status: int, said: str) -> Verdict:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from scripts.aws import policies, scaling
@@ -32,7 +33,7 @@ class Deployment:
 def plan(found: Found, s: Settings, model: Path, moment: str, role: str = "", save: Path | None = None) -> Deployment:
     """Everything `deploy` does. `moment` names the job of a batch deployment; `role` is an ARN that takes the place of ours."""
     names, tags = found.names, pairs(found.names.tags() | s.tags)
-    container = {"Image": found.image.uri, "ModelDataUrl": f"s3://{found.bucket}/{model_key(names, found.model_sha256)}"}
+    container: dict[str, Any] = {"Image": found.image.uri, "ModelDataUrl": f"s3://{found.bucket}/{model_key(names, found.model_sha256)}"}
     if variables := environment(s):
         container["Environment"] = variables
     # Serverless endpoints cannot be isolated; elsewhere the container gets no network, and needs none.
@@ -290,7 +291,8 @@ def gone(names) -> Wait:
 
 def transform(found: Found, s: Settings, model_name: str, tags: list, job: str, save: Path | None) -> tuple[list, dict]:
     """Steps of a transform job over JSON Lines; where its input and output lie."""
-    names, steps = found.names, []
+    names = found.names
+    steps: list = []
     source = s.input
     if not source.startswith("s3://"):
         file = Path(source)

@@ -20,6 +20,7 @@ import tempfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -45,7 +46,7 @@ def measure(name: str, folder: Path, sections: set[str], options, scratch: Path)
     """All wanted of one artifact."""
     config = artifacts.read_config(folder / "config.json")
     shape = config.paraphraser
-    result = {
+    result: dict[str, Any] = {
         "title": (
             "Random networks of the published shape"
             if name == "published" and not options.quick

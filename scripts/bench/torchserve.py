@@ -133,7 +133,7 @@ def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float
 def memory(state: Path) -> dict[str, float]:
     """The most memory that the worker and Java have held, MB."""
     peaks = {"worker": 0.0, "java": 0.0}
-    for process in members(running(state)):
+    for process in members(record) if (record := running(state)) else ():
         name = "java" if any("org.pytorch.serve" in part for part in process.cmdline()) else "worker"
         peaks[name] = max(peaks[name], vm_high_water(process.pid))
     return peaks

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from scripts.client import invoke
@@ -93,6 +94,7 @@ def completed(request: dict, options: dict, templates: list[str] | None) -> dict
 
 def labelled(request: dict, answer) -> dict[str, list[str]]:
     """The paraphrases of an answer by what they were asked with: a template, its name, or a parse."""
+    asked: Any
     if isinstance(answer, dict) and "paraphrase" not in answer:  # the names were left to the server
         asked, values = list(answer), list(answer.values())
     else:

@@ -7,8 +7,9 @@ such as `handler.errors.ArtifactError`, tells `run` how to put them into words.
 import os
 import sys
 from collections.abc import Callable, Mapping
+from typing import Any
 
-Sentences = Mapping[type[Exception], Callable[[Exception], str]]  # an error of another package -> its sentence for the user
+Sentences = Mapping[Any, Callable[[Any], str]]  # an error of another package -> its sentence for the user
 
 
 class UserError(Exception):

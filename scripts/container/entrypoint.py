@@ -110,7 +110,7 @@ def check_gpu(device: str, needs: str | None) -> int:
 def torch_cuda() -> str | None:
     """The CUDA version of the installed torch, without the seconds that importing it takes."""
     spec = importlib.util.find_spec("torch")
-    text = Path(spec.origin).with_name("version.py").read_text() if spec else ""
+    text = Path(spec.origin).with_name("version.py").read_text() if spec and spec.origin else ""
     match = re.search(r"^cuda\b[^=]*= '([\d.]+)'", text, re.M)
     return match[1] if match else None
 
@@ -139,7 +139,9 @@ def parameters(settings: Settings, workers: int, batch_size: int) -> dict:
 
 def java_command(java: Path, scratch: Path, log_level: int, text: str, store: Path) -> list[str]:
     """The command line of TorchServe's Java part. The Python launcher is left out because it would not pass on signals."""
-    home = Path(importlib.util.find_spec("ts").origin).parent.parent
+    spec = importlib.util.find_spec("ts")
+    assert spec and spec.origin  # requirements.txt names it
+    home = Path(spec.origin).parent.parent
     vmargs = re.findall(r"^vmargs=(.*)$", text, re.M)[-1].split()
     if (java / CLASSES).is_file():
         vmargs.append(f"-XX:SharedArchiveFile={java / CLASSES}")
@@ -222,7 +224,7 @@ class Container:
         try:
             await self.front.listen(self.settings.port)
         except OSError as error:
-            raise SettingsError(f"Port {self.settings.port} cannot be listened on: {os.strerror(error.errno).lower()}.") from None
+            raise SettingsError(f"Port {self.settings.port} cannot be listened on: {os.strerror(error.errno or 0).lower()}.") from None
         env = {
             name: value
             for name, value in os.environ.items()
@@ -246,6 +248,7 @@ class Container:
             stderr=subprocess.STDOUT,
             limit=1 << 20,
         )
+        assert java.stdout is not None  # it is a pipe
         reading = asyncio.create_task(self._read(java.stdout))
         tasks = [asyncio.create_task(each) for each in (self.told_to_end.wait(), java.wait(), self._watch())]
         try:

@@ -136,7 +136,8 @@ class Attempts:
             done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             for task in done & self.running:
                 self.running.discard(task)
-                answer = gone(error) if (error := task.exception()) else task.result()
+                error = task.exception()
+                answer: Answer = gone(error) if error else task.result()
                 if not (answer.status >= 500 and WORKER_DIED.search(answer.body)):
                     return answer
                 self.failed = answer

@@ -32,7 +32,7 @@ def find_model(folder: Path, baked: Path, scratch: Path) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         entries = []
     except OSError as error:
-        raise SettingsError(f"{folder} cannot be read: {os.strerror(error.errno).lower()}.") from None
+        raise SettingsError(f"{folder} cannot be read: {os.strerror(error.errno or 0).lower()}.") from None
     if not entries:
         return baked
     archives = [each for each in entries if each.suffix in UNPACKED and each.is_file()]
@@ -134,7 +134,7 @@ def server_changes(
 ) -> dict[str, str | None]:
     """The values of config.properties that are different in the container."""
     inference = f"http://127.0.0.1:{ports['inference']}"
-    changes = {
+    changes: dict[str, str | None] = {
         "inference_address": inference,
         "management_address": f"http://127.0.0.1:{ports['management']}",
         "metrics_address": f"http://127.0.0.1:{ports['metrics']}",

@@ -104,7 +104,7 @@ def tarball_members(artifact: Path) -> dict[str, Path | bytes]:
         "runtime": "python",
         "model": {"modelName": ARCHIVE.stem, "modelVersion": __version__, "handler": ENTRY.name, "configFile": SETTINGS.name},
     }
-    pins = [re.search(rf"^{name}==\S+", PINS.read_text(encoding="utf-8"), re.M)[0] + "\n" for name in LACKING]
+    pins = [next(re.finditer(rf"^{name}==\S+", PINS.read_text(encoding="utf-8"), re.M))[0] + "\n" for name in LACKING]
     return {
         **members(artifact),
         "code/inference.py": TOOLKIT,
@@ -146,7 +146,9 @@ def check_tarball(archive: Path, artifact: Path) -> None:
                 found.append(entry.name)
                 if entry.name not in files or not entry.isreg():
                     raise ArchiveError(f"{archive.name}: {entry.name} is not one of its sources' plain files.")
-                with tar.extractfile(entry) as inside, opened(files[entry.name]) as outside:
+                inside = tar.extractfile(entry)
+                assert inside is not None  # a plain file has content
+                with inside, opened(files[entry.name]) as outside:
                     if not same(inside, outside):
                         raise ArchiveError(f"{archive.name}: {entry.name} differs from its source.")
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:

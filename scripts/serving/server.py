@@ -65,7 +65,7 @@ class Server:
     @property
     def port(self) -> int:
         """The inference port."""
-        return urlsplit(self.url).port
+        return urlsplit(self.url).port or 80
 
     def __enter__(self) -> "Server":
         return self.start()
@@ -212,7 +212,8 @@ def check_ports(text: str, addresses: dict[str, str]) -> None:
                 probe.bind((place.hostname, place.port))
         except OSError as error:
             raise ServerError(
-                f"Port {place.port} ({key}) cannot be used: {os.strerror(error.errno).lower()}; free it, or choose another with --port."
+                f"Port {place.port} ({key}) cannot be used: {os.strerror(error.errno or 0).lower()}; "
+                "free it, or choose another with --port."
             ) from None
 
 
@@ -297,7 +298,7 @@ def locked(file: Path):
 def call(url: str, body: bytes | None = None, timeout: float = 120) -> tuple[int, str]:
     """GET, or POST of JSON; returns status and body. No proxy is used."""
     place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout)
+    connection = http.client.HTTPConnection(place.hostname or "localhost", place.port, timeout=timeout)
     try:
         connection.request("GET" if body is None else "POST", place.path, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()

@@ -96,7 +96,7 @@ def ranges_of(net: RecordingEngine, split: corpus.Split, recipe: trainer.Recipe,
     """Least and greatest input of every linear layer on the chosen sentences."""
     for batch in batches(split, recipe, chosen):
         teacher_forced(net, split, batch, recipe)
-    return net.ranges
+    return net.ranges or {}
 
 
 def batches(split: corpus.Split, recipe: trainer.Recipe, chosen: np.ndarray) -> list[np.ndarray]:

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from subword_nmt.learn_bpe import learn_bpe
@@ -63,7 +64,8 @@ class Split:
         return [self.flat[name][a:b] for a, b in zip(starts, ends)]
 
     def save(self, file: Path) -> None:
-        np.savez(file, **{f"{n}.ids": self.flat[n] for n in FIELDS}, **{f"{n}.offsets": self.offsets[n] for n in FIELDS})
+        arrays: dict[str, Any] = {f"{n}.ids": self.flat[n] for n in FIELDS} | {f"{n}.offsets": self.offsets[n] for n in FIELDS}
+        np.savez(file, **arrays)
 
     @classmethod
     def load(cls, file: Path) -> "Split":
@@ -126,7 +128,7 @@ def prepare(
         say(f"BPE: {merges} merges, {time.monotonic() - began:.0f} s")
 
     encoder = Encoder(folder, threshold)
-    record = {"merges": None if base else merges, "bpe_threshold": threshold, "limits": limits.__dict__, "splits": {}}
+    record: dict[str, Any] = {"merges": None if base else merges, "bpe_threshold": threshold, "limits": limits.__dict__, "splits": {}}
     if vectors:
         record |= {"generation_vocab_size": generation_vocab_size, "vectors": origin(vectors)}
     for name, file in files.items():
@@ -151,7 +153,7 @@ def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None
 
     Words that have vectors count as often as their rank says, by Zipf's law. Their vectors go into `vectors.npz`.
     """
-    seen = collections.Counter()
+    seen: collections.Counter[str] = collections.Counter()
     for sentence, *_ in read_columns(file, 2):
         seen.update(sentence.lower().split())
     counts = collections.Counter(seen)
@@ -164,7 +166,8 @@ def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None
     with open(folder / "bpe.codes", "w", encoding="utf-8") as out:
         learn_bpe(io.StringIO(dictionary), out, merges, min_frequency=2, is_dict=True)
     unfiltered = artifacts.read_pieces(folder / "bpe.codes", None)
-    pieces, seen_pieces = collections.Counter(), collections.Counter()
+    pieces: collections.Counter[str] = collections.Counter()
+    seen_pieces: collections.Counter[str] = collections.Counter()
     for word, n in counts.items():
         for piece in unfiltered.split([word]):
             pieces[piece] += n
@@ -239,7 +242,8 @@ class Encoder:
 
     def split(self, file: Path, limits: Limits) -> tuple[Split, collections.Counter]:
         """All sentences of a file, and why others were left out."""
-        rows, dropped = {name: [] for name in FIELDS}, collections.Counter()
+        rows: dict[str, list] = {name: [] for name in FIELDS}
+        dropped: collections.Counter[str] = collections.Counter()
         for _, parse, *_ in read_columns(file, 2):
             try:
                 ids = self.sentence(parse)

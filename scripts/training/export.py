@@ -5,6 +5,7 @@ import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -23,7 +24,14 @@ RECORD, PICTURE = "training.json", "training.png"
 WRITTEN = {"manifest.json", *artifacts.FILES, *artifacts.OPTIONAL, RECORD, PICTURE} - {artifacts.TAGGER}
 RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
 # Settings of a new artifact: the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
-DECODING = {"source_bonus": 1.0, "repetition_penalty": 4.0, "tag_weight": 1.5, "order_bonus": 3.0, "copy_odds": 4.0, "candidates": 4}
+DECODING: dict[str, Any] = {
+    "source_bonus": 1.0,
+    "repetition_penalty": 4.0,
+    "tag_weight": 1.5,
+    "order_bonus": 3.0,
+    "copy_odds": 4.0,
+    "candidates": 4,
+}
 
 
 def pipeline_of(base: Path, threshold: int) -> PipelineConfig:
@@ -125,7 +133,7 @@ def save_networks(work: Work, states: dict[str, dict], settings: dict, made: Pat
 def record_of(work: Work, states: dict[str, dict], settings: dict) -> dict:
     """How the networks were trained: corpus, recipes, curves, and the record of the artifact that training began from."""
     unchanged = [name for name in NETS if name not in states]
-    record = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
+    record: dict[str, Any] = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
     if (work.base / RECORD).is_file():
         record["begun_from"] = json.loads((work.base / RECORD).read_text(encoding="utf-8"))
         record |= {name: record["begun_from"][name] for name in unchanged if name in record["begun_from"]}

@@ -45,7 +45,7 @@ def begin_from(base: Path, name: str, corpus: Path) -> SynPG:
     for key in "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias":
         state[key] = torch.stack([state[key][ids].mean(0) for ids in origins])
     if of_words and (corpus / VECTORS).exists():
-        begin_at_vectors(state, corpus, config.generation_vocab_size, torch.tensor([token in known for token in kept]))
+        begin_at_vectors(state, corpus, config.output_vocab_size, torch.tensor([token in known for token in kept]))
     fitted = SynPG(config)  # a new one: what `load_net` returns shares tied tensors, but not as one parameter
     fitted.load_state_dict(state)
     return fitted

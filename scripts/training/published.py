@@ -126,7 +126,14 @@ def write(
     if options.tagger:
         shutil.copyfile(options.tagger, made / artifacts.TAGGER)
     pipeline = PipelineConfig(options.tokenization, options.bpe_threshold, options.constrained)
-    artifacts.save(made, artifacts.ArtifactConfig(pipeline, **configs), states, tokens, options.bpe_codes, options.bpe_vocab)
+    artifacts.save(
+        made,
+        artifacts.ArtifactConfig(pipeline, configs["parse_generator"], configs["paraphraser"]),
+        states,
+        tokens,
+        options.bpe_codes,
+        options.bpe_vocab,
+    )
     (made / "README.md").write_text(record(options, prints), encoding="utf-8")
     if options.constrained and (TAGGER.parent / artifacts.DRAFTS).is_file():
         calibration.borrow_drafts(TAGGER.parent, made)
@@ -164,11 +171,13 @@ def check_roles(nets: dict[str, SynPG], files: dict[str, Path], vocabulary: Voca
     Both have the same shapes, but a parse begins with a bracket and a text with a word.
     """
     request = read_request(json.loads(EXAMPLE))
+    source, asked = request.source, request.targets[0].tree
+    assert source is not None and asked is not None  # the example has both
     bags = {
-        "parse_generator": [vocabulary.syntax_ids[tag] for tag in tags(request.source)],
-        "paraphraser": [vocabulary.ids[p] for p in pieces.split(words(request.source)) if p in vocabulary.ids],
+        "parse_generator": [vocabulary.syntax_ids[tag] for tag in tags(source)],
+        "paraphraser": [vocabulary.ids[p] for p in pieces.split(words(source)) if p in vocabulary.ids],
     }
-    trees = {"parse_generator": request.targets[0].tree, "paraphraser": request.source}
+    trees = {"parse_generator": asked, "paraphraser": source}
     share = {
         net: syntax_share(nets[net], bags[net], [vocabulary.syntax_ids[t] for t in syntax_tokens(trees[net])], first_word(vocabulary))
         for net in nets

@@ -53,6 +53,7 @@ class Word(str):
     """A token that carries its place, so that nltk's trainer hands it to `FeatureTrainer._get_features`."""
 
     __slots__ = ("place",)
+    place: Place
 
 
 class FeatureTrainer(PerceptronTagger):
@@ -93,7 +94,7 @@ def read_sentences(file: Path) -> list[Sentence]:
 
 def build_lexicon(sentences: list[Sentence], recipe: Recipe) -> dict[str, str]:
     """Normalized word -> its usual tags, most frequent first."""
-    counts = collections.defaultdict(collections.Counter)
+    counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for sentence in sentences:
         for word, tag in zip(sentence.words, sentence.tags):
             counts[normalize(word)][tag] += 1
@@ -108,7 +109,7 @@ def build_lexicon(sentences: list[Sentence], recipe: Recipe) -> dict[str, str]:
 
 def certain_words(sentences: list[Sentence], recipe: Recipe) -> dict[str, str]:
     """Words, case as written, that are practically always one tag."""
-    counts = collections.defaultdict(collections.Counter)
+    counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for sentence in sentences:
         for word, tag in zip(sentence.words, sentence.tags):
             counts[word][tag] += 1
@@ -125,7 +126,9 @@ def train(sentences: list[Sentence], recipe: Recipe, say=print) -> tuple[Feature
     chosen += rng.sample(others, recipe.sample) if 0 < recipe.sample < len(others) else others
     both = [form for s in chosen for form in (s, s.lower())]
     certain = certain_words(both, recipe)
-    placed, seen, names = [places(s.words, lexicon) for s in both], collections.Counter(), {}
+    placed = [places(s.words, lexicon) for s in both]
+    seen: collections.Counter[str] = collections.Counter()
+    names: dict[str, str] = {}  # each feature once in memory
     for row in placed:
         for place in row:
             seen.update(place.features)

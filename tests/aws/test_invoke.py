@@ -104,6 +104,7 @@ def write(path, count: int, *more) -> list[str]:
     return sentences
 
 
+@pytest.mark.slow
 def test_one_request(gateway, capsys):
     assert call(capsys, '{"sent": "x"}') == (0, ["{"], "")
     assert call(capsys, "--sent", "x", "--tmpl", "command")[0] == 0
@@ -121,6 +122,7 @@ def test_one_request(gateway, capsys):
         (530, "InternalDependencyException", "oops"),
     ],
 )
+@pytest.mark.slow
 def test_what_passes_is_asked_again(gateway, capsys, pauses, refused):
     gateway.refusals += [refused] * 3
     assert call(capsys, '{"sent": "x"}')[0] == 0 and gateway.calls == 4
@@ -153,12 +155,14 @@ def test_errors_stand_in_their_place(gateway, capsys, tmp_path, pauses):
     assert answers[6]["error"] == {"code": 500, "type": "Unanswered", "message": "The model answered 500: Worker died.", "field": None}
 
 
+@pytest.mark.slow
 def test_what_is_too_large_is_halved(gateway, capsys, tmp_path, pauses):
     sentences = write(tmp_path / "in.jsonl", 16)
     assert call(capsys, "--endpoint", "small", "--file", tmp_path / "in.jsonl", "--chunk", 16)[:2] == (0, sentences)
     assert gateway.calls == 3 and not pauses  # 16 lines, then 8 and 8
 
 
+@pytest.mark.slow
 def test_a_dead_endpoint_is_given_up_and_taken_up_again(gateway, capsys, tmp_path, pauses, monkeypatch):
     source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     sentences = write(source, 20)
@@ -262,6 +266,7 @@ def queue(monkeypatch):
         yield Queue(s3, after=3)
 
 
+@pytest.mark.slow
 def test_asynchronous(queue, capsys, monkeypatch):
     made = runtime.AsyncEndpoint(Session(), "there")
     made.runtime, made.sleep = queue, queue.sleep

@@ -312,6 +312,8 @@ def test_a_server_that_ends_ends_the_container(tmp_path, unpacked):
     assert (process.returncode, err) == (1, "TorchServe ended by itself, with status 3: Error: no memory for Java.\n")
 
 
+@pytest.mark.server
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_ends_the_container(tmp_path, unpacked):
     subprocess.run(["cp", "-r", unpacked, tmp_path / "ml"], check=True)
     weights = next((tmp_path / "ml" / "model" / "artifact").glob("parse*.safetensors"))
@@ -322,6 +324,8 @@ def test_a_model_that_cannot_be_loaded_ends_the_container(tmp_path, unpacked):
     assert err.startswith("The model could not be loaded: ") and weights.name in err
 
 
+@pytest.mark.server
+@pytest.mark.slow
 def test_one_run(unpacked, tmp_path):
     """Not ready, ready, a worker killed, ready again, and the end: all with a real TorchServe."""
     process, port = start(unpacked, TMPDIR=str(tmp_path))

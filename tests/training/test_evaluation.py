@@ -49,6 +49,7 @@ def test_copying_and_following():
 
 
 @pytest.mark.parametrize("tagged", [False, True])
+@pytest.mark.slow
 def test_from_files_to_a_table(tmp_path, capsys, monkeypatch, tagged):
     pytest.importorskip("nltk")
     pytest.importorskip("sacrebleu")

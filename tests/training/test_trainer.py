@@ -74,6 +74,7 @@ def lexicon_of(folder):
     return calibration.counts_of(vocabulary, corpus.Split.load(folder / "train.npz"))
 
 
+@pytest.mark.slow
 def test_loss_falls_and_the_artifact_answers(small, capsys):
     assert run(small) == 0
     assert "min left" in capsys.readouterr().out
@@ -88,6 +89,7 @@ def test_loss_falls_and_the_artifact_answers(small, capsys):
     assert paraphraser.run([row])[0].text
 
 
+@pytest.mark.slow
 def test_going_on_after_an_interruption_changes_nothing(small, monkeypatch):
     run(small, "--net", "paraphraser")
     whole = torch.load(small / "work" / "paraphraser.pt", weights_only=True)
@@ -171,6 +173,7 @@ def test_what_fine_tuning_began_with_is_no_reason_to_stop():
     assert training.stopped_early()
 
 
+@pytest.mark.slow
 def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(small, monkeypatch, capsys):
     run(small)
     run(small, "--export", str(small / "first"))
@@ -203,6 +206,7 @@ def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(
     assert "begun without --from" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_fine_tuning_with_a_larger_vocabulary_keeps_what_the_artifact_knows(small):
     run(small, "--merges", "10")
     run(small, "--export", str(small / "first"))
@@ -252,6 +256,7 @@ def test_fine_tuning_keeps_attended_pads(small, tmp_path):
     assert (bag.shape[1], syntax.shape[1]) == (config.bag_width, config.syntax_width)
 
 
+@pytest.mark.slow
 def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small, tmp_path):
     base = tiny_artifact(tmp_path / "base")
     artifacts.write_json(base / "training.json", {"parse_generator": {"curve": [{"epoch": 1, "loss": 3.0}]}, "paraphraser": {"curve": []}})
@@ -440,6 +445,7 @@ def test_vectors_are_refused_where_they_cannot_be_used(small, tmp_path, capsys):
     assert not any((small / f"w{i}").exists() for i in range(4))  # nor is anything left that a next run would go on from
 
 
+@pytest.mark.slow
 def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_path):
     base = tiny_artifact(tmp_path / "base", tie="all")
     words = "the a . dog cat bird horse sees likes finds tree house ball river take see zebra giraffe".split()
@@ -496,6 +502,7 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
     assert initial_weights.begin_from(out, "paraphraser", small / "three" / "corpus").config.generation_vocab_size is None
 
 
+@pytest.mark.slow
 def test_what_an_untrained_network_cannot_read_is_left_out_of_its_ranges(small, tmp_path):
     base = tiny_artifact(tmp_path / "base")
     leaves = artifacts.verify(base).parse_generator.max_steps // 3
