@@ -134,7 +134,7 @@ class Attempts:
         while self.running:
             watched = {*self.running, self.death} if until_death else self.running
             done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            for task in done & self.running:
+            for task in self.running & done:
                 self.running.discard(task)
                 error = task.exception()
                 answer: Answer = gone(error) if error else task.result()
