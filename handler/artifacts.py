@@ -8,7 +8,7 @@ An artifact is a directory that describes itself:
     vocab.json                    token list; a network's vocabulary is its first `vocab_size` entries
     bpe.codes, bpe.vocab.txt      subword-nmt's merges and piece counts
     tagger.safetensors            optional: part-of-speech tags for requests without a parse (`language/tagger.py`)
-    drafts.safetensors            optional: guesses that make parses faster to generate (`decoding/proposer.py`)
+    drafts.safetensors            optional: guesses that make parses faster to generate (`decoding/proposers.py`)
     lexicon.safetensors           optional: how often which words had which tags (`decoding/lexicon.py`)
     endings.json                  optional: tokens that end words and never are one (`decoding/grammar.py`)
     ranges.json                   optional: least and greatest input of every linear layer, for int8 (`cpu/engine.py`)
@@ -28,12 +28,13 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
-from handler.cpu.backend import CpuBackend
-from handler.cpu.engine import PRECISIONS, Engine, Ranges, layer_names
-from handler.decoding.backend import Backend, PlainBackend
+from handler.cpu.engine import PRECISIONS, Engine
+from handler.cpu.graph import Ranges, layer_names
+from handler.decoding.backend import Backend, StepwiseBackend
 from handler.decoding.lexicon import Lexicon
-from handler.decoding.proposer import WIDTH as DRAFT_WIDTH
-from handler.decoding.proposer import NgramProposer
+from handler.decoding.plain import PlainNetwork
+from handler.decoding.proposers import WIDTH as DRAFT_WIDTH
+from handler.decoding.proposers import NgramProposer
 from handler.errors import ArtifactError
 from handler.gpu.engine import PRECISIONS as GPU_PRECISIONS
 from handler.gpu.engine import CudaGraphEngine
@@ -285,11 +286,11 @@ def _backends(
         }
         if on_cpu:
             engine = Engine(net, precision, ranges and ranges[name], **sizes, remembers=parses)
-            found.append(CpuBackend(engine, proposer if parses else None, drafts=proposer is not None))
+            found.append(StepwiseBackend(engine, precision, engine.output_vocab_size, proposer, drafts=proposer is not None))
         elif on_gpu:
             found.append(CudaGraphEngine(net, precision, **sizes, always_scored=not parses))
         else:
-            found.append(PlainBackend(net))
+            found.append(StepwiseBackend(PlainNetwork(net), precision, net.output_vocab_size))
     return found
 
 

@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from handler.decoding import rerank
 from handler.decoding.backend import Backend
@@ -192,11 +191,14 @@ class Pipeline:
         return rerank.rerank_score(parse, text, rerank.content_of(row.tagged_words), self._leaves(parse.ids))
 
     @staticmethod
-    def _pad(sequences: list[list[int]], backend: Backend, width: int) -> Tensor:
+    def _pad(sequences: list[list[int]], backend: Backend, width: int) -> np.ndarray:
         """(B, width) ids, <pad> after each row's end; the width follows the batch where pads are masked."""
         if not backend.config.attend_pads:
             width = max(map(len, sequences))
-        return torch.tensor([ids + [PAD] * (width - len(ids)) for ids in sequences], device=backend.device)
+        padded = np.full((len(sequences), width), PAD, np.int64)
+        for row, ids in zip(padded, sequences):
+            row[: len(ids)] = ids
+        return padded
 
     def _paraphrase(self, row: Row, parse: Decoded, text: Decoded) -> Paraphrase:
         parse_tokens = self.vocabulary.decode_syntax(parse.ids[: len(parse.ids) - parse.ended])

@@ -106,7 +106,7 @@ class TextConstraint(StaticState):
     """Every text is made of real words: those of the vocabulary, and of the sentence where a word has several pieces.
 
     The network reads the sentence as a bag of pieces, so it knows which pieces there were but not which belonged
-    together; left raw_source_logits it joins them to words that do not exist. An ending of the sentence's split words comes in its
+    together; left alone it joins them to words that do not exist. An ending of the sentence's split words comes in its
     word only. No syntax token, no <unk>, no empty text, and a word is only begun if it can be finished within the steps left.
 
     Of the pieces that may come, those of the sentence that are not yet written are made likelier, and those written as
@@ -117,7 +117,7 @@ class TextConstraint(StaticState):
 
     With an alignment, a row has exactly one word for each leaf of its parse, and the words that are likely to be of the
     leaf's tag are made likelier. With an order bonus, so is the word that comes after the last one in the sentence, which keeps
-    phrases together; the last one is known by its last piece raw_source_logits, a number to compare.
+    phrases together; the last one is known by its last piece alone, a number to compare.
 
     With copy odds, the word at a leaf is a draw between what the network says and copying: any of the sentence's words of that
     kind (`lexicon.KIN`) that are not yet written, each as likely as the others. A small network does not know rare words well
@@ -162,7 +162,7 @@ class TextConstraint(StaticState):
         self.unused = counts.clamp_min(1)  # (B, V): times left without penalty
         self.words = F.pad(known_words, (0, columns - grammar.output_vocab_size)).repeat(len(tries), 1)  # (B, V)
         for row, sentence in zip(self.words, sentences):
-            row[list(grammar.said(sentence))], row[grammar.endings(sentence)] = True, False
+            row[list(grammar.whole_words(sentence))], row[grammar.endings(sentence)] = True, False
         self.left = torch.tensor(rules.max_steps, device=device)  # steps
         self.begun = torch.tensor(False, device=device)
         pairs = [grammar.follow(row) for row in sentences]
@@ -174,8 +174,11 @@ class TextConstraint(StaticState):
         self.leaves = torch.tensor([[NO_TAG, *row[::-1], *[NO_TAG] * (deepest - len(row))] for row in leaves], device=device)  # (B, L)
         self.due = torch.tensor([[len(row) or -1] for row in leaves], device=device)  # (B, 1): leaves left; -1: no parse to follow
         # Pieces that have a table of the row's own (B, A), that table, and whether they are of a tag's kind (B, 1 + T, A).
-        own = alignment.lexicon.own(alignment.tagged_words) if alignment else [self.due] * 3  # the latter are not looked at
-        self.seen, self.own, self.kin = (tensor.to(device) for tensor in own)
+        self.seen = self.own = self.kin = self.due  # without an alignment they are not looked at
+        if alignment:
+            seen, own = alignment.lexicon.own(alignment.tagged_words)
+            kin = alignment.lexicon.kin(alignment.tagged_words)
+            self.seen, self.own, self.kin = (torch.from_numpy(array).to(device) for array in (seen, own, kin))
 
     def sizes(self, config: ModelConfig) -> dict[str, tuple[int, ...]]:
         # No more nodes than pieces, and a split word, of which each edge of a node is a part, has two of them at least.
@@ -245,11 +248,11 @@ class TextConstraint(StaticState):
 
 
 def on(device: torch.device, owner: object, *names: str) -> list[Tensor]:
-    """Tensors of a grammar or a lexicon on a device. Each is copied there once: graphs are recorded with its address."""
+    """Tables of a grammar or a lexicon as tensors on a device. Each is copied there once: graphs are recorded with its address."""
     copies: dict = owner.__dict__.setdefault("_on_device", {})
     for name in names:
         if (device, name) not in copies:
-            copies[device, name] = getattr(owner, name).to(device)
+            copies[device, name] = torch.from_numpy(getattr(owner, name)).to(device)
     return [copies[device, name] for name in names]
 
 

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from handler import artifacts
 from handler.cpu.engine import Engine, Ranges
-from handler.decoding import lexicon, proposer
+from handler.decoding import lexicon, proposers
 from handler.language import word_classes
 from handler.language.vocabulary import SEPARATOR, Vocabulary
 from handler.model.copying import to_extended_ids
@@ -40,7 +40,7 @@ def calibrate(folder: Path, split: corpus.Split, base: Path | None = None) -> di
     words = int(counts.sum())
     if base and (base / artifacts.LEXICON).is_file():
         counts += artifacts.load_lexicon(base / artifacts.LEXICON, counts.shape[1])
-    contexts, tokens = proposer.learn([row.astype(np.uint8).tobytes() for row in split.rows("parse", np.sort(chosen[:PARSES]))])
+    contexts, tokens = proposers.learn([row.astype(np.uint8).tobytes() for row in split.rows("parse", np.sort(chosen[:PARSES]))])
     artifacts.write_json(folder / artifacts.RANGES, ranges)
     artifacts.write_json(folder / artifacts.ENDINGS, {"tokens": endings_of(vocabulary, split)})
     artifacts.save_drafts(folder / artifacts.DRAFTS, contexts, tokens)
@@ -81,8 +81,8 @@ def borrow_drafts(source: Path, folder: Path) -> None:
     ours, theirs = (artifacts.read_vocabulary(each / "vocab.json") for each in (source, folder))
     lookup = np.arange(256, dtype=np.uint8)
     for token, i in ours.syntax_ids.items():
-        j = theirs.syntax_ids.get(token, proposer.FREE)
-        if j >= proposer.FREE:  # a parse of this vocabulary cannot be written in bytes
+        j = theirs.syntax_ids.get(token, proposers.FREE)
+        if j >= proposers.FREE:  # a parse of this vocabulary cannot be written in bytes
             return
         lookup[i] = j
     arrays = load_file(source / artifacts.DRAFTS)

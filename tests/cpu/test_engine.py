@@ -6,15 +6,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from handler.decoding.speculative import draft_parses
 
 from handler import artifacts
 from handler.cpu import engine
 from handler.cpu.engine import Engine, layer_names
-from handler.decoding import proposer
+from handler.decoding import proposers
 from handler.decoding.lexicon import Alignment, Lexicon
-from handler.decoding.loop import generate
 from handler.decoding.sampling import DecodingOptions, choose
-from handler.decoding.speculative import draft_parses
 from handler.errors import ArtifactError
 from handler.language.trees import read_tree, syntax_tokens
 from handler.language.word_classes import ROWS
@@ -27,11 +26,12 @@ from tests.factories import (
     RAIN,
     TOKENS,
     WRITTEN,
+    generate,
     parse_constraint,
-    parse_matchers,
+    parse_processors,
     random_net,
     text_constraint,
-    text_matchers,
+    text_processors,
     tiny_artifact,
 )
 from tests.reference import inputs, tiny_config
@@ -58,7 +58,7 @@ def calibrated(folder):
         plain.run(plain.plan(read_request({**PICNIC, "seed": 1, "temperature": 1.0})))
     artifacts.write_json(folder / artifacts.RANGES, ranges)
     parses = [bytes([1, *(plain.vocabulary.syntax_ids[t] for t in syntax_tokens(read_tree(PICNIC["synt"]))), 2])]
-    artifacts.save_drafts(folder / artifacts.DRAFTS, *proposer.learn(parses, least=1))
+    artifacts.save_drafts(folder / artifacts.DRAFTS, *proposers.learn(parses, least=1))
     artifacts.write_manifest(folder)
 
 
@@ -185,7 +185,7 @@ def test_drafts_change_no_token(folder, temperature):
     try:
         for some in (slice(None), slice(0, 1), slice(3, 5)):  # how long drafts are depends on how many rows there are
             calls.clear()
-            machines = parse_matchers(paraphraser.parse_grammar, templates[some], net.config.max_steps)
+            machines = parse_processors(paraphraser.parse_grammar, templates[some], net.config.max_steps)
             fast = draft_parses(net, bag[some], syntax[some], options[some], "parse", machines, backend.proposer, scored=True)
             assert [(d.ids, d.ended) for d in fast] == [(d.ids, d.ended) for d in slow[some]]
             assert [d.log_probability for d in fast] == pytest.approx([d.log_probability for d in slow[some]], abs=1e-2)
@@ -381,7 +381,7 @@ def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_
     seen = list(zip(words, (DT, NN, VBZ, DT, NN)))
 
     def machines(leaves, seen=seen, order=1.0):
-        return text_matchers(paraphraser.text_grammar, [words], 20, 1.0, 1.0, order, alignment=Alignment(lexicon, [leaves], [seen]))
+        return text_processors(paraphraser.text_grammar, [words], 20, 1.0, 1.0, order, alignment=Alignment(lexicon, [leaves], [seen]))
 
     the, x, is_, a, y = words
     assert machines([NN, VBZ, DT, JJ, NN]).propose(0, 9) == [x, is_, a, ids["z"], y, EOS]
@@ -392,7 +392,7 @@ def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_
     assert machines([DT, NN], order=0.0).propose(0, 9) == [the, x, EOS]
     assert machines([], []).propose(0, 9) == []  # no leaves to go by
     rain, ing = ids["rain@@"], ids["ing"]
-    split = text_matchers(
+    split = text_processors(
         paraphraser.text_grammar,
         [[is_, rain, ing]],
         20,
@@ -414,13 +414,13 @@ def test_machines_give_the_scores_of_the_tensors(folder, steps):
         (
             len(paraphraser.parse_grammar.is_phrase),
             parse_constraint(paraphraser.parse_grammar, [row.syntax for row in rows], steps),
-            parse_matchers(paraphraser.parse_grammar, [row.syntax for row in rows], steps),
+            parse_processors(paraphraser.parse_grammar, [row.syntax for row in rows], steps),
             len(rows),
         ),
         (
             len(paraphraser.text_grammar.words),
             text_constraint(paraphraser.text_grammar, sentences, steps, 2.0, 1.5),
-            text_matchers(paraphraser.text_grammar, sentences, steps, 2.0, 1.5),
+            text_processors(paraphraser.text_grammar, sentences, steps, 2.0, 1.5),
             len(sentences),
         ),
     ):
@@ -441,12 +441,12 @@ def test_machines_give_the_scores_of_the_tensors(folder, steps):
 
 
 def test_a_guess_is_the_likeliest_follower_of_the_longest_known_context():
-    table = proposer.NgramProposer(*proposer.learn([bytes([1, 7, 8, 9, 2])] * 3 + [bytes([1, 6, 8, 5, 2])] * 4, least=3))
+    table = proposers.NgramProposer(*proposers.learn([bytes([1, 7, 8, 9, 2])] * 3 + [bytes([1, 6, 8, 5, 2])] * 4, least=3))
     anything = frozenset(range(20))
     assert table.propose(bytes([1, 7, 8]), anything) == 9 and table.propose(bytes([1, 6, 8]), anything) == 5
     assert table.propose(bytes([8]), anything) == 5 and table.propose(bytes([1, 7, 8]), anything - {9}) == 5
     assert table.propose(bytes([17]), anything) is None
-    assert len(proposer.learn([bytes([1, 7, 8])], least=2)[1]) == 0
+    assert len(proposers.learn([bytes([1, 7, 8])], least=2)[1]) == 0
 
 
 @pytest.mark.parametrize("attend_pads", [True, False])

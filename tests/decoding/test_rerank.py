@@ -129,8 +129,8 @@ def test_graphs_choose_the_same(tmp_path):
     parts = plain.config, plain.vocabulary, plain.planner.pieces
     graphed = Pipeline(
         *parts,
-        CudaGraphEngine(plain.parse_generator.net, output_vocab_size=plain.parse_generator.output_vocab_size),
-        CudaGraphEngine(plain.text_generator.net, always_scored=True),
+        CudaGraphEngine(plain.parse_generator.net.net, output_vocab_size=plain.parse_generator.output_vocab_size),
+        CudaGraphEngine(plain.text_generator.net.net, always_scored=True),
         lexicon=plain.lexicon,
     )
     value = {**PICNIC, "tmpl": TEMPLATES, "seed": 3, "candidates": 5}

@@ -131,7 +131,7 @@ def test_tensors_and_sizes_are_the_checkpoints(given, zipped, prefix):
     given.states = {net: {prefix + name: t for name, t in state.items()} for net, state in given.states.items()}
     paraphraser = given.load("--faithful", _use_new_zipfile_serialization=zipped)
     for net, original in originals.items():
-        imported = paraphraser.backend(net).net
+        imported = paraphraser.backend(net).net.net
         assert imported.config == CONFIGS[net]
         state = imported.state_dict()
         assert state.keys() == original.keys()
@@ -231,7 +231,7 @@ def test_half_precision_halves_the_files(given):
     half = given.load("--dtype", "fp16")
     for net, size in zip(artifacts.NETS, sizes):
         assert (given.out / f"{net}.safetensors").stat().st_size < 0.7 * size
-        assert torch.equal(half.backend(net).net.linear.weight, full.backend(net).net.linear.weight.half().float())
+        assert torch.equal(half.backend(net).net.net.linear.weight, full.backend(net).net.net.linear.weight.half().float())
 
 
 def test_a_constrained_parse_generator_loses_the_words_it_cannot_say_and_nothing_else(given):
