@@ -25,6 +25,8 @@ class Paraphrase:
     seed: int  # of the request; the same request with it gives the same text
     unknown_words: int  # pieces of the sentence that the vocabulary does not have
     tags_predicted: bool  # the tagger stood in for a missing parse
+    moves: tuple[str, ...] | None = None  # that made the parse out of the sentence's own; None: it was generated, or the request's
+    source_parse: str | None = None  # the sentence's parse, given or predicted; None where it was not used
 
     def value(self, details: bool):
         """The JSON value: the text alone, or an object with everything."""
@@ -39,6 +41,8 @@ class Paraphrase:
             "seed": self.seed,
             "unknown_words": self.unknown_words,
             "tags_predicted": self.tags_predicted,
+            "moves": None if self.moves is None else list(self.moves),
+            "source_parse": self.source_parse,
         }
 
 
