@@ -8,6 +8,7 @@ An artifact is a directory that describes itself:
     vocab.json                    token list; a network's vocabulary is its first `vocab_size` entries
     bpe.codes, bpe.vocab.txt      subword-nmt's merges and piece counts
     tagger.safetensors            optional: part-of-speech tags for requests without a parse (`language/tagger.py`)
+    parser.safetensors            optional: parses of requests without one (`parsing/parser.py`)
     drafts.safetensors            optional: guesses that make parses faster to generate (`decoding/proposers.py`)
     lexicon.safetensors           optional: how often which words had which tags (`decoding/lexicon.py`)
     endings.json                  optional: tokens that end words and never are one (`decoding/grammar.py`)
@@ -43,18 +44,20 @@ from handler.language.trees import LABELS
 from handler.language.vocabulary import Vocabulary, WordPieces, counted_pieces
 from handler.language.word_classes import ROWS as TAG_ROWS
 from handler.model.network import ModelConfig, PositionTable, SynPG
+from handler.parsing.parser import Parser
 from handler.pipeline import Pipeline
 from handler.planning import PipelineConfig
 
 FORMAT = 1
 NETS = "parse_generator", "paraphraser"
 FILES = "config.json", *(f"{net}.safetensors" for net in NETS), "vocab.json", "bpe.codes", "bpe.vocab.txt"
-TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON = OPTIONAL = (
+TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON, PARSER = OPTIONAL = (
     "tagger.safetensors",
     "drafts.safetensors",
     "ranges.json",
     "endings.json",
     "lexicon.safetensors",
+    "parser.safetensors",
 )
 RENAMED = {"written": "generation_vocab_size"}  # fields of config.json: the name of 0.1.0 -> that of today
 STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
@@ -256,7 +259,8 @@ def load(
     generators = _backends(folder, config, syntax_end, device, precision, drafts, compiled)
     tagger = load_tagger(folder / TAGGER) if TAGGER in present else None
     endings = read_endings(folder / ENDINGS, vocabulary) if ENDINGS in present else ()
-    return Pipeline(config.pipeline, vocabulary, pieces, *generators, tagger, endings, _lexicon(folder, config))
+    parser = load_parser(folder / PARSER) if PARSER in present else None
+    return Pipeline(config.pipeline, vocabulary, pieces, *generators, tagger, endings, _lexicon(folder, config), parser)
 
 
 def _backends(
@@ -319,11 +323,21 @@ def read_pieces(codes: Path, counts: Path | None, threshold: int = 0) -> WordPie
 
 def load_tagger(file: Path) -> Tagger:
     """Read what `scripts.train_tagger` wrote; raises ArtifactError."""
+    return Tagger.from_arrays(*_with_metadata(file), file.name)
+
+
+def load_parser(file: Path, precision: str = "auto") -> Parser:
+    """Read what `scripts.train_parser` wrote; precision as in `Parser.from_arrays`. Raises ArtifactError."""
+    return Parser.from_arrays(*_with_metadata(file), file.name, precision)
+
+
+def _with_metadata(file: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """What a safetensors file says of itself, and its arrays."""
     if not file.is_file():
         raise ArtifactError(file.name, "a file", "none")
     try:
         with safe_open(file, framework="numpy") as stored:
-            return Tagger.from_arrays(stored.metadata() or {}, {name: stored.get_tensor(name) for name in stored.keys()}, file.name)
+            return stored.metadata() or {}, {name: stored.get_tensor(name) for name in stored.keys()}
     except SafetensorError as error:
         raise ArtifactError(file.name, "a safetensors file", str(error)) from None
 

@@ -73,6 +73,7 @@ def tiny_artifact(
     copy_odds: float = 0.0,
     generation_vocab_size: int | None = None,
     candidates: int = 1,
+    movement: bool = False,
 ) -> Path:
     """A complete artifact of two random networks of a few thousand weights; with a tag weight, and a random lexicon."""
     source = folder.with_name(folder.name + "-source")
@@ -89,6 +90,8 @@ def tiny_artifact(
             order_bonus=order_bonus,
             copy_odds=copy_odds,
             candidates=candidates,
+            movement=movement,
+            relation_weight=4.0 if movement else 0.0,
         ),
         tiny_config(vocab_size=len(SPECIALS) + len(SYNTAX_TOKENS), syntax_width=41, max_steps=60, **shape),
         tiny_config(vocab_size=len(TOKENS), syntax_width=64, max_steps=12, generation_vocab_size=generation_vocab_size, **shape),
