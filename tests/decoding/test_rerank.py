@@ -1,4 +1,4 @@
-"""Several paraphrases for each one answered: which of them it is, and that nothing but the row decides it."""
+"""Candidates and rerank: which candidate is returned, and that it depends on nothing but the row."""
 
 import dataclasses
 from collections import Counter
