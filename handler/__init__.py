@@ -1,7 +1,7 @@
 """SynPG, a syntactically controlled paraphraser, as a TorchServe model archive.
 
-Data flows one way: request -> syntax/text -> model -> decoding -> text -> response.
-Importing the package imports nothing else; `handler/README.md` says what lives in which module.
+Data flows one way: request, plan, parse, text, response. Importing the package imports nothing else.
+`handler/README.md` says what lives where.
 """
 
 __version__ = "0.1.0"

@@ -1,19 +1,19 @@
-"""The model artifact: save it, check it, load it. All file I/O of the package is here. No pickle anywhere.
+"""Saves, verifies and loads a model artifact. All file access of the package is here. It reads and writes no pickle.
 
-An artifact is a directory that describes itself:
+An artifact is a folder that describes itself:
 
-    config.json                   format, settings of the pipeline, the two networks' `ModelConfig`s
+    config.json                   format, settings of the pipeline, `ModelConfig` of each network
     parse_generator.safetensors   tensors under the published names; tied ones are stored once, as embedding_decoder.weight
     paraphraser.safetensors
     vocab.json                    token list; a network's vocabulary is its first `vocab_size` entries
     bpe.codes, bpe.vocab.txt      subword-nmt's merges and piece counts
-    tagger.safetensors            optional: part-of-speech tags for requests without a parse (`language/tagger.py`)
-    parser.safetensors            optional: parses of requests without one (`parsing/parser.py`)
+    tagger.safetensors            optional: tags requests without a parse (`language/tagger.py`)
+    parser.safetensors            optional: parses requests without a parse (`parsing/parser.py`)
     drafts.safetensors            optional: guesses that make parses faster to generate (`decoding/proposers.py`)
-    lexicon.safetensors           optional: how often which words had which tags (`decoding/lexicon.py`)
-    endings.json                  optional: tokens that end words and never are one (`decoding/grammar.py`)
-    ranges.json                   optional: least and greatest input of every linear layer, for int8 (`cpu/engine.py`)
-    manifest.json                 size and sha256 of each of these; other files are not read
+    lexicon.safetensors           optional: how often each word had which tag (`decoding/lexicon.py`)
+    endings.json                  optional: tokens that only end words and are never a word (`decoding/grammar.py`)
+    ranges.json                   optional: smallest and largest input of each linear layer, for int8 (`cpu/graph.py`)
+    manifest.json                 size and sha256 of each of these files; other files are not read
 """
 
 import hashlib
@@ -59,7 +59,7 @@ TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON, PARSER = OPTIONAL = (
     "lexicon.safetensors",
     "parser.safetensors",
 )
-RENAMED = {"written": "generation_vocab_size"}  # fields of config.json: the name of 0.1.0 -> that of today
+RENAMED = {"written": "generation_vocab_size"}  # fields of config.json: name in version 0.1.0 -> name in the code
 STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
 
 
@@ -82,7 +82,7 @@ def save(
     counts: Path,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write an artifact; `tensors` holds a state dict per network, stored as `dtype` when one is given."""
+    """Write an artifact. `tensors` holds a state dict for each network, which is stored as `dtype` if one is given."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", asdict(config))
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
@@ -96,7 +96,7 @@ def save(
             if name not in aliases and name != "pos_encoder.pe"
         }
         save_file(stored, folder / f"{net}.safetensors")
-        (folder / f"{net}.safetensors").chmod(0o644)  # safetensors keeps it to its owner; a container's user may be another
+        (folder / f"{net}.safetensors").chmod(0o644)  # safetensors makes it readable by its owner only; a container may run as another user
     write_manifest(folder)
 
 
@@ -105,13 +105,13 @@ def write_json(file: Path, value) -> None:
 
 
 def write_manifest(folder: Path) -> None:
-    """(Re)write `manifest.json` for the files as they are."""
+    """Write `manifest.json` for the files as they are now."""
     names = [*FILES, *(name for name in OPTIONAL if (folder / name).is_file())]
     write_json(folder / "manifest.json", {"files": {name: fingerprint(folder / name) for name in names}})
 
 
 def members(folder: Path) -> list[str]:
-    """The files an artifact consists of, manifest first; what else lies in the folder is not part of it."""
+    """The files of an artifact, the manifest first. Other files in the folder are not part of it."""
     return ["manifest.json", *_read_manifest(folder)]
 
 
@@ -134,9 +134,9 @@ def fingerprint(file: Path) -> dict:
 
 
 def verify(folder: Path) -> ArtifactConfig:
-    """Check that every file of the manifest is there, whole and unchanged, and read the configuration.
+    """Check that every file of the manifest is present and unchanged, and read the configuration.
 
-    Raises ArtifactError with file, expected and found.
+    Raises ArtifactError with the file, what was expected and what was found.
     """
     for name, expected in _read_manifest(folder).items():
         file = folder / name
@@ -153,7 +153,7 @@ def verify(folder: Path) -> ArtifactConfig:
 
 
 def read_config(file: Path) -> ArtifactConfig:
-    """Read `config.json`; no field may be missing, none unknown, none of the wrong kind."""
+    """Read `config.json`. A missing or unknown field, or one of the wrong type, is an error."""
     raw = _read_object(file)
     if raw.get("format") != FORMAT:
         raise ArtifactError(file.name, f"format {FORMAT}", repr(raw.get("format")))
@@ -190,13 +190,13 @@ def _read_object(file: Path) -> dict:
 
 
 def tied_names(config: ModelConfig) -> tuple[str, ...]:
-    """Tensors that are `embedding_decoder.weight` under another name."""
+    """The names of tensors that are the same as `embedding_decoder.weight` (tied weights)."""
     return {"none": (), "output": ("linear.weight",), "all": ("linear.weight", "embedding_encoder.weight")}[config.tie]
 
 
 class Uninitialised(TorchFunctionMode):
-    """Makes torch.nn.init do nothing: what is about to be overwritten needs no numbers, and on the meta device torch
-    would import its compiler, a second's worth, to draw none."""
+    """Makes torch.nn.init do nothing, because the weights are overwritten anyway. On the meta device torch would even import its
+    compiler to initialise them, which takes a second."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if getattr(function, "__module__", None) == "torch.nn.init":
@@ -205,7 +205,7 @@ class Uninitialised(TorchFunctionMode):
 
 
 def load_net(file: Path, config: ModelConfig, device: torch.device) -> SynPG:
-    """One network in fp32 on `device`, in evaluation mode. Every tensor's name, shape and type is checked first."""
+    """Load one network in fp32 onto `device`, in evaluation mode. The name, shape and type of every tensor are checked first."""
     with torch.device("meta"), Uninitialised():  # shapes only
         net = SynPG(config)
     expected = {name: tuple(p.shape) for name, p in net.state_dict().items()}
@@ -228,7 +228,7 @@ def load_net(file: Path, config: ModelConfig, device: torch.device) -> SynPG:
         if tensor.dtype not in STORED_DTYPES:
             raise ArtifactError(file.name, f"{name} in fp32, fp16 or bf16", str(tensor.dtype).removeprefix("torch."))
         tensors[name] = tensor.float()
-        if not (tensors[name].sum().isfinite() or tensors[name].isfinite().all()):  # the sum is 5 times cheaper
+        if not (tensors[name].sum().isfinite() or tensors[name].isfinite().all()):  # the sum is 5 times faster
             raise ArtifactError(file.name, f"finite numbers in {name}", "infinity or not-a-number")
     tensors.update({alias: tensors["embedding_decoder.weight"] for alias in aliases})
     net.load_state_dict(tensors, strict=True, assign=True)
@@ -244,7 +244,7 @@ def _some(names) -> str:
 def load(
     folder: Path | str, device: torch.device | str = "cpu", precision: str = "auto", drafts: bool = True, compiled: bool = True
 ) -> Pipeline:
-    """Verify an artifact and build its pipeline on `device`. Raises ArtifactError; nothing is served half-loaded.
+    """Verify an artifact and build its pipeline on `device`. Raises ArtifactError, and then nothing is served.
 
     precision: "fp32"; on a CPU "int8", which needs `ranges.json`; on a GPU "bf16" and "fp16"; "auto": int8 where there are
                ranges and the CPU multiplies bytes fast; on a GPU bf16, or fp16 where it has no bf16.
@@ -266,10 +266,10 @@ def load(
 def _backends(
     folder: Path, config: ArtifactConfig, syntax_end: int, device: torch.device, precision: str, drafts: bool, compiled: bool
 ) -> list[Backend]:
-    """The two networks as what decodes them on `device`; arguments as in `load`.
+    """The backends of the two networks on `device`. Arguments as in `load`.
 
-    syntax_end: how many of the vocabulary's first tokens are special or syntax. The parse generator reads no others, and with
-    constraints it writes no others; its templates are worth remembering, for people ask for a few.
+    syntax_end: how many of the vocabulary's first tokens are special or syntax tokens. The parse generator reads no others, and
+    with constraints it writes no others. Its encoded templates are cached, because people use only a few.
     """
     ranges = read_ranges(folder / RANGES, config) if RANGES in members(folder) else None
     on_cpu, on_gpu = compiled and device.type == "cpu", compiled and device.type == "cuda"
@@ -299,7 +299,7 @@ def _backends(
 
 
 def _lexicon(folder: Path, config: ArtifactConfig) -> Lexicon | None:
-    """The lexicon under the configuration's `tag_weight`; None where that is 0."""
+    """The lexicon with the configuration's `tag_weight`; None if that is 0."""
     writer, weight = config.paraphraser, config.pipeline.tag_weight
     counts = load_lexicon(folder / LEXICON, writer.output_vocab_size) if LEXICON in members(folder) else None
     if not weight:
@@ -315,8 +315,8 @@ def read_vocabulary(file: Path) -> Vocabulary:
 
 
 def read_pieces(codes: Path, counts: Path | None, threshold: int = 0) -> WordPieces:
-    """Byte-pair encoding by `codes`, merges as learn-bpe writes them. counts: `piece count` lines; pieces counted less often than
-    `threshold` are split further. No counts, no such limit. Raises ArtifactError."""
+    """Read byte-pair encoding. codes: merges as learn-bpe writes them. counts: `piece count` lines; pieces counted less often than
+    `threshold` are split further. Without counts there is no such limit. Raises ArtifactError."""
     known = counted_pieces(_read_text(counts, "`piece count` on each line, in UTF-8"), threshold, counts.name) if counts else None
     return WordPieces(_read_text(codes, "merges as subword-nmt learn-bpe writes them, in UTF-8"), known, codes.name)
 
@@ -350,7 +350,7 @@ def _read_text(file: Path, expected: str) -> str:
 
 
 def _vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary, int]:
-    """The vocabulary, checked against both networks, and how many of its first tokens are special or syntax."""
+    """Read the vocabulary and check it against both networks. Also returns how many of its first tokens are special or syntax."""
     vocabulary = read_vocabulary(folder / "vocab.json")
     if config.paraphraser.vocab_size != len(vocabulary):  # any word may be in a sentence
         raise ArtifactError(
@@ -379,7 +379,7 @@ def _vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary, int]:
 
 
 def save_drafts(file: Path, contexts: np.ndarray, tokens: np.ndarray) -> None:
-    """Write the arrays that `drafts.learn` made."""
+    """Write the arrays of an n-gram proposer (`decoding/proposers.py`)."""
     save_numpy({"contexts": contexts, "tokens": tokens}, file)
     file.chmod(0o644)
 
@@ -399,13 +399,13 @@ def load_drafts(file: Path) -> NgramProposer:
 
 
 def save_lexicon(file: Path, counts: np.ndarray) -> None:
-    """Write the counts that `lexicon.packed` made."""
+    """Write the counts that `lexicon.packed` returned."""
     save_numpy({"counts": counts}, file)
     file.chmod(0o644)
 
 
 def load_lexicon(file: Path, size: int) -> np.ndarray:
-    """Counts (T, W) for `size` tokens that are freely written."""
+    """Read the counts (T, W) for the `size` tokens that may be written freely."""
     tensors, shape = _arrays(file), (len(TAG_ROWS), size)
     counts = tensors.get("counts")
     if counts is None or counts.dtype != np.uint16 or counts.shape != shape:
@@ -425,7 +425,7 @@ def _described(tensors: dict[str, np.ndarray]) -> str:
 
 
 def read_endings(file: Path, vocabulary: Vocabulary) -> list[int]:
-    """Ids of the tokens that are never a word."""
+    """Read the ids of the tokens that only end words and are never a word."""
     tokens = _read_object(file).get("tokens")
     if not isinstance(tokens, list):
         raise ArtifactError(file.name, "a list, tokens", type(tokens).__name__)
@@ -436,7 +436,7 @@ def read_endings(file: Path, vocabulary: Vocabulary) -> list[int]:
 
 
 def read_ranges(file: Path, config: ArtifactConfig) -> dict[str, Ranges]:
-    """Network -> layer -> least and greatest input."""
+    """Read network -> layer -> smallest and largest input."""
     raw = _read_object(file)
     for name in NETS:
         found, expected = raw.get(name), layer_names(getattr(config, name))

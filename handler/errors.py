@@ -2,10 +2,10 @@
 
 SynPGError
 ├── RequestError    the client's fault: this one request gets a 4xx that names the field and the reason
-│   └── SyntaxTreeError   text that is not a usable bracketed tree; `request.py` adds the field's name
-└── ArtifactError   our fault or the operator's: the model is refused at load with file, expected, found
+│   └── SyntaxTreeError   a text that is not a usable bracketed tree; `wire/request.py` adds the name of the field
+└── ArtifactError   our fault or the operator's: loading the model fails and names the file, what was expected, what was found
 
-Anything else that escapes is a bug; TorchServe answers the whole batch with a 503 and logs the traceback.
+Any other exception is a bug. TorchServe then answers the whole batch with a 503 and logs the traceback.
 """
 
 
@@ -16,8 +16,8 @@ class SynPGError(Exception):
 class RequestError(SynPGError):
     """A request that cannot be answered.
 
-    status: the HTTP status for this request alone, 400 unless said otherwise.
-    field:  the JSON field at fault (dotted for list items, `tmpl.2`), or None when the body as a whole is.
+    status: the HTTP status for this request alone; 400 by default.
+    field:  the JSON field with the error (`tmpl.2` for an entry of a list), or None if the whole body is wrong.
     reason: one English sentence. It may quote labels of the syntax token set, never the user's words.
     """
 
@@ -27,11 +27,11 @@ class RequestError(SynPGError):
 
 
 class SyntaxTreeError(RequestError):
-    """Text that is not a well-formed bracketed tree, or is larger than a tree may be."""
+    """A text that is not a well-formed bracketed tree, or that is too large."""
 
 
 class ArtifactError(SynPGError):
-    """A model artifact that must not be served: which file, what was expected there, what was found."""
+    """A model artifact that must not be served: which file, what was expected in it, what was found."""
 
     def __init__(self, file, expected: str, found: str):
         super().__init__(f"{file}: expected {expected}, found {found}")

@@ -1,4 +1,4 @@
-"""Requests in, paraphrases out: plan, parses, texts, the best of several, answers. No HTTP, no TorchServe, no files.
+"""Turns requests into paraphrases: plan, generate parses, generate texts, rerank, answer. No HTTP, no TorchServe, no files.
 
 pipeline = handler.artifacts.load("model_store/demo")
 request = handler.wire.request.read_request({"sent": …, "synt": …, "tmpl": …})
@@ -27,12 +27,12 @@ from handler.planning import PipelineConfig, Planner, Row, SourceParser
 from handler.wire.request import Envelope, Request, guarded
 from handler.wire.response import Paraphrase
 
-CHUNK_ROWS = 32  # rows decoded together; bounds memory whatever a body asks for
+CHUNK_ROWS = 32  # rows decoded together; bounds memory whatever a request asks for
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What one network did with one chunk of rows."""
+    """What one network did for one chunk of rows; for the metrics."""
 
     name: str  # "parse" or "text"
     seconds: float
@@ -41,7 +41,7 @@ class Stage:
 
 
 class Pipeline:
-    """Both networks and the vocabulary. Stateless between calls: the same rows give the same paraphrases."""
+    """Both networks and the vocabulary. It keeps no state between calls: the same rows give the same paraphrases."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class Pipeline:
         lexicon: Lexicon | None = None,
         parser: SourceParser | None = None,
     ):
-        """endings: ids that are the last piece of words and never a word. lexicon: with it texts follow their parses leaf by leaf; its
-        weight is the configuration's `tag_weight`."""
+        """endings: ids of pieces that only end words and are never a word. lexicon: if given, texts have one word for each leaf of their
+        parse; its weight is the configuration's `tag_weight`."""
         self.config, self.vocabulary, self.lexicon = config, vocabulary, lexicon
         self.parse_generator, self.text_generator = parse_generator, text_generator
         self.leaf_rows = {vocabulary.syntax_ids[tag]: row for tag, row in ROWS.items()}  # id of a tag -> its row of the lexicon
@@ -81,19 +81,19 @@ class Pipeline:
         return self.parse_generator if net == "parse_generator" else self.text_generator
 
     def warm(self, rows: int) -> None:
-        """Get ready for every chunk of up to `rows` rows, so that no request has to wait for it."""
+        """Prepare for chunks of up to `rows` rows, so that no request has to wait for that."""
         self.parse_generator.warm(rows, self._parse_rules([[]]), scored=self.config.candidates > 1)
         self.text_generator.warm(rows, self._text_rules([[]], [[]], [[]]))
 
     def plan(self, request: Request) -> list[Row]:
-        """The rows of a request, targets x samples. Raises RequestError for what does not fit; costs no network."""
+        """The rows of a request, targets x samples. Runs no network. Raises RequestError if something exceeds a limit."""
         return self.planner.plan(request)
 
     def answer(
         self, envelopes: list[Envelope | RequestError], chunk_rows: int = CHUNK_ROWS, observe: Callable[[Stage], None] = lambda stage: None
     ) -> list[tuple]:
-        """All rows of all envelopes as one batch: each envelope with its answers as `response.build` takes them, errors in
-        their places."""
+        """Run the rows of all envelopes as one batch. Returns each envelope with its answers as `response.build` takes them,
+        errors in their places."""
         plans = [
             []
             if isinstance(envelope, RequestError)
@@ -108,7 +108,7 @@ class Pipeline:
         ]
 
     def run(self, rows: list[Row], chunk_rows: int = CHUNK_ROWS, observe: Callable[[Stage], None] = lambda stage: None) -> list[Paraphrase]:
-        """Paraphrases in the order of the rows, `chunk_rows` candidates at a time; `observe` is told of every stage that ran."""
+        """Paraphrases in the order of the rows, decoding `chunk_rows` candidates at a time. Calls `observe` for every stage."""
         tries = [(place, row.candidate(number)) for place, row in enumerate(rows) for number in range(row.candidates)]
         best: list[tuple] = [()] * len(rows)  # score, candidate, parse and text
         for i in range(0, len(tries), chunk_rows):
@@ -120,7 +120,7 @@ class Pipeline:
         return [self._paraphrase(row, *done[1:]) for row, done in zip(rows, best)]
 
     def _run_chunk(self, rows: Sequence[Row], observe: Callable[[Stage], None]) -> list[tuple[Decoded, Decoded]]:
-        """Parse and text of each row."""
+        """Generate the parse and the text of each row."""
         parses = [Decoded(row.syntax + [EOS], ended=True) for row in rows]
         from_template = [i for i, row in enumerate(rows) if not row.follows]
         began = time.perf_counter()
@@ -198,7 +198,7 @@ class Pipeline:
 
     @staticmethod
     def _pad(sequences: list[list[int]], backend: Backend, width: int) -> np.ndarray:
-        """(B, width) ids, <pad> after each row's end; the width follows the batch where pads are masked."""
+        """(B, width) ids, filled up with <pad>. Where pads are masked, the width is that of the longest row."""
         if not backend.config.attend_pads:
             width = max(map(len, sequences))
         padded = np.full((len(sequences), width), PAD, np.int64)

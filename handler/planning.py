@@ -1,4 +1,4 @@
-"""A request to rows: everything the networks need, checked against their limits before anything is spent. No network, no files."""
+"""Turns a request into rows of ids and checks them against the networks' limits. No network, no files."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -25,16 +25,16 @@ class PipelineConfig:
     """Section `pipeline` of `config.json`."""
 
     tokenization: str  # "ptb": lower-cased Penn Treebank tokens. "raw": the string as it is, split at blanks (published)
-    bpe_threshold: int  # pieces counted less often in bpe.vocab.txt are split further
-    constrained: bool  # True: parses are trees with the asked top, texts are words. False: whatever the networks say
-    source_bonus: float = 0.0  # nats on the logit of a piece of the sentence not yet written; with constraints only
-    repetition_penalty: float = 0.0  # nats off the logit of a piece written often enough; with constraints only
-    tag_weight: float = 0.0  # times log p(tag | word), on a word at a leaf of that tag; above 0: exactly one word a leaf
-    order_bonus: float = 0.0  # nats on the word that follows the last one in the sentence; with constraints only
-    candidates: int = 1  # paraphrases made of a template, of which the best answers; a request may say otherwise
-    movement: bool = False  # templates are also met by moving the constituents of the sentence's own parse
-    relation_weight: float = 0.0  # in the choice of a candidate, for all relations of the sentence kept; with movement only
-    copy_odds: float = 0.0  # of copying a word of the leaf's kind not yet written to what the network says; with tag_weight only
+    bpe_threshold: int  # BPE pieces that bpe.vocab.txt counts less often are split further
+    constrained: bool  # True: parses follow the template, texts are real words. False: no rules
+    source_bonus: float = 0.0  # nats added to the logit of an unwritten piece of the sentence; with constraints only
+    repetition_penalty: float = 0.0  # nats subtracted from the logit of a piece written often enough; with constraints only
+    tag_weight: float = 0.0  # times log p(tag | word), added to a word at a leaf of that tag; above 0: one word a leaf
+    order_bonus: float = 0.0  # nats added to the word that follows the last one in the sentence; with constraints only
+    candidates: int = 1  # paraphrases generated for a template, of which rerank keeps the best; a request may override it
+    movement: bool = False  # templates are also reached by moving the constituents of the sentence's own parse
+    relation_weight: float = 0.0  # nats a token in the choice of a candidate, for all relations of the sentence kept; with movement only
+    copy_odds: float = 0.0  # of copying an unwritten word of the leaf's kind, to the network's choice; with tag_weight only
 
     def __post_init__(self):
         if self.tokenization not in TOKENIZATIONS:
@@ -69,12 +69,12 @@ class Moved:
 
 @dataclass(frozen=True)
 class Row:
-    """One paraphrase to be made."""
+    """One paraphrase to be made: the unit of a batch."""
 
     pieces: list[int]  # ids of the sentence's BPE pieces
     tags: list[int]  # ids of its part-of-speech tags; empty when a whole parse is followed
-    tagged_words: list[tuple[int, int]]  # as `lexicon.Alignment` has them; empty where tags are unknown, do not line up or are not used
-    tags_predicted: bool  # by the tagger, for want of a parse; used as `tags` or in `tagged_words`
+    tagged_words: list[tuple[int, int]]  # see `lexicon.Alignment`; empty if tags are unknown, do not line up or are not used
+    tags_predicted: bool  # by the tagger, because there is no parse; they are in `tags` or in `tagged_words`
     syntax: list[int]  # ids of the target's syntax tokens, without <sos> and <eos>
     target: Target
     options: DecodingOptions
@@ -103,10 +103,10 @@ class Row:
 
     @property
     def parse_options(self) -> DecodingOptions:
-        """How its parse is decoded. The first candidate's parse is the one that there would be without other candidates.
+        """How its parse is decoded.
 
-        The others are sampled, or they would be the same. At temperature 0, where a request needs no seed to be repeated, their random
-        numbers are always the same ones.
+        The first candidate's parse is the one that would be generated without other candidates. The others are sampled, because
+        otherwise they would be the same. At temperature 0 a request repeats without a seed, so they always use the same random numbers.
         """
         given = self.options
         if not given.candidate or given.temperature >= rerank.TEMPERATURE:
@@ -123,7 +123,7 @@ class SourceParser(Protocol):
 
 
 class Planner:
-    """Words and trees to ids, within the limits of two networks. Stateless between calls."""
+    """Turns words and trees into ids, within the limits of the two networks. It keeps no state between calls."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Planner:
         self.auxiliaries = {vocabulary.ids[word] for word in AUXILIARIES & vocabulary.ids.keys()}
 
     def plan(self, request: Request) -> list[Row]:
-        """The rows of a request, targets x samples. Raises RequestError for what does not fit."""
+        """The rows of a request, targets x samples. Raises RequestError if something exceeds a limit."""
         pieces = self.encode_words(request)
         if len(pieces) > self.text_limits.bag_width:
             raise RequestError(f"has {len(pieces)} word pieces, at most {self.text_limits.bag_width} are read", "sent")
@@ -160,7 +160,7 @@ class Planner:
             syntax = self.encode_syntax(target)
             moved = self.moved(mover, target) if mover and not target.whole else []
             for sample in range(request.num_paraphrases):
-                # The seed names the sample, not the target: a target's answer is the same alone and in a list.
+                # The seed depends on the sample, not on the target: a target's answer is the same alone and in a list.
                 options = DecodingOptions(request.temperature, request.seed * 1_000_003 + sample)
                 rows.append(
                     Row(
@@ -216,9 +216,10 @@ class Planner:
         return [self.vocabulary.syntax_ids[tag] for tag in labels]
 
     def tagged_words(self, pieces: list[int], labels: list[str] | None) -> list[tuple[int, int]]:
-        """Words of a sentence with their tags, as `lexicon.Alignment` has them; none where they are not used or do not line up.
+        """Words of a sentence with their tags, as `lexicon.Alignment` expects them. Empty if they are not used or do not line up.
 
-        Without auxiliaries, which are no content words and whose tags are known, and unknown pieces, which cannot be written.
+        Auxiliaries are left out, because they are not content words and their tags are known. Unknown pieces are left out, because
+        they cannot be written.
         """
         begin = self.text_grammar.begin(pieces)
         if not (self.aligned and labels and len(labels) == len(begin)):
@@ -227,7 +228,7 @@ class Planner:
         return [(piece, row) for piece, row in found if row not in VERBS or piece not in self.auxiliaries]
 
     def encode_words(self, request: Request) -> list[int]:
-        """Ids of the sentence's BPE pieces. The leaves of its parse are its tokens where there is one."""
+        """Ids of the sentence's BPE pieces. If the request has a parse, its leaves are the tokens."""
         if self.config.tokenization == "raw":
             tokens = request.sentence.strip("\r\n ").split(" ")
         else:
@@ -240,7 +241,7 @@ class Planner:
         return [self.vocabulary.ids.get(piece, UNK) for piece in self.pieces.split(tokens)]
 
     def encode_syntax(self, target: Target) -> list[int]:
-        """Ids of the target's syntax tokens. Raises RequestError when they do not fit."""
+        """Ids of the target's syntax tokens. Raises RequestError if they exceed a limit."""
         ids = [self.vocabulary.syntax_ids[token] for token in syntax_tokens(target.tree)]
         limits = self.text_limits if target.whole else self.parse_limits
         if len(ids) + 2 > limits.syntax_width:

@@ -1,6 +1,6 @@
-"""The archive's entry point: TorchServe's calls to the pipeline's. One class, no tensors, no JSON, no decoding.
+"""The archive's entry point: passes TorchServe's calls on to the pipeline. One class; no tensors, no JSON, no decoding.
 
-TorchServe imports this file as a top-level module and takes the only class defined in it.
+TorchServe imports this file as a top-level module and uses the only class defined in it.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ class SynPGHandler(BaseHandler):
     """Serves one SynPG artifact. `preprocess`, `inference` and `postprocess` take and return plain values."""
 
     def initialize(self, context):
-        """Load the artifact once, on the GPU the worker was given or else on the CPU. Raises ArtifactError."""
+        """Load the artifact once, onto the worker's GPU if it was given one, else onto the CPU. Raises ArtifactError."""
         properties = context.system_properties
         options = (context.model_yaml_config or {}).get("handler", {})
         self.limits = request.Limits(**{name: options[name] for name in request.Limits.__annotations__ if name in options})
@@ -43,7 +43,7 @@ class SynPGHandler(BaseHandler):
         self.initialized = True
 
     def handle(self, data, context):
-        """Answer a batch of HTTP requests; one result and one status each."""
+        """Answer a batch of HTTP requests, each with a result and a status of its own."""
         bodies = [
             (item.get("body"), self.header(context, i, "content-type"), self.header(context, i, "accept")) for i, item in enumerate(data)
         ]
@@ -56,7 +56,7 @@ class SynPGHandler(BaseHandler):
             answers = self.postprocess(results)
         except (MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # its message may quote what a user wrote: log where, not what
+        except Exception as error:  # its message may quote a user's text: log where it happened, not what it says
             frames = "".join(traceback.format_tb(error.__traceback__))
             logger.error("%s\n%s", type(error).__name__, frames)
             raise RuntimeError("internal error") from None
@@ -70,7 +70,7 @@ class SynPGHandler(BaseHandler):
 
     @staticmethod
     def measure(metrics, seconds, stages, answers):
-        """Tell TorchServe of a batch under the names of `metrics.yaml`; there may be nobody to tell."""
+        """Report a batch to TorchServe under the names of `metrics.yaml`. `metrics` is None where nothing collects them."""
         if metrics is None:
             return
 
@@ -91,21 +91,21 @@ class SynPGHandler(BaseHandler):
 
     @staticmethod
     def header(context, i, name):
-        """A request header by its lower-case name: they arrive in whatever case the client wrote."""
+        """A request header by its lower-case name. TorchServe keeps the case that the client wrote."""
         headers = context.get_all_request_header(i)
         return next((value for key, value in headers.items() if key.lower() == name and isinstance(value, str)), None)
 
     def preprocess(self, bodies):
-        """(body, Content-Type, Accept) each to a validated Envelope or the RequestError that answers it."""
+        """Turn each (body, Content-Type, Accept) into a validated Envelope, or into the RequestError that answers it."""
         return [request.guarded(request.read_body, *body, self.limits) for body in bodies]
 
     def inference(self, envelopes, observe=lambda stage: None):
-        """All rows of all envelopes as one batch: each envelope with its answers, errors in their places.
+        """Run the rows of all envelopes as one batch. Returns each envelope with its answers, errors in their places.
 
-        `observe` is told of every stage that ran.
+        `observe` is called for every stage that ran.
         """
         return self.pipeline.answer(envelopes, self.chunk_rows, observe)
 
     def postprocess(self, results):
-        """One Response an envelope."""
+        """Build one Response for each envelope."""
         return [response.build(envelope, answers) for envelope, answers in results]

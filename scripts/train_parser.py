@@ -20,6 +20,7 @@ import torch
 
 from handler import artifacts
 from scripts.training import parser as training
+from scripts.training.corpus import origin
 from scripts.training.parser_data import Recipe, read_trees
 from scripts.training.parser_scores import lower, score, speed
 
@@ -88,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         record = training.export(args.work, args.export)
         if args.test:
             splits = {name: file for name, file in (("dev", args.dev), ("test", args.test)) if file}
-            record |= {"test_data": corpus.origin(args.test), **measure(args.export, splits, GOLD)}
+            record |= {"test_data": origin(args.test), **measure(args.export, splits, GOLD)}
         args.export.with_suffix(".record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         print(json.dumps({name: record[name] for name in ("step", *MEASURED) if name in record}))
     return 0

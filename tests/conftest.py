@@ -1,4 +1,4 @@
-"""Fixtures that need a real archive or a real TorchServe; both are made once a run, outside the repository."""
+"""Fixtures with a real archive or a real TorchServe. Each is made once a run, outside the repository."""
 
 import shutil
 import tempfile

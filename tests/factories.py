@@ -1,4 +1,4 @@
-"""Small things the tests are made of: a toy vocabulary and BPE, tiny artifacts, requests."""
+"""Building blocks of the tests: a toy vocabulary and BPE, tiny artifacts, requests."""
 
 import functools
 import json

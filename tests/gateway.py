@@ -1,11 +1,11 @@
-"""What stands between a caller and a container on SageMaker, as far as either can tell: the runtime's HTTP, and batch transform.
+"""Simulates what is between a caller and a container on SageMaker: the runtime's HTTP interface, and batch transform.
 
     with Gateway({"synpg": Endpoint("http://127.0.0.1:8080")}) as gateway:
         gateway.client().invoke_endpoint(EndpointName="synpg", ContentType="application/json", Body=b"{}")
 
-boto3 signs and sends; the container gets the body and the few headers that SageMaker passes on, and nothing else; what it
-answers outside 2xx comes back as a ModelError. `Container` serves a function where no real container is wanted, and
-`batch_transform` works a file off as a transform job does.
+boto3 signs and sends the request. The container gets the body and only the headers that SageMaker passes on. An answer outside 2xx
+comes back as a ModelError. `Container` serves a function in place of a real container. `batch_transform` processes a file as a
+transform job does.
 """
 
 import http.client

@@ -1,6 +1,6 @@
-"""The slow, plain oracle: torch's own Transformer, whole prefix recomputed at each step, one row at a time, fp32.
+"""The slow, plain oracle: torch's own Transformer in fp32, one row at a time, recomputing the whole prefix at each step.
 
-Written for these tests from the paper and the published layout; never imported by handler/ or scripts/.
+It was written for these tests from the paper and the published layout. handler/ and scripts/ never import it.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The artifact: what is saved loads to the same answers, and nothing broken is served."""
+"""The artifact: a saved one loads and gives the same answers, and a broken one is refused."""
 
 import json
 import shutil

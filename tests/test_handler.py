@@ -1,4 +1,4 @@
-"""The handler under TorchServe's own Context: every body type, statuses per row, neighbours undisturbed, one load."""
+"""The handler with TorchServe's own Context: every body type, one status for each request, independent neighbours, one load."""
 
 import json
 import logging

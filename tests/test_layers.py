@@ -1,4 +1,4 @@
-"""Data flows one way: who may import whom, read from the source of both packages."""
+"""The layers: which room may import which, checked in the source of both packages."""
 
 import ast
 import sys

@@ -1,4 +1,4 @@
-"""From requests to paraphrases without a server: limits, order, invariances, constraints on and off."""
+"""From requests to paraphrases without a server: limits, order, independence of the batch, constraints on and off."""
 
 import dataclasses
 

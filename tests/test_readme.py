@@ -1,4 +1,4 @@
-"""The READMEs: commands exist, console transcripts are what the server says, Python blocks run, versions agree.
+"""The READMEs: commands and links exist, console transcripts match the server, Python blocks run, versions agree.
 
 python -m tests.test_readme http://127.0.0.1:8080     write the answers of a running server into README.md
 """

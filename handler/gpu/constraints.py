@@ -1,7 +1,7 @@
 """The rules of `decoding/rules.py` as tensor operations, for a step that is one CUDA graph.
 
-A captured step cannot ask the host anything, so the state of a batch's rules is kept in tensors that are changed in place. Each
-operation is a launch on a GPU: what can be looked up in a table is. The same operations run on any device.
+A recorded step cannot ask the host anything, so the state of the rules is in tensors that are changed in place. Each operation
+is a launch on a GPU, so table lookups replace operations where possible. The same operations run on any device.
 Shapes: B rows, V vocabulary, P template tokens, N nodes, C edges, A words or pieces of a sentence, L leaves, T tags.
 """
 
@@ -20,18 +20,18 @@ from handler.model.network import EOS, ModelConfig
 
 
 class StaticState:
-    """What the constraints have in common: state in tensors that can lose rows, or move into others of a fixed size."""
+    """Base of the constraints: state in tensors, from which rows can be dropped, or which can be copied into tensors of a fixed size."""
 
-    ROWS: tuple[str, ...]  # names of the tensors with an entry per row
-    SHARED: tuple[str, ...]  # names of those without
-    pad_values: dict[str, Tensor]  # of those that hold inputs: what stands where a row's input has ended
+    ROWS: tuple[str, ...]  # names of the tensors with one entry for each row
+    SHARED: tuple[str, ...]  # names of the other tensors
+    pad_values: dict[str, Tensor]  # for tensors with inputs: the value after the end of a row's input
 
     def select_rows(self, rows: Tensor) -> None:
         for name in self.ROWS:
             setattr(self, name, getattr(self, name).index_select(0, rows))
 
     def allocate(self, rows: int, config: ModelConfig) -> "StaticState":
-        """A constraint of `rows` rows with tensors of its own, large enough for every input of the network; see `copy_from`."""
+        """A constraint for `rows` rows with its own tensors, large enough for every input of the network; see `copy_from`."""
         other, sizes = copy.copy(self), self.sizes(config)
         for name in self.ROWS:
             tensor = getattr(self, name)
@@ -42,7 +42,7 @@ class StaticState:
         return other
 
     def copy_from(self, other: "StaticState") -> None:
-        """Copy another constraint's state into the first rows of these tensors, which stay where they are."""
+        """Copy another constraint's state into the first rows of these tensors, whose addresses do not change."""
         for name in self.ROWS:
             mine, theirs = getattr(self, name), getattr(other, name)
             if name in self.pad_values:
@@ -53,10 +53,10 @@ class StaticState:
 
 
 class ParseConstraint(StaticState):
-    """Every parse is balanced, has a tag at each leaf and nowhere else, ends in time, and its top is the template.
+    """Every parse is balanced, has a tag at each leaf and nowhere else, ends within the step limit, and has the template as its top.
 
-    A bare phrase of the template, `(NP )`, is a slot: the network fills it with at least one child. All else of the
-    template is forced. Tokens are only offered if the parse can still be closed within the steps left.
+    A phrase of the template without children, `(NP )`, is a slot: the network fills it with at least one child. All other tokens of
+    the template are forced. A token is allowed only if the parse can still be closed within the steps left.
     """
 
     ROWS, SHARED = ("template", "place", "depth", "last"), ("left",)
@@ -69,7 +69,7 @@ class ParseConstraint(StaticState):
         self.fixed = (grammar,)
         self.masks, self.rules, self.kinds, self.turns = on(device, grammar, "masks", "rules", "kinds", "turns")
         self.pad_values = {"template": torch.tensor([EOS, 0, 1], device=device)}
-        # Per place of the template: its token, whether it closes a slot, how many tokens are needed from there on.
+        # For each place of the template: its token, whether it closes a slot, how many tokens are needed from there on.
         self.template = torch.tensor([row + [(EOS, 0, 1)] * (width - len(row)) for row in rows], device=device)  # (B, P, 3)
         self.place = torch.zeros(len(rows), dtype=torch.long, device=device)  # next template token
         self.depth = torch.zeros_like(self.place)  # open brackets inside the current slot
@@ -80,7 +80,7 @@ class ParseConstraint(StaticState):
         return {"template": (config.syntax_width, 3)}
 
     def _next(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each row's place in the template: token, whether it closes a slot (0 or 1), tokens needed; (B,) each."""
+        """For each row's place in the template: its token, whether it closes a slot (0 or 1), the tokens still needed; (B,) each."""
         return self.template.gather(1, self.place[:, None, None].expand(-1, 1, 3))[:, 0].unbind(1)
 
     def process(self, scores: Tensor) -> Tensor:
@@ -103,21 +103,20 @@ class ParseConstraint(StaticState):
 
 
 class TextConstraint(StaticState):
-    """Every text is made of real words: those of the vocabulary, and of the sentence where a word has several pieces.
+    """Every text consists of real words: words that are one piece of the vocabulary, and words of the sentence.
 
-    The network reads the sentence as a bag of pieces, so it knows which pieces there were but not which belonged
-    together; left alone it joins them to words that do not exist. An ending of the sentence's split words comes in its
-    word only. No syntax token, no <unk>, no empty text, and a word is only begun if it can be finished within the steps left.
+    The network reads the sentence as a bag of pieces. It knows which pieces there were, but not which belonged to one word, and
+    without this rule it joins them into words that do not exist. The last piece of a split word of the sentence is allowed in that
+    word only. Syntax tokens, <unk> and empty texts are not allowed. A word may begin only if it can end within the steps left.
 
-    Of the pieces that may come, those of the sentence that are not yet written are made likelier, and those written as
-    often as the sentence has them (or once, if it does not) less likely: small networks otherwise say one word again and
-    again and leave others out.
+    Among the allowed pieces, those of the sentence that are not yet written get a bonus. Those written as often as the sentence has
+    them (or once, if it does not have them) get a penalty. Otherwise small networks repeat one word and leave others out.
 
-    The split words of a row are a trie: node 0 stands between words, each of at most C edges is a piece.
+    The split words of a row form a trie: node 0 is between words, and each of at most C edges is a piece.
 
-    With an alignment, a row has exactly one word for each leaf of its parse, and the words that are likely to be of the
-    leaf's tag are made likelier. With an order bonus, so is the word that comes after the last one in the sentence, which keeps
-    phrases together; the last one is known by its last piece alone, a number to compare.
+    With an alignment, a row has exactly one word for each leaf of its parse, and words that are likely to have the leaf's tag get a
+    bonus. With an order bonus, so does the word that follows the last written one in the sentence, which keeps phrases together. The
+    last word is identified by its last piece alone, so that one number is compared.
 
     With copy odds, the word at a leaf is a draw between what the network says and copying: any of the sentence's words of that
     kind (`lexicon.KIN`) that are not yet written, each as likely as the others. A small network does not know rare words well

@@ -1,23 +1,24 @@
-"""The network as it is served on a GPU: a decoding step is one CUDA graph, and nothing in it waits for the host.
+"""Runs a network on a GPU: a decoding step is one CUDA graph, and nothing in it waits for the host.
 
-A step is many operations on little data: launched one by one they take longer to launch than to compute. Counted on a CPU, a
-sampled step of the published shape is 103 operations, greedy 93 (of the shipped parse generator 87 and 77, of the shipped
-paraphraser 136 and 126, constraints included), each at least one launch on a GPU; as a graph they are one. So is the encoder.
+A step consists of many operations on little data. Launched one by one, they take longer to launch than to compute. Counted on a
+CPU, a sampled step of the published shape has 103 operations and a greedy one 93 (the shipped parse generator: 87 and 77; the
+shipped paraphraser: 136 and 126, constraints included). Each is at least one launch on a GPU; a graph is one launch. The encoder
+is a graph too.
 
-A graph is recorded once and repeats the same operations on the same addresses. Hence:
+A graph is recorded once and repeats the same operations on the same addresses. Therefore:
 
-* Shapes are fixed. Rows are filled up to a power of two with idle ones, the syntax to one of a few widths, the cache to the
-  step limit; where in it a step is says a tensor. `GraphBuffers` has the tensors of one such shape, and they are never replaced.
-* The constraints' rules, the choice of a token and its log-probability are operations of the step, and so are writing the
-  token down and noting which rows have ended. The random numbers are drawn beforehand, the same ones as in
-  `decoding.generate`.
-* The host asks every few steps whether all rows have ended. What a row writes after its <eos> is thrown away, so asking
-  late costs time and changes nothing.
-* A row does not leave when it has ended: fewer rows would be another graph, with a cache of its own to copy into.
+* Shapes are fixed. The batch is filled with idle rows up to a power of two, the syntax is padded to one of a few widths, and the KV
+  cache has room for all steps. A tensor holds the current position. `GraphBuffers` has the tensors of one such shape, and they are
+  never replaced.
+* A step includes the constraints, the choice of the token, its log-probability, storing the token and noting which rows have ended.
+  The random numbers are drawn beforehand. They are the same ones as in `decoding.loop.decode`.
+* The host checks every few steps whether all rows have ended. Tokens after a row's <eos> are dropped, so a late check costs time but
+  changes no answer.
+* An ended row stays in the batch. A smaller batch would need another graph and another cache to copy into.
 
-Attended pads are read like any token here; folding them into one key, as `engine.py` does, would not narrow a fixed shape.
+Attended pads are treated like any token here. The shape is fixed, so folding them into one key would save nothing.
 
-Where a graph cannot be recorded, and on a CPU, the same functions run operation by operation. Shapes as in `model.py`.
+If a graph cannot be recorded, and on a CPU, the same functions run operation by operation. Shapes as in `model/network.py`.
 """
 
 import contextlib
@@ -39,12 +40,12 @@ from handler.model.copying import CopyHead, to_token_ids
 from handler.model.network import EOS, PAD, SOS, SynPG
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-CHECK_EVERY = 4  # steps between two looks at whether all rows have ended; at each of them the GPU waits for the host
+CHECK_EVERY = 4  # steps between two checks whether all rows have ended; at each check the GPU waits for the host
 FIRST_WIDTH = 64  # of the syntax, where pads are masked; it doubles up to the network's own
 
 
 def best_precision(device: torch.device) -> str:
-    """The fastest arithmetic that the device does in hardware and that is safe: bf16, else fp16, else fp32."""
+    """The fastest safe precision that the device supports in hardware: bf16, else fp16, else fp32."""
     if device.type != "cuda":
         return "fp32"
     with torch.cuda.device(device):
@@ -69,7 +70,7 @@ def draw(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> Tensor:
 
 
 class GraphBuffers:
-    """All tensors of one batch size and input width, at addresses that stay: B rows, of which the last may be idle."""
+    """All tensors for one batch size and input width, at fixed addresses. Of the B rows, the last ones may be idle."""
 
     def __init__(self, net: "CudaGraphEngine", rows: int, width: int, constraint: StaticState | None):
         c, device = net.config, net.device
@@ -114,7 +115,7 @@ class GraphBuffers:
         self.ended[:B] = False
 
     def decoded(self, rows: int, steps: int, scored: bool) -> list[Decoded]:
-        """The first rows' tokens, without what follows <eos>."""
+        """The tokens of the first rows, each up to its <eos>."""
         found = []
         for ids, token_logprobs in zip(self.ids[:rows, :steps].tolist(), self.token_logprobs[:rows, :steps].tolist()):
             ended = EOS in ids
@@ -124,14 +125,14 @@ class GraphBuffers:
 
 
 class CudaGraphEngine:
-    """One network, ready to serve on the GPU it is on; on a CPU, for tests, the same steps without graphs.
+    """One network, ready to decode on its GPU. On a CPU, for tests, it runs the same steps without graphs.
 
-    net:        its weights are taken over, in `precision`.
+    net:        its weights are converted to `precision`.
     precision:  "bf16", "fp16", "fp32" or "auto".
     output_vocab_size: how many logits are computed, from the first on; None: all.
-    input_vocab_size: how many tokens its input is made of, from the first on; None: all.
-    graphs:     False: every operation of a step is launched by itself.
-    always_scored: log-probabilities are worked out even where nobody asks, since a step without them would be another graph.
+    input_vocab_size: how many tokens the input may contain, from the first on; None: all.
+    graphs:     False: each operation of a step is launched separately.
+    always_scored: always compute log-probabilities, because a step without them would be another graph.
     """
 
     @torch.inference_mode()
@@ -165,7 +166,7 @@ class CudaGraphEngine:
         rules: Rules | None = None,
         scored: bool = True,
     ) -> list[Decoded]:
-        """What `decoding.loop.generate` does, with the same random numbers."""
+        """Does what `decoding.loop.decode` does, with the same random numbers."""
         c, constraint, scored = self.config, constraint_of(rules, self.device), scored or self.always_scored
         if c.attend_pads and (bag.shape[1], syntax.shape[1]) != (c.bag_width, c.syntax_width):
             raise ValueError(f"widths {bag.shape[1]} and {syntax.shape[1]}, expected {c.bag_width} and {c.syntax_width}")
@@ -180,7 +181,7 @@ class CudaGraphEngine:
 
     @torch.inference_mode()
     def warm(self, rows: int, rules: Rules | None = None, scored: bool = True) -> None:
-        """Get ready for every batch of up to `rows` rows with constraints like this one, so that no request waits for it."""
+        """Prepare for all batches of up to `rows` rows with constraints like these, so that no request waits for that."""
         constraint, scored, size = constraint_of(rules, self.device), scored or self.always_scored, 1
         while size < 2 * rows:
             for width in self.widths():
@@ -190,7 +191,7 @@ class CudaGraphEngine:
             size *= 2
 
     def widths(self) -> list[int]:
-        """The widths that the syntax input may have."""
+        """The widths to which the syntax input is padded."""
         most, width = self.config.syntax_width, FIRST_WIDTH
         found = []
         while not self.config.attend_pads and width < most:
@@ -203,13 +204,13 @@ class CudaGraphEngine:
         if self.device.type != "cuda":
             yield
             return
-        # All kinds of attention but cuDNN's, which makes plans while it runs.
+        # All attention kernels except cuDNN's, which builds plans while it runs.
         with torch.cuda.device(self.device), sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
             yield
 
     @staticmethod
     def _run(buffers: GraphBuffers, step: Callable[[], None], check_every: int = CHECK_EVERY) -> int:
-        """Steps until all rows have ended, as far as is known; how many there were."""
+        """Run steps until the host sees that all rows have ended. Returns the number of steps."""
         steps = buffers.ids.shape[1]
         for done in range(1, steps):
             step()
@@ -221,7 +222,7 @@ class CudaGraphEngine:
     def _ready(
         self, rows: int, width: int, constraint: StaticState | None, sampled: bool, scored: bool
     ) -> tuple[GraphBuffers, Callable[[], None], Callable[[], None]]:
-        """The buffers for a batch, and what starts it and what makes a step; recorded now if that has not been done."""
+        """The buffers for a batch, the function that starts it and the one that makes a step; records the two if needed."""
         size = 1 << (rows - 1).bit_length()
         width = next(w for w in self.widths() if w >= width)
         key = size, width, constraint and (type(constraint), *constraint.fixed)
@@ -241,14 +242,14 @@ class CudaGraphEngine:
         return buffers, buffers.recorded["start"], buffers.recorded[sampled, scored]
 
     def _record(self, function: Callable[[], None], *rehearsal: Callable[[], None]) -> Callable[[], None]:
-        """A function as a CUDA graph, or as it is where there are none. The rehearsal runs on whatever the buffers holds."""
+        """Record a function as a CUDA graph, or return it unchanged without graphs. The rehearsal uses what is in the buffers."""
         if not self.graphs:
             return function
         try:
             self.pool = self.pool or torch.cuda.graph_pool_handle()
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):  # libraries set themselves up at a first call, which cannot be recorded
+            with torch.cuda.stream(side):  # libraries initialise themselves at their first call, which cannot be recorded
                 for each in rehearsal * 2:
                     each()
             torch.cuda.current_stream().wait_stream(side)
@@ -264,7 +265,7 @@ class CudaGraphEngine:
             return function
 
     def _start(self, buffers: GraphBuffers) -> None:
-        """Read the buffers's inputs and set it back to its first step."""
+        """Encode the inputs in the buffers and reset the buffers to the first step."""
         if buffers.copies is not None:
             copies = CopyHead.of(buffers.bag, self.config.generation_vocab_size, *self.net.copy_weights)
             buffers.copies.weight.copy_(copies.weight)
@@ -280,7 +281,7 @@ class CudaGraphEngine:
                 (torch.cat([buffers.bag, buffers.syntax], 1) == PAD)[:, None, None], -math.inf
             )
             buffers.memory_bias[..., 0].zero_()  # as in `SynPG`
-            # CopyHead: where in a tensor a slice begins need not suit fused attention.
+            # Clones, because a slice may begin at an address that fused attention does not accept.
             bag_bias, syntax_bias = buffers.memory_bias[..., :A].clone(), buffers.memory_bias[..., A : A + S].clone()
 
         def attend(qkv: Tensor) -> Tensor:
@@ -302,7 +303,7 @@ class CudaGraphEngine:
             memory[..., : A + S, :].copy_(packed.permute(0, 2, 3, 1, 4))
 
     def _step(self, buffers: GraphBuffers, sampled: bool, scored: bool) -> None:
-        """Feed each row's last token, choose the next one, note it, and move on."""
+        """Feed each row's last token, choose the next one, store it and advance the position."""
         net, B = self.net, len(buffers.tokens)
 
         def attend(q: Tensor, kv: Tensor, bias: Tensor) -> Tensor:

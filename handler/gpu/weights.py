@@ -1,6 +1,6 @@
-"""A network's weights as a GPU's steps want them: in half precision, with few and well-shaped operations.
+"""A network's weights, fused for decoding on a GPU: half precision, few operations, shapes that suit fast kernels.
 
-Torch only: no loop over time, no files, no device choice. Shapes as in `model.py`; R rows of a matrix.
+Torch only: no loop over time, no files, no choice of device. Shapes as in `model/network.py`; R rows of a matrix.
 """
 
 import math
@@ -14,7 +14,7 @@ from handler.model.network import Attention, FeedForwardLayer, SynPG
 
 
 class Norm:
-    """LayerNorm in `dtype`; whatever that is, the GPU's own sums are in fp32."""
+    """LayerNorm in `dtype`. The GPU sums in fp32 whatever that is."""
 
     def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype, plus: Tensor | float = 0.0):
         self.shape, self.weight, self.bias, self.eps = norm.normalized_shape, norm.weight.to(dtype), (norm.bias + plus).to(dtype), norm.eps
@@ -24,10 +24,10 @@ class Norm:
 
 
 class Sublayer:
-    """norm(x + out(f(into(x)))), the form of every part of a post-norm layer.
+    """norm(x + out(f(into(x)))), the form of each part of a post-norm layer.
 
-    `out` has no bias: the norm before this sublayer has added it to x, and the bias of `into` makes up for that (`fold_residual_biases`).
-    So the residual sum is no launch of its own: the product is added to x in place.
+    `out` has no bias here. The norm before this sublayer has already added it to x, and the bias of `into` corrects for that (see
+    `fold_residual_biases`). So the residual sum needs no kernel launch of its own: the product is added to x in place.
     """
 
     def __init__(self, into: Tensor, bias: Tensor, out: Tensor, norm: Norm):
@@ -42,7 +42,8 @@ Part = tuple[Tensor, Tensor, Tensor, Tensor, nn.LayerNorm]  # into, its bias, ou
 
 
 def fold_residual_biases(layers: list[tuple[Part, ...]], dtype: torch.dtype) -> tuple[list[list[Sublayer]], Tensor]:
-    """The sublayers of each layer in `dtype`, and what has to be added to the first one's x."""
+    """Move each sublayer's output bias to the norm before it. Returns the sublayers of each layer in `dtype`, and what must be added to
+    the first sublayer's x."""
     moved = [part[3] for layer in layers for part in layer]
     after = iter([*moved[1:], 0.0])
     return [
@@ -59,9 +60,9 @@ def feed_forward(layer: FeedForwardLayer, norm: nn.LayerNorm) -> Part:
 
 
 class Heads:
-    """An attention's projections with every head's width D rounded up to a multiple of 8 by zeros.
+    """The projections of an attention layer, with the head width D padded with zeros to a multiple of 8.
 
-    A GPU's fused attention takes no other width; the published networks' is 50. The zeros change no product and no sum.
+    A GPU's fused attention accepts no other width, and the published networks have 50. The zeros change no product and no sum.
     """
 
     def __init__(self, attention: Attention):
@@ -77,9 +78,10 @@ class Heads:
 
 
 class FusedWeights:
-    """All of a network. Computed in `dtype`, but for the logits: their differences are what decides.
+    """All weights of a network. Everything is computed in `dtype` except the logits, whose small differences decide.
 
-    output_vocab_size: how many logits are computed, from the first on; input_vocab_size: how many tokens its input is made of; None: all.
+    output_vocab_size: how many logits are computed, from the first on. input_vocab_size: how many tokens the input may contain, from the
+    first on. None means all.
     """
 
     def __init__(self, net: SynPG, dtype: torch.dtype, output_vocab_size: int | None = None, input_vocab_size: int | None = None):
@@ -114,4 +116,4 @@ class FusedWeights:
             (weight[self.generation_vocab_size :], bias[self.generation_vocab_size :]) if self.generation_vocab_size else None
         )
         self.positions = net.pos_encoder.table.to(dtype)
-        self.heads, self.width, self.scale = own[0].n, n // own[0].n, own[0].width ** -0.5  # H, D, what products are scaled by
+        self.heads, self.width, self.scale = own[0].n, n // own[0].n, own[0].width ** -0.5  # H, D, and the scale of the attention products

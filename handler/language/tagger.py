@@ -3,16 +3,16 @@
     tagger = artifacts.load_tagger(Path("model_store/demo/tagger.safetensors"))
     tagger.tag(["the", "cat", "sat", "."])          # ["DT", "NN", "VBD", "."]
 
-Words are tagged from left to right; the features of a word see its neighbours, what tags a lexicon knows for them, and
-the two tags before it. `python -m scripts.train_tagger` trains on the same features and writes the file:
+Words are tagged from left to right. The features of a word are its neighbours, the tags that a lexicon lists for them, and the two
+tags before it. `python -m scripts.train_tagger` trains on the same features and writes the file:
 
     metadata "tagger"   JSON: format, tags (list of labels)
     features   uint8    UTF-8, one feature a line
-    counts     uint8    how many weights each feature has
-    tags       uint8    for each weight its tag, a place in the list of labels
-    weights    int16    the weights; a sum's size means nothing, only which tag has the largest
-    lexicon    uint8    UTF-8 lines `word classes`: normalized words and what they may be, `saw VBD|NN`
-    certain    uint8    UTF-8 lines `word tag`: words that are always this, case as written
+    counts     uint8    the number of weights of each feature
+    tags       uint8    for each weight the index of its tag in the list of labels
+    weights    int16    the weights; the tag with the largest sum wins, the sums mean nothing else
+    lexicon    uint8    UTF-8 lines `word classes`: normalized words and their possible tags, `saw VBD|NN`
+    certain    uint8    UTF-8 lines `word tag`: words that always have this tag, case as written
 """
 
 import json
@@ -26,26 +26,26 @@ from handler.language.trees import TAGS
 
 FORMAT = 1
 TENSORS = {"features": "uint8", "counts": "uint8", "tags": "uint8", "weights": "int16", "lexicon": "uint8", "certain": "uint8"}
-START = "-START-", "-START2-"  # stand for the tag before the first word and the one before that
-BEFORE, AFTER, UNKNOWN = "<", ">", "?"  # stand for words beyond the ends, and for the class of a word not in the lexicon
-OPENERS = frozenset("\":`'-([.!?")  # after one of these a capital may be that of a sentence
+START = "-START-", "-START2-"  # stand for the two tags before the first word
+BEFORE, AFTER, UNKNOWN = "<", ">", "?"  # stand for words before and after the sentence, and for the class of a word not in the lexicon
+OPENERS = frozenset("\":`'-([.!?")  # after one of these a capital letter may begin a sentence
 
 
 class Place(NamedTuple):
-    """A word in its sentence: what is known before anything is tagged."""
+    """A word in its sentence, with the features that do not depend on tags."""
 
     features: list[str]
-    anchors: tuple[str, ...]  # combined with the tag before it
+    anchors: tuple[str, ...]  # each is combined with the tag before the word
 
 
 def normalize(word: str) -> str:
-    """Lower case, every digit a 0."""
+    """The word in lower case, with every digit replaced by 0."""
     word = word.lower()
     return word if word.isalpha() else "".join("0" if c.isdigit() else c for c in word)
 
 
 def shape(word: str) -> str:
-    """How a word is written: l(ower), A(LL CAPITALS), a (one capital), T(itle), d(igits), x (iPod), . (anything else)."""
+    """A letter for how a word is written: l(ower), A(LL CAPITALS), a (one capital), T(itle), d(igits), x (iPod), . (anything else)."""
     if word.islower():
         return "l"
     if word.isupper():
@@ -56,11 +56,11 @@ def shape(word: str) -> str:
 
 
 def places(tokens: list[str], lexicon: dict[str, str]) -> list[Place]:
-    """The words of a sentence with their features. A change here needs a new model."""
+    """The words of a sentence with their features. If you change this, train a new model."""
     words = [normalize(token) for token in tokens]
     classes = [lexicon.get(word, UNKNOWN) for word in words] + [AFTER, AFTER]
     shapes = [shape(token) for token in tokens]
-    # Where nothing is capitalised, or nearly everything, a word's own case says nothing.
+    # If no word is capitalised, or nearly every word, the case of a word carries no information.
     capitals = sum(map(str.isupper, tokens))
     case = "n" if all(token == token.lower() for token in tokens) else "u" if capitals * 2 > len(tokens) else "c"
     padded = [BEFORE * 2, BEFORE, *words, AFTER, AFTER * 2]
@@ -105,12 +105,12 @@ def places(tokens: list[str], lexicon: dict[str, str]) -> list[Place]:
 
 
 def history(anchors: tuple[str, ...], previous: str, before: str) -> list[str]:
-    """The features of a place that depend on the two tags before it."""
+    """The features that depend on the two tags before the word."""
     return ["t1=" + previous, "t2=" + before, "tt=" + previous + " " + before, *[anchor + " " + previous for anchor in anchors]]
 
 
 class Tagger:
-    """Weights and word lists. Stateless between calls: the same tokens get the same tags."""
+    """Weights and word lists. It keeps no state between calls: the same tokens get the same tags."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Tagger:
         self._tags, self._weights = tags, weights
 
     def tag(self, tokens: list[str]) -> list[str]:
-        """One label of `trees.TAGS` for each token, which are the Penn Treebank's, case as written."""
+        """One tag of `trees.TAGS` for each token. tokens: Penn Treebank tokens, case as written."""
         (previous, before), tags = START, []
         for token, place in zip(tokens, places(tokens, self.lexicon)):
             label = self.certain.get(token) or self._best(place.features + history(place.anchors, previous, before))
@@ -149,7 +149,7 @@ class Tagger:
 
     @classmethod
     def from_arrays(cls, metadata: dict[str, str], arrays: dict[str, np.ndarray], name: str) -> "Tagger":
-        """Check what `train_tagger` wrote. Raises ArtifactError for the file of that name."""
+        """Build a tagger from what `train_tagger` wrote. Raises ArtifactError with the name of the file."""
         try:
             header = json.loads(metadata.get("tagger", "null"))
         except ValueError as error:

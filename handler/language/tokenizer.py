@@ -1,9 +1,9 @@
-"""Raw text to Penn Treebank tokens. Standard library only."""
+"""Splits raw text into Penn Treebank tokens. Standard library only."""
 
 import re
 import unicodedata
 
-# One token of the Penn Treebank's scheme, tried in this order at every place of a stretch without blanks.
+# One Penn Treebank token. The alternatives are tried in this order, in text without blanks.
 TOKEN = re.compile(
     r"""
     (?:https?://|www\.)\S*[^\s.,;:!?'")\]}]           # addresses, without what ends the sentence
@@ -35,8 +35,8 @@ CONTRACTIONS = {
 def tokenize(sentence: str) -> list[str]:
     """Penn Treebank tokens of raw text, case kept: `isn't it?` is `is n't it ?`. Curly quotes become straight ones.
 
-    Written for this project because the models were trained on these tokens and on no others: `"` stays `"`, curly
-    apostrophes split like straight ones, every full stop that ends a sentence stands alone.
+    The models were trained on exactly these tokens: `"` stays `"`, curly apostrophes split like straight ones, and a full stop at the
+    end of the sentence is a token of its own.
     """
     sentence = unicodedata.normalize("NFC", sentence).translate(STRAIGHT)
     tokens = []

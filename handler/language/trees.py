@@ -1,4 +1,4 @@
-"""Bracketed constituency trees: read, check, print, prune to templates, flatten to syntax tokens. Standard library only.
+"""Constituency trees in brackets: reads, checks, prints, prunes to templates, flattens to syntax tokens. Standard library only.
 
 A tree is written `(ROOT (S (NP (PRP it)) (VP (VBZ rains)) (. .)))`: labels of the Penn Treebank, a word at each leaf.
 A template is the top of a tree, labels only: `(ROOT (S (NP ) (VP ) (. )))`. Nothing here knows vocabulary ids.
@@ -16,7 +16,7 @@ SYNTAX_TOKENS = tuple(
     " SBAR SBARQ -SBJ SINV SQ SYM -TMP TO -TPC -TTL UCP UH VB VBD VBG VBN VBP VBZ -VOC VP WDT WHADJP WHADVP WHNP WHPP WP"
     " WP$ WP-S WRB X # `` '' . , : $ -LRB- -RRB- -NONE- * 0 T NUL > ( ) EOP".split()
 )
-# Of these, the labels a node of a tree may carry.
+# The labels among them that a node of a tree may have.
 LABELS = (
     frozenset(SYNTAX_TOKENS)
     - {"PAD", "PRP-S", "WP-S", "*", "0", "T", "NUL", ">", "(", ")", "EOP", "-NONE-"}
@@ -28,7 +28,7 @@ PHRASES = frozenset(
 )  # have children
 TAGS = LABELS - PHRASES  # parts of speech: a word, no children
 
-# What other treebanks and parsers write for labels outside the classic set.
+# Labels of other treebanks and parsers, and the classic label for each.
 SYNONYMS = {
     "TOP": "ROOT",
     "S1": "ROOT",
@@ -58,7 +58,7 @@ TEMPLATE_DEPTH = 3  # ROOT, the clause, the clause's children
 
 @dataclass(slots=True)
 class Tree:
-    """A node: its label and either its children or, at a leaf, its word. A template's leaves have neither."""
+    """A node: its label, and either its children or, at a leaf, its word. A leaf of a template has neither."""
 
     label: str
     children: list["Tree"] = field(default_factory=list)
@@ -79,21 +79,21 @@ class Tree:
 
 
 def escape(word: str) -> str:
-    """A word as it stands in a bracketed tree: brackets become -LRB- and -RRB-."""
+    """A word as it is written in a tree: brackets become -LRB- and -RRB-."""
     return word.replace("(", "-LRB-").replace(")", "-RRB-")
 
 
 def unescape(word: str) -> str:
-    """A leaf of a bracketed tree as people write it: -LRB- is `(`, doubled quotes are `"`."""
+    """The plain word for a leaf of a tree: -LRB- becomes `(`, doubled quotes become `"`."""
     return ESCAPES.get(word) or word.replace("-LRB-", "(").replace("-RRB-", ")").replace("\\/", "/").replace("\\*", "*")
 
 
 def read_tree(text: str) -> Tree:
-    """Read one bracketed tree and bring its labels to the classic Penn set.
+    """Read one tree and map its labels to the classic Penn Treebank set.
 
-    Function tags and co-indices go (`NP-SBJ-1` is `NP`), traces go, a missing ROOT is added, words are unescaped.
-    Raises SyntaxTreeError when brackets do not match, there is no tree or more than one, a label is unknown, or the
-    text is longer than MAX_CHARACTERS or nested deeper than MAX_DEPTH.
+    Function tags and co-indices are removed (`NP-SBJ-1` becomes `NP`), and so are traces. A missing ROOT is added. Words are
+    unescaped. Raises SyntaxTreeError if brackets do not match, if there is no tree or more than one, if a label is unknown, or if
+    the text is longer than MAX_CHARACTERS or nested deeper than MAX_DEPTH.
     """
     if len(text) > MAX_CHARACTERS:
         raise SyntaxTreeError(f"a tree may have {MAX_CHARACTERS} characters, this one has {len(text)}")
@@ -138,12 +138,12 @@ def read_tree(text: str) -> Tree:
 
 
 def describe(node: Tree) -> str:
-    """A node for an error message: by its label, which is one of the Penn Treebank's by then."""
+    """The name of a node for an error message: its label, which by then is one of the Penn Treebank's."""
     return node.label or "without a label"
 
 
 def canonical_label(label: str) -> str:
-    """The label of LABELS, FLATTENED or -NONE- that this one stands for; "" when there is none."""
+    """The label of LABELS or FLATTENED, or -NONE-, that this label stands for; "" if there is none."""
     for candidate in (label, re.split(r"[-=|]", label)[0] or label):  # as it is, then without function tags
         if candidate in LABELS or candidate in FLATTENED or candidate == "-NONE-":
             return candidate
@@ -153,7 +153,7 @@ def canonical_label(label: str) -> str:
 
 
 def normalize(tree: Tree) -> Tree:
-    """The tree under a single ROOT, without traces and flattened phrases. Raises SyntaxTreeError when nothing is left."""
+    """The tree under one ROOT, without traces and flattened phrases. Raises SyntaxTreeError if nothing is left."""
     kept = _kept(tree)
     if not kept:
         raise SyntaxTreeError("there is nothing but traces in the tree")
@@ -161,7 +161,7 @@ def normalize(tree: Tree) -> Tree:
 
 
 def _kept(node: Tree) -> list[Tree]:
-    """What stands in the place of a node: itself, its children where it is flattened, nothing for a trace."""
+    """What replaces a node: the node itself, its children if it is flattened, nothing if it is a trace."""
     if node.label == "-NONE-":
         return []
     if node.label in FLATTENED and not node.children:
@@ -178,20 +178,20 @@ def tags(tree: Tree) -> list[str]:
 
 
 def words(tree: Tree) -> list[str]:
-    """The words at the leaves, left to right, unescaped; leaves without a word are left out."""
+    """The unescaped words at the leaves, left to right. Leaves without a word are skipped."""
     return [leaf.word for leaf in tree.leaves() if leaf.word is not None]
 
 
 def template_of(tree: Tree, depth: int = TEMPLATE_DEPTH) -> Tree:
-    """The top of a tree down to `depth` levels, bare labels at its edge."""
+    """The top `depth` levels of a tree, with labels only."""
     return Tree(tree.label, [template_of(child, depth - 1) for child in tree.children] if depth > 1 else [])
 
 
 def syntax_tokens(tree: Tree) -> list[str]:
-    """Brackets and labels in order, words left out: `( ROOT ( S ( NP ) ) )`."""
+    """Brackets and labels in order, without words: `( ROOT ( S ( NP ) ) )`."""
     return ["(", tree.label, *(token for child in tree.children for token in syntax_tokens(child)), ")"]
 
 
 def from_syntax_tokens(tokens: list[str]) -> str:
-    """Syntax tokens, well-formed or not, as one line of text that `read_tree` accepts when they are."""
+    """Syntax tokens as one line of text. `read_tree` accepts it if the tokens are well-formed."""
     return re.sub(r"\( ", "(", " ".join(tokens)).replace(" )", ")") if tokens else ""

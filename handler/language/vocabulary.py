@@ -1,7 +1,7 @@
-"""Words to ids and back: the vocabulary and byte-pair encoding. The only importer of subword_nmt. No tensors, no files.
+"""Turns words into ids and back: the vocabulary and byte-pair encoding (BPE). No tensors, no files.
 
-A sentence is lower-cased Penn Treebank tokens; a token is one or more BPE pieces, `@@` marks a piece that goes on.
-A syntax token `NP` stands in the vocabulary as `<NP>`.
+A sentence is a list of lower-cased Penn Treebank tokens. A token is one or more BPE pieces; `@@` at the end of a piece means that the
+word goes on. The syntax token `NP` is `<NP>` in the vocabulary.
 """
 
 import io
@@ -13,17 +13,17 @@ from handler.errors import ArtifactError
 
 SPECIALS = "<pad>", "<sos>", "<eos>", "<unk>", "<msk>"
 SEPARATOR = "@@"
-CACHED_WORDS = 50_000  # about 10 MB of segmentations; a server sees every typo there is
-CACHED_LENGTH = 40  # characters; longer words are not kept, some would take a thousand times the memory
+CACHED_WORDS = 50_000  # about 10 MB of segmentations; a server sees many typos
+CACHED_LENGTH = 40  # characters; longer words are not cached, because some would take a thousand times the memory
 
 
 class Vocabulary:
-    """The token list of an artifact: specials, syntax tokens `<X>`, then BPE pieces. An id is a place in the list."""
+    """The token list of an artifact: special tokens, syntax tokens `<X>`, then BPE pieces. An id is an index in the list."""
 
     def __init__(self, tokens: list[str]):
         self.tokens = tokens
         self.ids = {token: i for i, token in enumerate(tokens)}
-        self.syntax_ids = {}  # label or bracket -> id; the run of `<X>` right after the specials
+        self.syntax_ids = {}  # label or bracket -> id; these are the `<X>` right after the special tokens
         for i, token in enumerate(tokens[len(SPECIALS) :], len(SPECIALS)):
             if len(token) < 3 or (token[0], token[-1]) != ("<", ">"):
                 break
@@ -31,7 +31,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str, name: str) -> "Vocabulary":
-        """Read a JSON list of distinct strings that starts with the specials; raises ArtifactError for the file of that name."""
+        """Read a JSON list of distinct strings that starts with the special tokens. Raises ArtifactError with the file's name."""
         try:
             tokens = json.loads(text)
         except ValueError as error:
@@ -56,7 +56,7 @@ class Vocabulary:
         return [token[1:-1] if token[0] == "<" else token for token in (self.tokens[i] for i in ids)]
 
     def decode_text(self, ids: list[int]) -> str:
-        """Pieces joined to words, words by spaces; a syntax token prints without its angle brackets, as published."""
+        """Join pieces to words, and words with spaces. A syntax token loses its angle brackets, as in the published code."""
         words, begun = [], ""
         for i in ids:
             piece = self.tokens[i]
@@ -74,21 +74,21 @@ class Vocabulary:
 
 
 class WordPieces:
-    """Byte-pair encoding by subword-nmt, with the cache bounded and its errors named."""
+    """Byte-pair encoding by subword-nmt, with a bounded cache and clear errors."""
 
     def __init__(self, codes: str, known: set[str] | None, name: str = "bpe.codes"):
-        """codes: merges as learn-bpe writes them, of the file of that name. known: the pieces that need not be split further; None: all.
+        """codes: merges as learn-bpe writes them; `name` is their file. known: pieces that are not split further; None: all pieces.
         Raises ArtifactError."""
         try:
             self._bpe = BPE(io.StringIO(codes), separator=SEPARATOR, vocab=known)
-        except (SystemExit, ValueError, IndexError) as error:  # subword_nmt exits on a bad line
+        except (SystemExit, ValueError, IndexError) as error:  # subword_nmt raises SystemExit on a bad line
             found = "a line that is no pair of pieces" if isinstance(error, SystemExit) else str(error)
             raise ArtifactError(name, "merges as subword-nmt learn-bpe writes them", found) from None
-        if self._bpe.version not in ((0, 1), (0, 2)):  # subword_nmt would only say so at the first word
+        if self._bpe.version not in ((0, 1), (0, 2)):  # subword_nmt would fail only at the first word
             raise ArtifactError(name, "version 0.1 or 0.2", ".".join(map(str, self._bpe.version)))
 
     def split(self, tokens: list[str]) -> list[str]:
-        """Pieces of the tokens, in order."""
+        """The pieces of the tokens, in order."""
         if len(self._bpe.cache) > CACHED_WORDS:
             self._bpe.cache.clear()
         pieces = self._bpe.segment_tokens(tokens)
@@ -99,8 +99,8 @@ class WordPieces:
 
 
 def counted_pieces(text: str, threshold: int, name: str) -> set[str]:
-    """The pieces of `piece count` lines that are counted `threshold` times or more. Never empty: subword_nmt would take that for no
-    limit at all. Raises ArtifactError for the file of that name."""
+    """Read `piece count` lines and return the pieces counted `threshold` times or more. An empty set is an error, because subword_nmt
+    would treat it as no limit. Raises ArtifactError with the name of the file."""
     known = set()
     try:
         for number, line in enumerate(io.StringIO(text), 1):

@@ -1,1 +1,1 @@
-"""The network as one reads it, and how it copies rare words."""
+"""The network in plain PyTorch, and pointer-generator copying of rare words."""

@@ -1,13 +1,13 @@
 """The SynPG network: a post-norm encoder-decoder whose encoder reads a bag of words and a syntax sequence side by side.
 
-One class serves as parse generator (bag of POS tags + template -> parse) and as paraphrase generator (bag of words +
-parse -> text). Torch only: no loop over time, no files, no device choice, no vocabulary.
+One class serves as parse generator (bag of part-of-speech tags + template -> parse) and as paraphraser (bag of words + parse ->
+text). Torch only: no loop over time, no files, no choice of device, no vocabulary.
 
 Source: Huang and Chang, "Generating Syntactically Controlled Paraphrases without Using Annotated Parallel Pairs",
 EACL 2021 (arXiv 2101.10579). Tensor names are those of the authors' checkpoints (the layout of `torch.nn.Transformer`).
 
 Shapes: B rows, A width of the bag (input without positions), S width of the syntax sequence (input with positions),
-M = A + S width of the memory, T target positions, V vocabulary, W tokens that are written freely, H heads, D head width,
+M = A + S width of the memory, T target positions, V vocabulary, W tokens that may be written freely, H heads, D head width,
 E = H * D model width, L layers.
 """
 
@@ -27,7 +27,7 @@ MAX_POSITIONS = 5000  # rows of the published `pos_encoder.pe`
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that decides the shape and the arithmetic of one network. Part of the artifact's `config.json`."""
+    """Everything that determines the shape and the arithmetic of one network. Part of the artifact's `config.json`."""
 
     vocab_size: int  # V: ids 0 .. V-1 are the first V entries of the artifact's vocabulary
     d_model: int  # E
@@ -35,12 +35,12 @@ class ModelConfig:
     d_feedforward: int  # hidden width of the feed-forward blocks
     n_encoder_layers: int
     n_decoder_layers: int
-    bag_width: int  # most tokens of input A; with attended pads, its exact width
-    syntax_width: int  # most tokens of input B, <sos> and <eos> included; with attended pads, its exact width
+    bag_width: int  # most tokens in the bag; with attended pads, its exact width
+    syntax_width: int  # most syntax tokens, <sos> and <eos> included; with attended pads, the exact width
     max_steps: int  # most tokens generated, <eos> included
     attend_pads: bool  # True: pads are embedded and attended to (published checkpoints). False: pads are masked
     tie: str  # "none"; "output": `linear.weight` is `embedding_decoder.weight`; "all": and `embedding_encoder.weight` too
-    generation_vocab_size: int | None = None  # W: of the vocabulary's first W any may be written, of the others those in the bag; None: V
+    generation_vocab_size: int | None = None  # W: the first W tokens may be written freely, others only if in the bag; None: V
 
     def __post_init__(self):
         for name in (
@@ -88,7 +88,7 @@ def sinusoids(length: int, d_model: int) -> Tensor:
 
 
 class PositionTable(nn.Module):
-    """The position table. It is computed, not stored; a checkpoint that carries one (`pe`) must carry this one."""
+    """The position table. It is computed, not stored. If a checkpoint contains one (`pe`), it must equal this one."""
 
     def __init__(self, length: int, d_model: int):
         super().__init__()
@@ -141,7 +141,7 @@ class Attention(nn.Module):
 
 
 class FeedForwardLayer(nn.Module):
-    """What encoder and decoder layers share: the residual rule and the feed-forward block."""
+    """Base of encoder and decoder layers: the residual connection and the feed-forward block."""
 
     def __init__(self, c: ModelConfig, dropout: float):
         super().__init__()
@@ -162,7 +162,7 @@ class FeedForwardLayer(nn.Module):
 
 
 class EncoderLayer(FeedForwardLayer):
-    """Self-attention within the bag and within the syntax, nothing across; everything else is shared."""
+    """Self-attention within the bag and within the syntax, not across them. All weights are shared."""
 
     def forward(self, x: Tensor, bag_width: int, bag_bias: Tensor | None, syntax_bias: Tensor | None) -> Tensor:
         q, k, v = self.self_attn.qkv(x)  # (B, H, M, D)
@@ -209,7 +209,7 @@ class DecoderLayer(FeedForwardLayer):
 
 
 class Stack(nn.Module):
-    """Layers and a final norm; called `encoder` and `decoder` in the checkpoint."""
+    """Layers and a final norm: `encoder` and `decoder` of the checkpoint."""
 
     def __init__(self, layers: list[nn.Module], d_model: int):
         super().__init__()
@@ -219,18 +219,18 @@ class Stack(nn.Module):
 
 @dataclass
 class KVCache:
-    """What decoding carries from step to step. A value: made by `SynPG.encode`, passed to `SynPG.step`, then dropped."""
+    """What decoding keeps from step to step. `SynPG.encode` creates it, `SynPG.step` extends it, then it is dropped."""
 
     keys: list[Tensor]  # L of (B, H, max_steps, D), filled up to `length`
     values: list[Tensor]  # L of (B, H, max_steps, D)
     memory_keys: list[Tensor]  # L of (B, H, M, D)
     memory_values: list[Tensor]  # L of (B, H, M, D)
     memory_bias: Tensor | None  # (B, 1, 1, M), added to the scores; None when every position counts
-    copies: "CopyHead | None" = None  # None where all tokens are written freely
+    copies: "CopyHead | None" = None  # None if all tokens may be written freely
     length: int = 0  # positions decoded so far
 
     def select_rows(self, rows: Tensor) -> None:
-        """Drop all rows but these; rows (kept,) are indices in their new order."""
+        """Keep only these rows; rows (kept,) are indices in the new order."""
         for tensors in (self.keys, self.values, self.memory_keys, self.memory_values):
             tensors[:] = [t.index_select(0, rows) for t in tensors]
         if self.memory_bias is not None:
@@ -263,7 +263,7 @@ class SynPG(nn.Module):
 
     @property
     def output_vocab_size(self) -> int:
-        """How many logits there are, but for copies."""
+        """The number of logits without those of copied tokens."""
         return self.config.output_vocab_size
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -277,7 +277,7 @@ class SynPG(nn.Module):
                 nn.init.zeros_(p)
 
     def encode(self, bag: Tensor, syntax: Tensor) -> KVCache:
-        """Read both inputs and set up decoding.
+        """Encode both inputs and set up decoding.
 
         bag (B, A) and syntax (B, S) are ids, <pad> after each row's end. With attended pads the widths must be exactly
         `bag_width` and `syntax_width`; otherwise they may be the batch's own.
@@ -299,7 +299,7 @@ class SynPG(nn.Module):
         )
 
     def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
-        """Feed one token a row, shape (B,); returns the logits of the next one, (B, V), and lengthens the cache.
+        """Feed one token for each row, shape (B,). Returns the logits of the next token, (B, V), and extends the cache.
 
         With `generation_vocab_size`, tokens are numbered as `CopyHead` says, and the logits are (B, W + A).
         """
@@ -312,12 +312,12 @@ class SynPG(nn.Module):
         return self.logits(self.transformer.decoder.norm(x), cache.copies)[:, 0]
 
     def copies(self, bag: Tensor) -> CopyHead | None:
-        """What texts may copy from these bags (B, A)."""
+        """The copy head for these bags (B, A); None if all tokens may be written freely."""
         W = self.config.generation_vocab_size
         return None if W is None else CopyHead.of(bag, W, self.linear.weight[W:], self.linear.bias[W:])
 
     def logits(self, states: Tensor, copies: CopyHead | None) -> Tensor:
-        """Of decoder states (B, T, E): (B, T, V), or (B, T, W + A) as `CopyHead` numbers them."""
+        """The logits of decoder states (B, T, E): (B, T, V), or (B, T, W + A) in the numbering of `CopyHead`."""
         if copies is None:
             return self.linear(states)
         W = self.config.generation_vocab_size
@@ -345,7 +345,7 @@ class SynPG(nn.Module):
         if not self.config.attend_pads:
             bias = torch.zeros(len(bag), 1, 1, x.shape[1], dtype=x.dtype, device=x.device)
             bias.masked_fill_((torch.cat([bag, syntax], dim=1) == PAD)[:, None, None], -math.inf)
-            bias[:, :, :, 0] = 0.0  # an emptied bag (all words dropped) still needs one key
+            bias[:, :, :, 0] = 0.0  # an empty bag (all words dropped) still needs one key
             bag_bias, syntax_bias = bias[..., : bag.shape[1]], bias[..., bag.shape[1] :]
         for layer in self.transformer.encoder.layers:
             x = layer(x, bag.shape[1], bag_bias, syntax_bias)

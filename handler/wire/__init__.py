@@ -1,1 +1,1 @@
-"""The wire contract: a body to valid requests, results to a response."""
+"""The wire contract: reads a body into valid requests, turns results into a response. No torch, no TorchServe."""

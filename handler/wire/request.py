@@ -1,7 +1,7 @@
-"""The wire contract, first half: a body to valid requests. Standard library only; `openapi.yaml` says it in OpenAPI.
+"""The wire contract, first half: reads a body into valid requests. Standard library only. `openapi.yaml` is the contract in OpenAPI.
 
-A body is one JSON object, a JSON array of them, or JSON Lines. What is wrong with the body as a whole (type, encoding,
-size) is raised; what is wrong with one request of an array or of a line stands in its place and spares the others.
+A body is one JSON object, a JSON array of objects, or JSON Lines. An error of the whole body (type, encoding, size) is
+raised. An error in one request of an array or in one line takes the place of that request; the others are not affected.
 """
 
 import codecs
@@ -22,13 +22,13 @@ MEDIA_TYPES = {
     "application/x-ndjson": JSON_LINES,
 }
 
-MAX_CHARACTERS = 1_000  # of `sent`; no network here reads half of it, and segmenting a long word takes time
+MAX_CHARACTERS = 1_000  # of `sent`; no network here reads half as much, and BPE of a long word takes time
 MAX_ROWS = 64  # paraphrases one request may ask for: targets times num_paraphrases
-MAX_CANDIDATES = 32  # made for each of them
+MAX_CANDIDATES = 32  # for each of them
 MAX_TEMPERATURE = 5.0
 MAX_SEED = 2**53 - 1  # the largest integer every JSON reader keeps exact
 
-# Named templates: what people ask for, under names that say what comes out.
+# The named templates. A name says what kind of sentence comes out.
 CATALOGUE = {
     "statement": "(ROOT (S (NP ) (VP ) (. )))",
     "adverb_first": "(ROOT (S (ADVP ) (, ) (NP ) (VP ) (. )))",
@@ -43,17 +43,17 @@ CATALOGUE = {
 }
 EXAMPLE = json.dumps(
     {"sent": "it rains .", "synt": "(ROOT (S (NP (PRP it)) (VP (VBZ rains)) (. .)))", "tmpl": "statement", "seed": 0}
-).encode()  # a smallest request, for warming up
+).encode()  # a small request, to warm up with
 FIELDS = "sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details"
 
 
 @dataclass(frozen=True)
 class Target:
-    """The syntax one paraphrase is to follow."""
+    """The syntax that one paraphrase must follow."""
 
     tree: Tree
-    whole: bool  # True: a full parse, followed as it is. False: a template, which the parse generator completes
-    field: str  # where the request said so: `tmpl`, `tmpl.2`, `parse`; for error messages
+    whole: bool  # True: a full parse, followed exactly. False: a template, which the parse generator completes
+    field: str  # where it stands in the request: `tmpl`, `tmpl.2`, `parse`; for error messages
 
 
 @dataclass(frozen=True)
@@ -63,36 +63,36 @@ class Request:
     sentence: str
     source: Tree | None  # the sentence's own parse, if given
     targets: tuple[Target, ...]
-    names: tuple[str, ...] | None  # the catalogue's names when the answer is an object keyed by them
+    names: tuple[str, ...] | None  # template names, if the answer is an object keyed by them
     listed: bool  # the answer is a list even if it has one element
     temperature: float
     seed: int
     num_paraphrases: int
-    candidates: int | None  # made for each paraphrase; None: as many as the model says
+    candidates: int | None  # generated for each paraphrase; None: the model's default
     details: bool
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """One HTTP request: its items and the form its answer takes."""
+    """One HTTP request: its items, and the form of its answer."""
 
     items: list[Request | RequestError]
     media_type: str  # of the answer: JSON or JSON_LINES
-    single: bool  # a lone JSON object: its error is the HTTP status; otherwise errors stand among the answers
+    single: bool  # a single JSON object: its error becomes the HTTP status; otherwise errors stand among the answers
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one HTTP request may ask for. `model-config.yaml` sets the same names under `handler:`."""
+    """What one HTTP request may ask for. `model-config.yaml` sets these names under `handler:`."""
 
     max_body_bytes: int = 6_291_456  # SageMaker's classic real-time limit
-    max_body_rows: int = 10_000  # paraphrases of all its requests, with all their candidates; a bad one counts as one
+    max_body_rows: int = 10_000  # paraphrases of all its requests, candidates included; a bad request counts as one
     max_rows: int = MAX_ROWS  # paraphrases of one of its requests: targets times num_paraphrases
-    candidates: int = 1  # made for each paraphrase where a request does not say; the artifact does
+    candidates: int = 1  # for each paraphrase, where a request does not say; comes from the artifact
 
 
 def read_body(body, content_type: str | None, accept: str | None, limits: Limits = Limits()) -> Envelope:
-    """Read and validate a whole body (bytes or None) before anything is spent on it. Raises RequestError."""
+    """Read and validate a whole body (bytes or None) before any work is done for it. Raises RequestError."""
     media_type = read_content_type(content_type)
     answer_type = choose_media_type(accept, media_type)
     if body is None:
@@ -119,7 +119,7 @@ def _decode(text, place: str) -> str:
 
 
 def _items(raw: list, decode, limits: Limits) -> list[Request | RequestError]:
-    """A Request or the RequestError that answers it, each. Raises RequestError 413 when they ask for too much together."""
+    """For each item a Request, or the RequestError that answers it. Raises RequestError 413 if together they ask for too much."""
     items, rows = [], 0
     for value in raw:
         item = guarded(lambda: read_request(decode(value), limits.max_rows))
@@ -141,7 +141,7 @@ def guarded(read, *arguments):
     try:
         return read(*arguments)
     except RequestError as error:
-        error.__traceback__ = error.__context__ = None  # a body may have a million of them, each with its frames and line
+        error.__traceback__ = error.__context__ = None  # a body may have a million errors, and each would keep its frames and its line
         return error
 
 
@@ -179,7 +179,7 @@ def choose_media_type(accept: str | None, preferred: str) -> str:
             exact = MEDIA_TYPES.get(pattern) == offered
             if exact or pattern in ("*/*", "application/*"):
                 precision = 2 if exact else 1 if pattern == "application/*" else 0
-                quality[offered] = max(quality.get(offered, (-1, 0.0)), (precision, q))  # the most specific one counts
+                quality[offered] = max(quality.get(offered, (-1, 0.0)), (precision, q))  # the most specific pattern counts
     ranked = sorted((JSON, JSON_LINES), key=lambda kind: (-quality.get(kind, (0, 0.0))[1], kind != preferred))
     if quality.get(ranked[0], (0, 0.0))[1] <= 0:
         raise RequestError(f"answers come as {JSON} or {JSON_LINES}", status=406)
@@ -187,12 +187,12 @@ def choose_media_type(accept: str | None, preferred: str) -> str:
 
 
 def read_json(text: str, what: str = "the body"):
-    """A JSON value, strictly: no NaN, no field twice in one object, no broken Unicode. Raises RequestError."""
+    """Read a JSON value strictly: no NaN, no field twice in one object, no broken Unicode. Raises RequestError."""
     if not text.strip():
         raise RequestError(f"{what} is empty")
     try:
         value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
-        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate, "\ud800", is no text
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate, "\ud800", is not valid text
         return value
     except json.JSONDecodeError as error:
         message = error.msg.lower().rstrip(": ").removesuffix(" at")
@@ -218,14 +218,14 @@ def _no_repeats(pairs: list[tuple[str, object]]) -> dict:
 
 
 def read_request(value, max_rows: int = MAX_ROWS) -> Request:
-    """One decoded JSON object to a Request. Raises RequestError naming the field and the reason."""
+    """Turn one decoded JSON object into a Request. Raises RequestError with the field and the reason."""
     if not isinstance(value, dict):
         raise RequestError("a request is a JSON object")
     unknown = [name for name in value if name not in FIELDS]
-    if unknown:  # the name is the client's text: it goes back to the client only, and only if it is plain
+    if unknown:  # the name is the client's text: only the client gets it back, and only if it is a plain name
         plain = unknown[0] if unknown[0].isascii() and unknown[0].isidentifier() and len(unknown[0]) <= 40 else None
         raise RequestError(f"{len(unknown)} unknown field{'s' * (len(unknown) > 1)}; known are {', '.join(FIELDS)}", plain)
-    value = {name: given for name, given in value.items() if given is not None}  # null is the same as left out
+    value = {name: given for name, given in value.items() if given is not None}  # null counts as missing
     sentence = value.get("sent")
     if not isinstance(sentence, str):
         raise RequestError("is required" if sentence is None else "must be a string", "sent")
@@ -281,7 +281,7 @@ def _tree(text, name: str) -> Tree:
 
 
 def check_source(source: Tree, sentence: str) -> None:
-    """`synt` must be the parse of `sent`: the same letters and digits in the same order, whatever the tokenisation."""
+    """Check that `synt` is the parse of `sent`: the same letters and digits in the same order, however they are tokenised."""
     leaves = source.leaves()
     if any(leaf.word is None for leaf in leaves):
         raise RequestError("every leaf of the parse needs its word", "synt")
@@ -297,7 +297,7 @@ def _letters(text: str) -> str:
 
 
 def _targets(value: dict, max_rows: int) -> tuple[tuple[Target, ...], tuple[str, ...] | None, bool]:
-    """Targets, their names if the catalogue was left to choose, and whether the request gave a list."""
+    """The targets, their names if all named templates are used, and whether the request gave a list."""
     name = "parse" if "parse" in value else "tmpl"
     given = value.get(name)
     if name == "parse" and "tmpl" in value:

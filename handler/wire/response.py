@@ -1,4 +1,4 @@
-"""The wire contract, second half: results to the body, status and headers of an HTTP response. Standard library only."""
+"""The wire contract, second half: turns results into the body, status and headers of a response. Standard library only."""
 
 import json
 from dataclasses import dataclass, field
@@ -6,30 +6,30 @@ from dataclasses import dataclass, field
 from handler.errors import RequestError
 from handler.wire.request import JSON, JSON_LINES, Envelope, Request
 
-# Fixed ASCII, whatever happens: TorchServe's wire format breaks on anything else in a reason phrase.
+# Always plain ASCII: TorchServe's internal protocol breaks on anything else in a reason phrase.
 PHRASES = {200: "OK", 400: "Bad Request", 406: "Not Acceptable", 413: "Payload Too Large", 415: "Unsupported Media Type"}
 ERROR_TYPES = {400: "InvalidRequest", 406: "NotAcceptable", 413: "PayloadTooLarge", 415: "UnsupportedMediaType"}
-# The one response header SageMaker passes on to the caller.
+# The only response header of ours that SageMaker passes on to the caller.
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 
 @dataclass(frozen=True)
 class Paraphrase:
-    """One row's result."""
+    """The result of one row."""
 
     text: str
-    template: str  # as it was followed, bracketed
-    parse: str  # as it was followed, bracketed: generated from the template, or the request's own
+    template: str  # the one that was followed, bracketed
+    parse: str  # the one that was followed, bracketed: generated from the template, or the request's own
     log_probability: float | None  # natural log of the text's probability given the parse, at temperature 1; None if not asked for
     truncated: bool  # the step limit cut the parse or the text short
-    seed: int  # of the request; the same request with it gives the same text
-    unknown_words: int  # pieces of the sentence that the vocabulary does not have
-    tags_predicted: bool  # the tagger stood in for a missing parse
-    moves: tuple[str, ...] | None = None  # that made the parse out of the sentence's own; None: it was generated, or the request's
+    seed: int  # of the request; the same request with this seed gives the same text
+    unknown_words: int  # pieces of the sentence that are not in the vocabulary
+    tags_predicted: bool  # `synt` was missing and the tagger's tags were used
+    moves: tuple[str, ...] | None = None  # that made the parse from the sentence's own; None: it was generated, or is the request's
     source_parse: str | None = None  # the sentence's parse, given or predicted; None where it was not used
 
     def value(self, details: bool):
-        """The JSON value: the text alone, or an object with everything."""
+        """The JSON value: the text alone, or an object with all fields."""
         if not details:
             return self.text
         return {
@@ -48,7 +48,7 @@ class Paraphrase:
 
 @dataclass(frozen=True)
 class Response:
-    """What goes back for one HTTP request."""
+    """The response to one HTTP request."""
 
     status: int
     body: str
@@ -61,7 +61,7 @@ class Response:
 
 
 def build(envelope: Envelope | RequestError, answers: list) -> Response:
-    """The response to an envelope; `answers` has a list of Paraphrases or a RequestError for each of its items."""
+    """Build the response to an envelope. `answers` has a list of Paraphrases or a RequestError for each item."""
     if isinstance(envelope, RequestError):
         return _refusal(envelope)
     if envelope.single and isinstance(answers[0], RequestError):
@@ -78,7 +78,7 @@ def build(envelope: Envelope | RequestError, answers: list) -> Response:
 
 
 def answer_value(request: Request, paraphrases: list[Paraphrase]):
-    """The JSON value for a request's rows (targets x num_paraphrases, in order)."""
+    """The JSON value for the rows of a request (targets x num_paraphrases, in order)."""
     n, rows = request.num_paraphrases, [paraphrase.value(request.details) for paraphrase in paraphrases]
     if request.names is not None:
         return {name: rows[i * n : (i + 1) * n] if n > 1 else rows[i] for i, name in enumerate(request.names)}
@@ -86,7 +86,7 @@ def answer_value(request: Request, paraphrases: list[Paraphrase]):
 
 
 def error_value(error: RequestError) -> dict:
-    """The JSON form of an error: the body of a 4xx, and under `error` what stands in the place of a bad item."""
+    """The JSON form of an error: the body of a 4xx. In the place of a bad item it stands under `error`."""
     return {"code": error.status, "type": ERROR_TYPES[error.status], "message": error.reason, "field": error.field}
 
 

@@ -1,4 +1,4 @@
-"""Push, deploy and delete against moto, an AWS made of Python: what deploy makes, delete removes."""
+"""Push, deploy and delete against moto, a simulation of AWS: delete removes what deploy created."""
 
 import json
 import os

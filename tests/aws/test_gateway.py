@@ -1,4 +1,4 @@
-"""The stand-in for SageMaker does what SageMaker does: checked with boto3 in front and a function behind."""
+"""The simulated SageMaker gateway behaves like SageMaker, with boto3 in front of it and a function behind it."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Asking an endpoint: what is asked again, what is halved, what is given up; a file with interruptions."""
+"""Calls to an endpoint: what is retried, what is halved, when a run gives up; a file with interruptions."""
 
 import io
 import itertools

@@ -1,8 +1,8 @@
-"""The SageMaker notebook this project's users come from, cell by cell, with the SageMaker SDK 2 and without AWS.
+"""The SageMaker notebook that this project's users start from, cell by cell, with SageMaker SDK 2 and without AWS.
 
-moto answers for S3, IAM and SageMaker; what the predictor sends goes through the gateway to a real server. With the SDK:
+moto simulates S3, IAM and SageMaker. The predictor's requests go through the gateway to a real server. With the SDK:
 
-    pip install 'sagemaker<3' && pytest tests/test_notebook.py
+    pip install 'sagemaker<3' && pytest tests/aws/test_notebook.py
 """
 
 import json

@@ -1,6 +1,6 @@
-"""The plans for AWS, without AWS: what is asked is checked, what is sent is what botocore's own model of the service allows.
+"""The plans for AWS, without AWS: options are checked, and every call is valid in botocore's own description of the service.
 
-python -m tests.test_aws_plans      write tests/test_aws_plans.txt, the calls of a dry run, anew
+python -m tests.aws.test_plans      rewrites tests/aws/test_plans.txt, the calls of a dry run
 """
 
 import json
@@ -165,7 +165,7 @@ def dry_run_text() -> str:
 
 
 def test_dry_run_is_what_was_reviewed():
-    assert dry_run_text() == GOLDEN.read_text(encoding="utf-8"), "if this is meant: python -m tests.test_aws_plans, and read the diff"
+    assert dry_run_text() == GOLDEN.read_text(encoding="utf-8"), "if this is meant: python -m tests.aws.test_plans, and read the diff"
 
 
 # what depends on what is there

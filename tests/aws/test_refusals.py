@@ -1,4 +1,4 @@
-"""What is refused before AWS is asked, and what AWS refuses: one sentence each."""
+"""Errors of the AWS commands, found before AWS is called or reported by AWS: each is one sentence."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: equal tokens, equal weights, clocks that interleave, bars that add up."""
+"""The benchmark measures what it claims: equal tokens, equal weights, interleaved timing, correct targets."""
 
 import json
 

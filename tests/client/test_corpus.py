@@ -1,4 +1,4 @@
-"""Paraphrasing a file: every form of it, in order, errors in their places, and one sentence when nothing can be done."""
+"""Paraphrasing a file: every format, order, errors in their places, and one sentence if the file cannot be processed."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""The client: one request, a file, standard input; answers on standard output, one sentence when something is wrong."""
+"""The client: one request, a file, standard input; answers on standard output, errors as one sentence."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Building the image without building it: the command, and what is said when it cannot be run."""
+"""The build command of the image, without building it, and the error if it cannot be run."""
 
 import ast
 import re

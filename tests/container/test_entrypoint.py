@@ -1,4 +1,4 @@
-"""The container's entry point without a container: environment to settings, models found, one whole run of it."""
+"""The container's entry point without a container: settings from the environment, the model folder, one complete run."""
 
 import ctypes
 import io

@@ -1,4 +1,4 @@
-"""The container's front before a TorchServe that does what it is told: routes, framing, time-outs, deaths, the end."""
+"""The container's front before a fake TorchServe: routes, framing, time-outs, worker deaths, shutdown."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""HTTP as callers may send it to the container's front: framing, keep-alive, expectations, what is too large, odd or slow."""
+"""HTTP that callers may send to the front: framing, keep-alive, Expect; requests that are too large, malformed or slow."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Two networks of the published size (49.6 M parameters each, random weights) from artifact to TorchServe's answer."""
+"""Two networks of the published size (49.6 M parameters each, random weights), from the artifact to TorchServe's answer."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The decoding loop against the oracle, and the invariances: alone or in a batch, same seed same tokens."""
+"""The decoding loop against the oracle. A row gets the same tokens alone and in a batch, and with the same seed."""
 
 import collections
 

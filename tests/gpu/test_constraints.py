@@ -1,4 +1,4 @@
-"""Constrained decoding: whatever the network wants, parses are trees with the asked top, texts are whole words, one a leaf."""
+"""Constrained decoding, whatever the network prefers: parses follow their templates; texts have whole words, one for each leaf."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""What a GPU runs, on a CPU and without graphs: the same tokens as `decoding.generate`, and nothing that a graph could not record."""
+"""The GPU engine on a CPU, without graphs: the same tokens as the plain loop, and nothing that a CUDA graph cannot record."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""On a machine with a GPU: the same answers as on the CPU, greedy and sampled, constrained and not; graphs, and no waiting."""
+"""On a GPU: the same answers as on the CPU, greedy and sampled, constrained and not; CUDA graphs; no waiting for the host."""
 
 import pytest
 import torch

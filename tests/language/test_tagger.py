@@ -1,4 +1,4 @@
-"""The tagger: trained on a dozen trees it tags them, what it writes loads, and nothing broken is served."""
+"""The tagger: it learns a dozen trees, its file loads again, and a broken file is refused."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Bracketed trees: what is read, how it is printed, what is refused and in which words."""
+"""Bracketed trees: reading, printing, and the error messages for bad ones."""
 
 import random
 

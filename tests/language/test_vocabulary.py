@@ -1,4 +1,4 @@
-"""Tokens, byte pairs, vocabulary: golden cases, bounds, and files that must be refused."""
+"""Tokens, BPE and vocabulary: golden cases, limits, and files that must be refused."""
 
 import json
 import random

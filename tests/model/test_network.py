@@ -1,4 +1,4 @@
-"""The network against the oracle: cached steps, teacher forcing, both ways with pads, checkpoint names."""
+"""The network against the oracle: steps with the KV cache, teacher forcing, masked and attended pads, checkpoint names."""
 
 import dataclasses
 

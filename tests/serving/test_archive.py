@@ -1,4 +1,4 @@
-"""The archive: made of exactly its sources, importable on its own, and never half-written."""
+"""The archive has exactly its sources, can be imported on its own, and is never half-written."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""Starting and stopping TorchServe: every failure is one sentence, and nothing is left running."""
+"""Starting and stopping TorchServe: every failure is one sentence, and no process is left running."""
 
 import json
 import os

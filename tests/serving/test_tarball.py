@@ -1,4 +1,4 @@
-"""The tarball for SageMaker: what unpacks to /opt/ml/model, and `code/inference.py` of it as AWS's containers run it."""
+"""The tarball for SageMaker: its files in /opt/ml/model, and its `code/inference.py` as AWS's containers run it."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""What an artifact learns by looking on: ranges, drafts, endings, lexicon; from parses and from another artifact."""
+"""An artifact's derived files: int8 ranges, draft table, suffix list, tag counts; from parses and from another artifact."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The evaluation: its figures on texts whose figures are known, and the tool from files to table."""
+"""The evaluation: its figures on texts with known figures, and the command from files to table."""
 
 import json
 

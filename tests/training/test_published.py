@@ -1,6 +1,6 @@
-"""Checkpoints of the published code to artifacts: what is taken over, what is refused and how, what is never run.
+"""Import of published checkpoints: what is converted, what is refused with which message, what is never executed.
 
-The last tests need the published files (dictionary.pkl, bpe.codes, vocab.txt, golden.json): SYNPG_PUBLISHED names their
+The last tests need the published files (dictionary.pkl, bpe.codes, vocab.txt, golden.json). SYNPG_PUBLISHED names their
 folder; without it `../shared/data/published` beside the checkout is tried, and where there is none they are skipped.
 SYNPG_PUBLISHED set to nothing skips them too.
 """

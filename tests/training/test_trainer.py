@@ -1,4 +1,4 @@
-"""Training in miniature: loss falls, an interruption changes nothing, the artifact answers."""
+"""Training in miniature: the loss falls, an interruption changes nothing, the artifact answers."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""`handler/openapi.yaml` says what the code does: names, limits, media types, examples, the form of every answer."""
+"""`handler/wire/openapi.yaml` agrees with the code: names, limits, media types, examples, the form of every answer."""
 
 import functools
 import json

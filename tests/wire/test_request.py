@@ -1,4 +1,4 @@
-"""Bodies to requests: content types, encodings, JSON, every field and limit. Only RequestError may come out."""
+"""From bodies to requests: content types, encodings, JSON, every field and limit. The only exception is RequestError."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Results to bodies: the form of every answer, errors in place, statuses, headers."""
+"""From results to bodies: the form of every answer, errors in place, statuses, headers."""
 
 import json
 

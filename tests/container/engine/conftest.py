@@ -1,9 +1,9 @@
-"""The image, built once a run, and containers of it. A group of its own, since building takes minutes:
+"""The image, built once a run, and containers of it. These tests are a group of their own, because building takes minutes:
 
     ./scripts/test.sh tests/container        skipped, with the reason, where no Docker engine answers
 
-Containers are called at their own address, which a Linux engine on this machine allows: what is behind a published port is
-answered by Docker's proxy, and a connection that a container refuses would look accepted.
+The tests call containers at their own addresses, which works with a Linux engine on this machine. Behind a published port
+Docker's proxy would answer, and a connection that the container refuses would look accepted.
 """
 
 import contextlib

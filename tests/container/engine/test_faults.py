@@ -1,4 +1,4 @@
-"""What the container does when something breaks: nobody waits for ever, and the log says why."""
+"""The container when something breaks: no caller waits forever, and the log gives the reason."""
 
 import collections
 import http.client

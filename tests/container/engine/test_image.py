@@ -1,4 +1,4 @@
-"""What the image is, and what it serves under which conditions."""
+"""The content of the image, and what it serves under which conditions."""
 
 import json
 import threading

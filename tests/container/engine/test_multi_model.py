@@ -1,4 +1,4 @@
-"""Several models in one container, SageMaker's way: AWS's own test for its PyTorch container, with models that this one serves."""
+"""Several models in one container, as SageMaker calls them: AWS's test for its PyTorch container, with this project's models."""
 
 import json
 
