@@ -83,7 +83,7 @@ class Pipeline:
     def warm(self, rows: int) -> None:
         """Prepare for chunks of up to `rows` rows, so that no request has to wait for that."""
         self.parse_generator.warm(rows, self._parse_rules([[]]), scored=self.config.candidates > 1)
-        self.text_generator.warm(rows, self._text_rules([[]], [[]], [[]]))
+        self.text_generator.warm(rows, self._text_rules([[]], [[]], [[]], [[]]))
 
     def plan(self, request: Request) -> list[Row]:
         """The rows of a request, targets x samples. Runs no network. Raises RequestError if something exceeds a limit."""
@@ -163,17 +163,25 @@ class Pipeline:
         sentences = [row.pieces for row in rows]
         bag = self._pad(sentences, self.text_generator, self.text_generator.config.bag_width)
         syntax = self._pad([[SOS, *parse.ids] for parse in parses], self.text_generator, self.text_generator.config.syntax_width)
-        rules = self._text_rules(sentences, [parse.ids for parse in parses], [row.tagged_words for row in rows])
+        rules = self._text_rules(
+            sentences, [parse.ids for parse in parses], [row.tagged_words for row in rows], [row.leaf_words for row in rows]
+        )
         return self.text_generator.generate(bag, syntax, [row.options for row in rows], "text", rules, any(row.scored for row in rows))
 
     def _parse_rules(self, templates: list[list[int]]) -> ParseRules | None:
         return ParseRules(self.parse_grammar, templates, self.parse_generator.config.max_steps) if self.config.constrained else None
 
-    def _text_rules(self, sentences: list[list[int]], parses: list[list[int]], tagged: list[list[tuple[int, int]]]) -> TextRules | None:
+    def _text_rules(
+        self,
+        sentences: list[list[int]],
+        parses: list[list[int]],
+        tagged: list[list[tuple[int, int]]],
+        leaf_words: list[list[int]],
+    ) -> TextRules | None:
         c = self.config
         if not c.constrained:
             return None
-        alignment = self.lexicon and Alignment(self.lexicon, [self._leaves(ids) for ids in parses], tagged)
+        alignment = self.lexicon and Alignment(self.lexicon, [self._leaves(ids) for ids in parses], tagged, leaf_words)
         return TextRules(
             self.text_grammar,
             sentences,
@@ -182,6 +190,7 @@ class Pipeline:
             c.repetition_penalty,
             c.order_bonus,
             c.copy_odds,
+            c.word_weight if c.movement else 0.0,
             alignment,
         )
 

@@ -1,6 +1,6 @@
 """Turns a request into rows of ids and checks them against the networks' limits. No network, no files."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from handler.decoding import rerank
@@ -33,6 +33,7 @@ class PipelineConfig:
     order_bonus: float = 0.0  # nats added to the word that follows the last one in the sentence; with constraints only
     candidates: int = 1  # paraphrases generated for a template, of which rerank keeps the best; a request may override it
     movement: bool = False  # templates are also reached by moving the constituents of the sentence's own parse
+    word_weight: float = 0.0  # nats on the word that a moved parse has at the leaf; with movement only
     relation_weight: float = 0.0  # nats a token in the choice of a candidate, for all relations of the sentence kept; with movement only
     copy_odds: float = 0.0  # of copying an unwritten word of the leaf's kind, to the network's choice; with tag_weight only
 
@@ -47,7 +48,7 @@ class PipelineConfig:
             raise ValueError(f"movement must be true or false, not {self.movement!r}")
         if self.movement and not (self.constrained and self.tokenization == "ptb"):
             raise ValueError("movement needs constrained true and tokenization ptb, where words and tags line up")
-        for name in ("source_bonus", "repetition_penalty", "tag_weight", "order_bonus", "copy_odds", "relation_weight"):
+        for name in ("source_bonus", "repetition_penalty", "tag_weight", "order_bonus", "copy_odds", "word_weight", "relation_weight"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 <= value <= 100:
                 raise ValueError(f"{name} must be a number from 0 to 100, not {value!r}")
@@ -63,6 +64,7 @@ class Moved:
 
     pieces: list[int]  # ids of the BPE pieces of its words
     tagged_words: list[tuple[int, int]]  # as `Row.tagged_words`
+    leaf_words: list[int]  # of each leaf its word, by its first piece as the row's columns are numbered
     syntax: list[int]  # ids of its brackets and labels
     moves: tuple[str, ...]  # that led to it from the source's parse
 
@@ -85,6 +87,7 @@ class Row:
     source: Tree | None = None  # the sentence's own parse, given or predicted; None where it is not known or not used
     moved: tuple[Moved, ...] = ()  # parses for the first candidates, best first
     moves: tuple[str, ...] | None = None  # of this candidate's parse; None: it is generated, or the request's own
+    leaf_words: list[int] = field(default_factory=list)  # as `Moved.leaf_words`, where this candidate's parse is moved
 
     def candidate(self, number: int) -> "Row":
         """One of its candidates, to be made by itself: first those whose parses are moved, then those whose parses are generated.
@@ -96,7 +99,14 @@ class Row:
         if number < len(moved):
             one = moved[number]
             made = replace(
-                self, pieces=one.pieces, tagged_words=one.tagged_words, syntax=one.syntax, tags=[], follows=True, moves=one.moves
+                self,
+                pieces=one.pieces,
+                tagged_words=one.tagged_words,
+                syntax=one.syntax,
+                tags=[],
+                follows=True,
+                moves=one.moves,
+                leaf_words=one.leaf_words,
             )
             return replace(made, options=replace(self.options, candidate=number), scored=scored)
         return replace(self, options=replace(self.options, candidate=number - len(moved)), scored=scored)
@@ -202,7 +212,8 @@ class Planner:
             limits = self.text_limits
             fits = len(pieces) <= limits.bag_width and len(syntax) + 2 <= limits.syntax_width and len(pieces) < limits.max_steps
             if fits and UNK not in pieces:
-                found.append(Moved(pieces, self.tagged_words(pieces, tags(proposal.tree)), syntax, proposal.moves))
+                leaf_words = self.text_grammar.begin(pieces)
+                found.append(Moved(pieces, self.tagged_words(pieces, tags(proposal.tree)), leaf_words, syntax, proposal.moves))
         return found
 
     def encode_tags(self, request: Request, labels: list[str] | None) -> list[int]:

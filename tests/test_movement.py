@@ -74,10 +74,11 @@ def test_the_choice_prefers_who_does_what_to_whom():
     source = read_tree("(ROOT (S (NP (DT the) (NN dog)) (VP (VBD bit) (NP (DT the) (NN man))) (. .)))")
     parse, text = Decoded([1], -1.0, True), Decoded([1, 2, 3, 4, 5, 6, 7], -1.0, True)
     score = lambda words, weight=4.0: meaning_score(parse, text, source, source, words.split(), weight)  # noqa: E731
-    right, reversed_, invented = "the dog bit the man .", "the man bit the dog .", "the cat bit the man ."
+    right, reversed_, invented = "the dog bit the man !", "the man bit the dog !", "the cat bit the man !"
     assert score(right) > score(reversed_) > score(invented)
     assert score(right, 0.0) == score(reversed_, 0.0) > score(invented, 0.0)
     assert score("the dog bit") < score(invented)  # cut short
+    assert score("the dog bit the man .") < score(right)  # says the sentence as it was
 
 
 @pytest.mark.parametrize(

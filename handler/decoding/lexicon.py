@@ -72,6 +72,8 @@ class Alignment(NamedTuple):
     lexicon: Lexicon
     leaves: list[list[int]]  # rows of the table, NO_TAG where any word will do; a row without leaves follows none
     tagged_words: list[list[tuple[int, int]]]  # first piece and tag (row of the table) of the sentence's words; empty if not known
+    # Of a row whose parse was made by moving the source's constituents: the word of each leaf, by its first piece; else empty.
+    leaf_words: list[list[int]] | None = None
 
 
 def learn(pieces: np.ndarray, tags: np.ndarray, size: int) -> np.ndarray:

@@ -66,7 +66,15 @@ class TreeGrammar:
 class TextRow:
     """What has been written of one text, and what its sentence and its parse say."""
 
-    def __init__(self, grammar: TextGrammar, sentence: list[int], max_steps: int, leaves: list[int], tagged: list[tuple[int, int]]):
+    def __init__(
+        self,
+        grammar: TextGrammar,
+        sentence: list[int],
+        max_steps: int,
+        leaves: list[int],
+        tagged: list[tuple[int, int]],
+        leaf_words: list[int],
+    ):
         """sentence: piece ids. leaves: rows of the lexicon for the parse's leaves, none where no parse is followed. tagged: the
         sentence's words as `lexicon.Alignment` has them."""
         self.columns = grammar.columns(sentence)
@@ -76,6 +84,7 @@ class TextRow:
         self.last = FILL  # token
         self.steps_left = max_steps
         self.leaves = [NO_TAG, *reversed(leaves)]  # the tag of the leaf with so many left, itself included; after the last one any
+        self.leaf_words = [FILL, *reversed(leaf_words)] if leaf_words else []  # in the same order; none where the parse was not moved
         self.leaves_left, self.follows_leaves = len(leaves), bool(leaves)
         self.unused: dict[int, int] = {}  # column -> times left without penalty; 1 where it is missing
         for column in self.columns:
@@ -91,6 +100,11 @@ class TextRow:
     def tag(self) -> int:
         """Of the leaf whose word comes next; NO_TAG inside a word and where no leaf is left."""
         return NO_TAG if self.node else self.leaves[self.leaves_left]
+
+    @property
+    def leaf_word(self) -> int:
+        """The word that a moved parse has at the next leaf, by its first piece; FILL where there is none, and inside a word."""
+        return self.leaf_words[self.leaves_left] if self.leaf_words and not self.node else FILL
 
     @property
     def room(self) -> int:
@@ -196,6 +210,22 @@ class Copying:
         """Nothing to note."""
 
 
+class LeafWords:
+    """A parse made by moving the source's constituents knows whose place each leaf is: that word gains, so that nobody's role changes."""
+
+    def __init__(self, rows: list[TextRow], weight: float):
+        self.rows, self.weight = rows, np.float32(weight)
+
+    def process(self, step: Step) -> None:
+        for scores, row in zip(step.scores, step.rows):
+            word = self.rows[row].leaf_word
+            if word != FILL:
+                scores[word] += self.weight
+
+    def accept(self, row: int, token: int) -> None:
+        """Nothing to note."""
+
+
 class WordOrder:
     """The word that follows the last one in the sentence gains, which keeps phrases together."""
 
@@ -271,8 +301,12 @@ def parse_rows(rules: ParseRules) -> list[ParseRow]:
 
 def text_rows(rules: TextRules) -> list[TextRow]:
     count = len(rules.sentences)
-    leaves, tagged = (rules.alignment.leaves, rules.alignment.tagged_words) if rules.alignment else ([[]] * count, [[]] * count)
-    return [TextRow(rules.grammar, sentence, rules.max_steps, *of_row) for sentence, *of_row in zip(rules.sentences, leaves, tagged)]
+    none: list[list] = [[]] * count
+    leaves, tagged, words = none, none, none
+    if rules.alignment:
+        leaves, tagged, words = rules.alignment.leaves, rules.alignment.tagged_words, rules.alignment.leaf_words or none
+    rows = zip(rules.sentences, leaves, tagged, words)
+    return [TextRow(rules.grammar, sentence, rules.max_steps, *of_row) for sentence, *of_row in rows]
 
 
 def text_processors(rules: TextRules, rows: list[TextRow]) -> Sequence[LogitsProcessor]:
@@ -285,6 +319,8 @@ def text_processors(rules: TextRules, rows: list[TextRow]) -> Sequence[LogitsPro
         if rules.copy_odds:
             found.append(Copying(rows, rules.copy_odds))
         found.append(LeafTags(rows, rules.alignment))
+        if rules.word_weight and rules.alignment.leaf_words:
+            found.append(LeafWords(rows, rules.word_weight))
     if rules.order_bonus:
         found.append(WordOrder(rows, rules.order_bonus))
     return [*found, RealWords(rules.grammar, rows, rules.grammar.width(rules.sentences))]

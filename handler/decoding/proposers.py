@@ -108,6 +108,8 @@ class TextDrafts:
             tagged = here.tagged.get(tag, ())
             if node:
                 last = here.trie[node][0][0]
+            elif here.leaf_words:
+                last = here.leaf_words[leaves_left]
             else:
                 near = (*here.successors.get(last, ()), *tagged)
                 last = next((piece for piece in near if unused.get(piece, 0) > 0 and piece in tagged), self.common[tag])

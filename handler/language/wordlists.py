@@ -39,12 +39,13 @@ CHOSEN = {
     for verb, prepositions in (
         pair.split(":")
         for pair in """
-look:at for after into like through up out forward over|listen:to|wait:for on|depend:on|rely:on|belong:to|believe:in|consist:of
-think:of about|talk:to about with on|speak:to with about of|laugh:at|smile:at|agree:with on to|disagree:with|apologize:for to
-apply:for to|ask:for about of|care:about for|complain:about to|concentrate:on|focus:on|deal:with|decide:on against|dream:of about
-hear:of from about|insist:on|lead:to|live:in with on at by near for under next|object:to|pay:for to|point:at to|prepare:for|refer:to
-respond:to|reply:to|result:in from|search:for|succeed:in|suffer:from|take:off to for from into out by on up over
-turn:to into on off down up out around over|work:for with on at as in|worry:about|write:to about|shout:at|stare:at|arrive:at in
+look:at for after into like through up out forward over on|listen:to|wait:for on|depend:on|rely:on|belong:to|believe:in|consist:of
+think:of about|talk:to about with on|speak:to with about of|laugh:at|forgive:for|glance:at|gaze:at|assist:in with|fit:in into through
+consent:to|rest:on against|smile:at|agree:with on to|disagree:with|apologize:for to|apply:for to|ask:for about of|care:about for
+complain:about to|concentrate:on|focus:on|deal:with|decide:on against|dream:of about|hear:of from about|insist:on|lead:to
+live:in with on at by near for under next|object:to|pay:for to|point:at to|prepare:for|refer:to|respond:to|reply:to|result:in from
+search:for|succeed:in|suffer:from|take:off to for from into out by on up over|turn:to into on off down up out around over
+work:for with on at as in|worry:about|write:to about|shout:at|stare:at|arrive:at in
 go:to into on in with for by through out off over down up along under|come:from to into with in on out off back
 get:on off in into to out up through over along from with|run:into to out over through after from
 put:on in into under at up over off to out away|place:on in under at|set:on in up off to|lay:on in|keep:in on from to with out up off
@@ -90,14 +91,14 @@ PATHS = frozenset("around along through across over past up down toward towards 
 ADVERBIAL = frozenset("because if when while although though since after before until unless whenever once till whereas even".split())
 SAYING = frozenset(
     """say think believe know hope guess suppose fear feel claim admit announce report explain hear understand realize
-swear insist argue suspect predict doubt notice imagine promise remember mean assume""".split()
+swear insist argue suspect predict notice imagine promise remember mean assume""".split()
 )
 ASKING = frozenset(
     """ask wonder know see tell say understand remember forget decide doubt care mind find figure learn explain show
 check""".split()
 )
 # Where one does it can be said first, though the verb goes with it: on the stage , a man plays.
-POSTURES = frozenset("sit stand lie play work walk run ride jump meet pose perform race".split())
+POSTURES = frozenset("sit stand lie play walk run ride jump meet pose perform race".split())
 # Verbs of what is done for a purpose.
 PURPOSEFUL = frozenset("go come use stop work study sit stand run call visit open take buy save".split())
 FRONTABLE = frozenset(
@@ -116,10 +117,10 @@ outdoors forth such equally simply dearly""".split()
 )
 # Verbs of states, of which one asks why rather than how.
 STATES = frozenset(
-    """be have know like love want need think believe hope seem own belong hate prefer live stay feel understand mean
-cost contain include consist remain resemble deserve doubt fear wish matter appear exist sit stand lie wear sleep wait see hear become
-tell say ask agree care remember forget enjoy hope expect miss suppose guess depend plan speak look lack weigh get let last happen die
-try start begin continue stop keep used stare watch""".split()
+    """be have realize know like love want need think believe hope seem own belong hate prefer live stay feel understand
+mean cost contain include consist remain resemble deserve doubt fear wish matter appear exist sit stand lie wear sleep wait see hear
+become tell say ask agree care remember forget enjoy hope expect miss suppose guess depend plan speak look lack weigh get let last
+happen die try start begin continue stop keep used stare watch""".split()
 )
 # Adjectives that can be said of someone by themselves.
 DESCRIBING = frozenset(
@@ -175,4 +176,4 @@ NOT_ASKED_WITH = frozenset(
 next""".split()
 )
 # Verbs of what goes on while something else happens.
-LASTING = frozenset("be have know sit stand lie sleep wait look watch stay live wear walk work".split())
+LASTING = frozenset("be have know sit stand lie sleep wait look watch stay live wear".split())

@@ -158,14 +158,18 @@ def phrase_score(vp: Tree, pp: Tree, free: bool, filled: bool) -> float:
     when = noun is not None and head_lemma(noun) in TIMES or dated
     if verb == "be" and not filled:
         return 0.0
-    if when and word not in ("of", "for", "from", "to"):
+    if word == "by" and noun is not None and len(noun.leaves()) == 1 and head_leaf(noun).label == "NN" or word == "for" and noun is None:
+        return 0.1  # by day, by car; for doing it
+    if when and word not in ("of", "for", "from", "to", "than", "as", "like"):
         return 0.95
+    if when and word == "for" and word not in CHOSEN.get(verb, ()) and head_leaf(noun or pp).label == "NNS":
+        return 0.7  # for two weeks
     if verb in ("be", "remain", "seem", "become", "look", "feel") and filled and word in "for with to from about of at on by".split():
         return 0.3  # what an adjective goes with: good at it, ready for it
     if is_agent(pp) or word == "by" and noun is None and pp.children[-1].label != "S" or _belongs(vp, pp):
         return 0.3
     if word in ("of", "than", "as", "like", "per", "to", "into", "onto", "about", "toward", "towards", "out", "off", "up", "down"):
-        return 0.5 if word == "to" and said(pp).startswith("to my ") else 0.1
+        return 0.1
     if noun is not None and said(noun) in "me you him her it us them that this himself herself itself themselves myself".split():
         return 0.2
     chosen = verb in CHOSEN and word in CHOSEN[verb]
@@ -181,9 +185,18 @@ def phrase_score(vp: Tree, pp: Tree, free: bool, filled: bool) -> float:
 
 
 def _belongs(vp: Tree, pp: Tree) -> bool:
-    """Whether what follows goes with a phrase: `with her eyes open`, `without so much as …`, `on his bed to rest`."""
+    """Whether what stands beside a phrase goes with it: `with her eyes open`, `without so much as …`, `on his bed to rest`."""
     at = next((i for i, child in enumerate(vp.children) if child is pp), None)
     after = vp.children[at + 1] if at is not None and at + 1 < len(vp.children) else None
+    before = vp.children[at - 1] if at else None
+    if (
+        before is not None
+        and (before.label == "PRT" or said(before) in "up down out off away back forward".split())
+        and (first_word(pp) in "on with to from for of".split())
+    ):
+        return True  # look down on, run out of
+    if before is not None and before.label == "PP" and first_word(before) == "with" and any(one.label == "PRP$" for one in pp.leaves()):
+        return True  # with a bag on her back
     return (
         after is not None
         and (
@@ -216,6 +229,9 @@ def loose_score(vp: Tree, pp: Tree, word: str, free: bool) -> float:
 def clause_score(vp: Tree, sbar: Tree) -> tuple[float, Tree]:
     """Score of a subordinate clause and the form it takes in front."""
     word, verb = first_word(sbar), main_lemma(vp)
+    at = next((i for i, child in enumerate(vp.children) if child is sbar), 0)
+    if at and said(vp.children[at - 1]) in "even just only especially right long soon shortly except".split():
+        return 0.0, sbar  # these belong to it
     if word == "that" or sbar.children[0].label == "S":
         spoken = Tree("SBAR", sbar.children[1:] if word == "that" else sbar.children)
         alone = main_vp(vp).children[-1] is sbar and not any(map(is_negation, vp.children))

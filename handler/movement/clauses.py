@@ -11,7 +11,7 @@ from handler.language.heads import CONJUNCTIONS, head_leaf
 from handler.language.morphology import inflect, lemma
 from handler.language.relations import HAVE_PARTICIPLES, TIMES, VERBAL, coordinated, subject_of
 from handler.language.trees import Tree
-from handler.language.wordlists import ANIMATE, COLLECTIVES, HE, LEADS, SENTENCE_ADVERBS, SHE
+from handler.language.wordlists import ANIMATE, COLLECTIVES, HE, LEADS, SAYING, SENTENCE_ADVERBS, SHE
 
 FINITE = frozenset("MD VBZ VBP VBD".split())
 QUOTES = frozenset({"``", "''"})
@@ -406,7 +406,8 @@ def read_clause(s: Tree, mark: str = ".") -> Clause | None:
         return None
     if subject.label == "NP" and subject.leaves()[0].label in ("WP", "WDT", "WRB", "WP$"):
         return None  # a question that its parse takes for a statement
-    vp, moves, front = children[places[0]], [], []
+    vp, front = children[places[0]], []
+    moves: list[str] = []
     verb = finite(vp)
     if verb is None or verb.label not in FINITE:
         return None
@@ -414,13 +415,16 @@ def read_clause(s: Tree, mark: str = ".") -> Clause | None:
     asked = any(child.leaves()[0].label in ("WP", "WDT", "WRB") for child in children[:at] if child.label == "SBAR")
     if asked and any(child.word == "?" for child in children):
         return None
-    if first_word(subject) == "let" or any(child.label != "SBAR" and any(map(is_negation, child.leaves())) for child in children[:at]):
+    negated = any(child.label != "SBAR" and any(map(is_negation, child.leaves())) for child in children[:at])
+    if negated or first_word(subject) in ("let", "please", "check"):
         return None  # commands and questions that their parses take for statements
     for child in children[:at]:
         if child.label in ("CC", "INTJ", "UH") or said(child) in LEADS:
             moves.append("drop_lead")
         elif said(child) in ("may", "can", "could", "will", "would", "do", "does", "did", "is", "are"):
             return None  # a question read wrongly
+        elif child.label == "S" and subject_of(child) and main_lemma(vp) not in SAYING:
+            return None  # two sentences that a comma joins
         elif child.label in ("PP", "ADVP", "SBAR", "S", "NP", "ADJP", "RB"):
             front.append(child if child.label != "RB" else node("ADVP", child))
         elif child.label not in MARKS:
@@ -435,6 +439,9 @@ def read_clause(s: Tree, mark: str = ".") -> Clause | None:
         elif child.label != ",":
             return None
     rest = [child for child in children[places[0] + 1 :] if child.label != "."]
+    if vp.children[-1].label == "SQ" and len(vp.children) > 2 and len(vp.children[-1].leaves()) < 4:
+        vp = without(vp, vp.children[-1]) or vp
+        moves.append("drop_tag")
     while rest and rest[-1].label in (",", ":"):
         rest.pop()
     if rest and rest[-1].label == "SQ":  # … , do you ?

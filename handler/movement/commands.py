@@ -13,6 +13,7 @@ from handler.movement.clauses import (
     based,
     expanded,
     finite,
+    first_verb,
     folded,
     in_case,
     inner,
@@ -85,7 +86,7 @@ def can_tell(clause: Clause) -> bool:
     modal = verb.label == "MD"
     if "undo_question" in clause.moves:
         return modal and main_lemma(clause.vp) not in ("be", "have")
-    return modal or verb.label == "VBP" and main_lemma(clause.vp) not in STATES
+    return modal
 
 
 def can_let(clause: Clause) -> bool:
@@ -94,7 +95,7 @@ def can_let(clause: Clause) -> bool:
     if said(clause.subject) in ("it", "there", "that", "this") or head_leaf(clause.subject).label in ("EX", "DT") or verb is None:
         return False
     modal = verb.label == "MD" and lemma(verb.word or "", "MD") in ("will", "can", "should", "must", "shall")
-    if is_passive(clause.vp):
+    if is_passive(clause.vp) or not main_lemma(clause.vp) and lemma(verb.word or "", verb.label) in STATES:
         return False
     return (
         modal
@@ -117,7 +118,9 @@ def infinitive(vp: Tree) -> tuple[bool, Tree] | None:
     if word.label == "MD":
         if name not in LIGHT_MODALS or not rest or said(Tree("VP", rest)).startswith(("better", "rather", "like to")):
             return None
-        return negated, one_vp([*before, *rest])
+        first = first_verb(Tree("VP", rest))
+        perfect = first is not None and lemma(first.word or "", first.label) == "have" and inner(one_vp(rest)) is not None
+        return None if perfect else (negated, one_vp([*before, *rest]))  # you must have seen it
     place = inner(vp)
     if name == "do" and place is not None:
         return negated, one_vp([*before, *rest])

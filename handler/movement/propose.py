@@ -299,6 +299,8 @@ def fronted(clause: Clause) -> Iterator[Variant]:
     whole = folded(clause)
     possible = adjuncts(whole.vp)
     for adjunct in possible[:6]:
+        if said(whole.subject) == "it" and said(adjunct.moved).startswith("in order "):
+            continue  # it took a day to paint
         vp = without(whole.vp, adjunct.piece)
         if (
             vp is None
@@ -355,7 +357,8 @@ def subordinated(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
         return
     one, word, other = found
     later = finite(other)
-    if later is not None and later.label == finite(one).label and word in ("and", "but"):
+    generic = later is not None and later.label == "VBP" and said(clause.subject) not in ("i", "you", "we")
+    if later is not None and later.label == finite(one).label and word in ("and", "but") and not generic:
         marker = "although" if word == "but" else "while" if main_lemma(one) in LASTING or is_progressive(one) else "after"
         yield node("SBAR", leaf("IN", marker), node("S", clause.subject, one)), again, agreed(other, again), "join_" + marker
 

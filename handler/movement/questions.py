@@ -50,7 +50,7 @@ def inverted(vp: Tree) -> tuple[Tree, Tree | None, list[Tree]] | None:
     if is_auxiliary(vp):
         negation = after[0] if after and is_negation(after[0]) else None
         form = full_form(word, vp)
-        if form.word in ("used", "ought", "ai"):
+        if form.word in ("used", "ought", "ai", "may"):  # may you pay: a wish, or asking for leave
             return None
         return form, negation, [*before, *(after[1:] if negation else after)]
     bare = based(vp)

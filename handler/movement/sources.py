@@ -183,6 +183,8 @@ def read_command(top: Tree, mark: str) -> Clause | None:
             subject, vp = pronoun("we"), inner[1]
         elif said(vp).split()[1:2] == ["'s"]:
             return None
+    elif word == "thank":
+        return None
     elif word == "do":
         rest = vp.children[verb + 1 :]
         if len(rest) == 2 and is_negation(rest[0]) and rest[1].label == "VP":
@@ -196,7 +198,8 @@ def read_fragment(top: Tree, mark: str) -> Clause | None:
     children = [child for child in unquoted(top) if child.label != ","]
     if top.label == "FRAG":
         return read_fragment(children[0], mark) if len(children) == 1 and children[0].label == "NP" else None
-    if not children or any(child.label in CONJUNCTIONS | {"NNP", ":", "SBAR", "PRN"} for child in children):
+    spoken = any(one.label == "PRP" and said(one) in "i he she we they".split() for one in top.leaves())
+    if not children or spoken or any(child.label in CONJUNCTIONS | {"NNP", ":", "SBAR", "PRN"} for child in children):
         return None
     sentence = misread(children)
     if sentence:

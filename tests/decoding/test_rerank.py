@@ -79,7 +79,11 @@ def test_the_first_candidate_is_what_there_would_be_without_others(paraphraser, 
     firsts = [row.candidate(0) for row in rows_of(paraphraser, {**value, "candidates": 5})]
     parses = paraphraser.generate_parses(firsts)
     made = zip(firsts, parses, paraphraser.generate_texts(firsts, parses))
-    assert [paraphraser._paraphrase(row, row, parse, text) for row, parse, text in made] == alone == paraphraser.run(rows_of(paraphraser, value))
+    assert (
+        [paraphraser._paraphrase(row, row, parse, text) for row, parse, text in made]
+        == alone
+        == paraphraser.run(rows_of(paraphraser, value))
+    )
 
 
 def test_the_others_parses_are_drawn_even_where_texts_are_greedy(paraphraser):
