@@ -14,6 +14,7 @@ In int8, a row's logits are the same bits alone, in any batch, and however many 
 No loop over time, no files. Shapes as in `model/network.py`; T tokens a row.
 """
 
+import ctypes
 import math
 
 import numpy as np
@@ -50,7 +51,15 @@ def session(model: bytes) -> onnxruntime.InferenceSession:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # there is nothing left to fuse
     options.enable_mem_pattern = options.enable_cpu_mem_arena = False  # both keep what each new shape once needed
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    made = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    made._model_bytes = None  # it would keep them, with all weights, for other providers to start from
+    return made
+
+
+def give_back() -> None:
+    """Give the system the memory that loading needed and that the C library keeps for later, some tens of megabytes."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
+        trim(0)
 
 
 class Encoder:
@@ -162,15 +171,7 @@ class Engine:
     remembers: whether inputs B are worth remembering: templates are, parses hardly come again.
     """
 
-    def __init__(
-        self,
-        net: SynPG,
-        precision: str = "fp32",
-        ranges: Ranges | None = None,
-        output_vocab_size: int | None = None,
-        input_vocab_size: int | None = None,
-        remembers: bool = False,
-    ):
+    def __init__(self, net: SynPG, precision: str = "fp32", ranges: Ranges | None = None, output_vocab_size: int | None = None, input_vocab_size: int | None = None, remembers: bool = False):
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         if precision == "int8" and ranges is None:
@@ -238,9 +239,8 @@ class Engine:
         x += positions
         return x
 
-    def _encode(
-        self, ids: np.ndarray, positions: np.ndarray | int, read: np.ndarray, bias: np.ndarray | None, memory: np.ndarray, begin: np.ndarray
-    ) -> None:
+    def _encode(self, ids: np.ndarray, positions: np.ndarray | int, read: np.ndarray, bias: np.ndarray | None, memory: np.ndarray,
+              begin: np.ndarray) -> None:
         """Encode one input, the first `read` (B) of ids (B, S), and write it to memory from `begin` (B) on. bias (B, S) is added to
         the scores. Rows that are equal are encoded once."""
         places: dict[bytes | int, list[int]] = {}
