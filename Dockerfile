@@ -50,9 +50,11 @@ COPY model_store ./model_store
 COPY handler ./handler
 COPY scripts ./scripts
 RUN /opt/venv/bin/python -m scripts.container.bake model \
- && mkdir kept && mv handler/metrics.yaml kept && rm -rf handler model_store scripts/serving/archive.py scripts/container/bake.py scripts/container/image.py \
+ # the model brings its own handler/; of this one the commands need the errors, and TorchServe its metrics
+ && mkdir kept && mv handler/__init__.py handler/errors.py handler/metrics.yaml kept \
+ && rm -rf handler model_store scripts/serving/archive.py scripts/container/bake.py scripts/container/image.py \
  && mv kept handler \
- && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash model scripts
+ && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash model handler scripts
 
 # ---------------------------------------------------------------- the image
 FROM ${BASE} AS base

@@ -18,8 +18,10 @@ An artifact is a folder that describes itself:
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,7 +102,7 @@ def save(
     write_manifest(folder)
 
 
-def write_json(file: Path, value) -> None:
+def write_json(file: Path, value: object) -> None:
     file.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
@@ -163,7 +165,7 @@ def read_config(file: Path) -> ArtifactConfig:
     return ArtifactConfig(**{name: _section(file, name, kind, raw[name]) for name, kind in sections.items()})
 
 
-def _section(file: Path, name: str, kind, raw):
+def _section(file: Path, name: str, kind: type, raw: Any) -> Any:
     known = {f.name for f in fields(kind)}
     if isinstance(raw, dict):
         raw = {RENAMED.get(key, key): value for key, value in raw.items()}
@@ -198,7 +200,7 @@ class Uninitialised(TorchFunctionMode):
     """Makes torch.nn.init do nothing, because the weights are overwritten anyway. On the meta device torch would even import its
     compiler to initialise them, which takes a second."""
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(self, function: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(function, "__module__", None) == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]
         return function(*args, **(kwargs or {}))
@@ -236,7 +238,7 @@ def load_net(file: Path, config: ModelConfig, device: torch.device) -> SynPG:
     return net.eval().requires_grad_(False)
 
 
-def _some(names) -> str:
+def _some(names: Iterable[str]) -> str:
     listed = sorted(names)
     return "none" if not listed else ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
 
@@ -256,11 +258,11 @@ def load(
     vocabulary, syntax_end = _vocabulary(folder, config)
     present = members(folder)
     pieces = read_pieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
-    generators = _backends(folder, config, syntax_end, device, precision, drafts, compiled)
+    parse_generator, text_generator = _backends(folder, config, syntax_end, device, precision, drafts, compiled)
     tagger = load_tagger(folder / TAGGER) if TAGGER in present else None
     endings = read_endings(folder / ENDINGS, vocabulary) if ENDINGS in present else ()
     parser = load_parser(folder / PARSER) if PARSER in present else None
-    return Pipeline(config.pipeline, vocabulary, pieces, *generators, tagger, endings, _lexicon(folder, config), parser)
+    return Pipeline(config.pipeline, vocabulary, pieces, parse_generator, text_generator, tagger, endings, _lexicon(folder, config), parser)
 
 
 def _backends(
@@ -284,15 +286,13 @@ def _backends(
     found: list[Backend] = []
     for name in NETS:
         net, parses = load_net(folder / f"{name}.safetensors", getattr(config, name), device), name == "parse_generator"
-        sizes = {
-            "input_vocab_size": syntax_end if parses else None,
-            "output_vocab_size": syntax_end if parses and config.pipeline.constrained else None,
-        }
+        output_size = syntax_end if parses and config.pipeline.constrained else None
+        input_size = syntax_end if parses else None
         if on_cpu:
-            engine = Engine(net, precision, ranges and ranges[name], **sizes, remembers=parses)
+            engine = Engine(net, precision, ranges[name] if ranges else None, output_size, input_size, remembers=parses)
             found.append(StepwiseBackend(engine, precision, engine.output_vocab_size, proposer, drafts=proposer is not None))
         elif on_gpu:
-            found.append(CudaGraphEngine(net, precision, **sizes, always_scored=not parses))
+            found.append(CudaGraphEngine(net, precision, output_size, input_size, always_scored=not parses))
         else:
             found.append(StepwiseBackend(PlainNetwork(net), precision, net.output_vocab_size))
     return found

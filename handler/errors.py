@@ -33,6 +33,6 @@ class SyntaxTreeError(RequestError):
 class ArtifactError(SynPGError):
     """A model artifact that must not be served: which file, what was expected in it, what was found."""
 
-    def __init__(self, file, expected: str, found: str):
+    def __init__(self, file: object, expected: str, found: str):
         super().__init__(f"{file}: expected {expected}, found {found}")
         self.file, self.expected, self.found = str(file), expected, found

@@ -181,7 +181,9 @@ class Pipeline:
         c = self.config
         if not c.constrained:
             return None
-        alignment = self.lexicon and Alignment(self.lexicon, [self._leaves(ids) for ids in parses], tagged, leaf_words)
+        alignment = None
+        if self.lexicon:
+            alignment = Alignment(self.lexicon, [self._leaves(ids) for ids in parses], tagged, leaf_words)
         return TextRules(
             self.text_grammar,
             sentences,

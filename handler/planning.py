@@ -37,7 +37,7 @@ class PipelineConfig:
     relation_weight: float = 0.0  # nats a token in the choice of a candidate, for all relations of the sentence kept; with movement only
     copy_odds: float = 0.0  # of copying an unwritten word of the leaf's kind, to the network's choice; with tag_weight only
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.tokenization not in TOKENIZATIONS:
             raise ValueError(f"tokenization must be one of {', '.join(TOKENIZATIONS)}, not {self.tokenization!r}")
         if type(self.bpe_threshold) is not int or self.bpe_threshold < 0:
@@ -201,7 +201,7 @@ class Planner:
         """The sentence's part-of-speech tags: its parse's, or the tagger's where there is none; None without either."""
         if source is not None:
             return tags(source)
-        return self.tagger and self.tagger.tag(tokenize(request.sentence))
+        return self.tagger.tag(tokenize(request.sentence)) if self.tagger else None
 
     def moved(self, mover: Mover, target: Target) -> list[Moved]:
         """Parses under a target's template that are made of the source's own, best first, as far as the networks can write them."""
@@ -211,8 +211,8 @@ class Planner:
             syntax = [self.vocabulary.syntax_ids[token] for token in syntax_tokens(proposal.tree)]
             limits = self.text_limits
             fits = len(pieces) <= limits.bag_width and len(syntax) + 2 <= limits.syntax_width and len(pieces) < limits.max_steps
-            if fits and UNK not in pieces:
-                leaf_words = self.text_grammar.begin(pieces)
+            leaf_words = self.text_grammar.begin(pieces)
+            if fits and UNK not in pieces and len(leaf_words) == len(proposal.tree.leaves()):
                 found.append(Moved(pieces, self.tagged_words(pieces, tags(proposal.tree)), leaf_words, syntax, proposal.moves))
         return found
 

@@ -9,19 +9,21 @@ import logging
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the model's folder, which contains the package `handler`
 
 import torch  # noqa: E402
 
 from handler import artifacts
-from handler.pipeline import CHUNK_ROWS
+from handler.errors import RequestError
+from handler.pipeline import CHUNK_ROWS, Pipeline
 from handler.wire import request, response
 
 logger = logging.getLogger(__name__)
 
 
-def model_fn(model_dir, context=None):
+def model_fn(model_dir: str | Path, context: Any = None) -> Pipeline:
     """Load the pipeline, onto the worker's GPU if it was given one, else onto the CPU. Raises ArtifactError."""
     torch.set_num_threads(1)  # the toolkit starts one worker for each core
     gpu = context.system_properties.get("gpu_id") if context else None
@@ -30,7 +32,7 @@ def model_fn(model_dir, context=None):
     return pipeline
 
 
-def input_fn(body, content_type, context=None):
+def input_fn(body: str | bytes, content_type: str, context: Any = None) -> request.Envelope | RequestError:
     """Turn a body into a validated Envelope, or into the RequestError that answers it."""
     body = body.encode() if isinstance(body, str) else body  # the toolkit decodes JSON
     # The caller's own Accept header. Without one the toolkit passes JSON, but JSON Lines must be answered with JSON Lines.
@@ -39,7 +41,7 @@ def input_fn(body, content_type, context=None):
     return request.guarded(request.read_body, body, content_type, accept)
 
 
-def predict_fn(envelope, pipeline, context=None):
+def predict_fn(envelope: request.Envelope | RequestError, pipeline: Pipeline, context: Any = None) -> tuple:
     """The envelope with an answer for each of its items, errors in their places."""
     try:
         return pipeline.answer([envelope])[0]
@@ -50,7 +52,7 @@ def predict_fn(envelope, pipeline, context=None):
         raise RuntimeError("internal error") from None
 
 
-def output_fn(prediction, accept, context=None):
+def output_fn(prediction: tuple, accept: str, context: Any = None) -> tuple[str, str]:
     """Body and content type; status and headers go through the context. `input_fn` has already dealt with `accept`."""
     answer = response.build(*prediction)
     if context:

@@ -8,7 +8,9 @@ import logging
 import os
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from ts.metrics.dimension import Dimension
@@ -16,6 +18,8 @@ from ts.metrics.metric_type_enum import MetricTypes
 from ts.torch_handler.base_handler import BaseHandler
 
 from handler import artifacts
+from handler.errors import RequestError
+from handler.pipeline import Stage
 from handler.wire import request, response
 
 logger = logging.getLogger(__name__)
@@ -24,7 +28,7 @@ logger = logging.getLogger(__name__)
 class SynPGHandler(BaseHandler):
     """Serves one SynPG artifact. `preprocess`, `inference` and `postprocess` take and return plain values."""
 
-    def initialize(self, context):
+    def initialize(self, context: Any) -> None:
         """Load the artifact once, onto the worker's GPU if it was given one, else onto the CPU. Raises ArtifactError."""
         properties = context.system_properties
         options = (context.model_yaml_config or {}).get("handler", {})
@@ -42,12 +46,13 @@ class SynPGHandler(BaseHandler):
         self.inference([request.read_body(request.EXAMPLE, None, None)])  # the first caller should not pay for warm-up
         self.initialized = True
 
-    def handle(self, data, context):
+    def handle(self, data: list[dict], context: Any) -> list[str]:
         """Answer a batch of HTTP requests, each with a result and a status of its own."""
         bodies = [
             (item.get("body"), self.header(context, i, "content-type"), self.header(context, i, "accept")) for i, item in enumerate(data)
         ]
-        began, stages = time.perf_counter(), []
+        began = time.perf_counter()
+        stages: list[Stage] = []
         try:
             envelopes = self.preprocess(bodies)
             read = time.perf_counter()
@@ -69,12 +74,12 @@ class SynPGHandler(BaseHandler):
         return [answer.body for answer in answers]
 
     @staticmethod
-    def measure(metrics, seconds, stages, answers):
+    def measure(metrics: Any, seconds: dict[str, float], stages: list[Stage], answers: list[response.Response]) -> None:
         """Report a batch to TorchServe under the names of `metrics.yaml`. `metrics` is None where nothing collects them."""
         if metrics is None:
             return
 
-        def add(name, value, kind=MetricTypes.COUNTER, **dimensions):
+        def add(name: str, value: float, kind: MetricTypes = MetricTypes.COUNTER, **dimensions: str) -> None:
             unit = "Seconds" if kind is MetricTypes.HISTOGRAM else "Count"
             metrics.add_metric(name, value, unit, dimensions=[Dimension(*item) for item in dimensions.items()], metric_type=kind)
 
@@ -90,22 +95,24 @@ class SynPGHandler(BaseHandler):
         add("synpg_truncated_requests", sum(response.ATTRIBUTES in answer.headers for answer in answers))
 
     @staticmethod
-    def header(context, i, name):
+    def header(context: Any, i: int, name: str) -> str | None:
         """A request header by its lower-case name. TorchServe keeps the case that the client wrote."""
         headers = context.get_all_request_header(i)
         return next((value for key, value in headers.items() if key.lower() == name and isinstance(value, str)), None)
 
-    def preprocess(self, bodies):
+    def preprocess(self, bodies: list[tuple]) -> list[request.Envelope | RequestError]:
         """Turn each (body, Content-Type, Accept) into a validated Envelope, or into the RequestError that answers it."""
         return [request.guarded(request.read_body, *body, self.limits) for body in bodies]
 
-    def inference(self, envelopes, observe=lambda stage: None):
+    def inference(
+        self, envelopes: list[request.Envelope | RequestError], observe: Callable[[Stage], None] = lambda stage: None
+    ) -> list[tuple]:
         """Run the rows of all envelopes as one batch. Returns each envelope with its answers, errors in their places.
 
         `observe` is called for every stage that ran.
         """
         return self.pipeline.answer(envelopes, self.chunk_rows, observe)
 
-    def postprocess(self, results):
+    def postprocess(self, results: list[tuple]) -> list[response.Response]:
         """Build one Response for each envelope."""
         return [response.build(envelope, answers) for envelope, answers in results]

@@ -12,12 +12,12 @@ tarball, byte for byte.
 """
 
 import argparse
-import contextlib
 import sys
 from pathlib import Path
 
 from handler import __version__, artifacts
 from handler.errors import ArtifactError
+from scripts.common.command import run
 from scripts.common.paths import ARCHIVE, DEMO, TARBALL, shown
 from scripts.serving.archive import FORMATS, ArchiveError
 
@@ -29,27 +29,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help=f"of a .mar, its name is the model's: {shown(ARCHIVE)} or {shown(TARBALL)}")
     parser.add_argument("--if-changed", action="store_true", help="do nothing if the archive equals its sources")
     options = parser.parse_args(argv)
-    default, suffix, write, compare, listed = FORMATS[options.format]
-    output = options.output or default
-    try:
-        if not output.name.endswith(suffix):
-            raise ArchiveError(f"{output} must end in {suffix}.")
-        artifacts.verify(options.artifact)
-        done = "built"
-        if options.if_changed and output.is_file():
-            with contextlib.suppress(ArchiveError):
-                compare(output, options.artifact)
-                done = "is up to date"
-        if done == "built":
-            write(options.artifact, output)
-        count = len(listed(options.artifact))
-    except (ArchiveError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except ArtifactError as error:
-        print(f"The artifact {shown(options.artifact)} cannot be served: {error}.", file=sys.stderr)
-        return 1
-    size = output.stat().st_size / 1e6
+    sentences = {ArtifactError: lambda error: f"The artifact {shown(options.artifact)} cannot be served: {error}."}
+    return run(lambda: build(options.artifact, options.output, options.format, options.if_changed), sentences)
+
+
+def build(artifact: Path, output: Path | None, kind: str, if_changed: bool) -> int:
+    """Build the archive and print what it is."""
+    made = FORMATS[kind]
+    output = output or made.default
+    if not output.name.endswith(made.suffix):
+        raise ArchiveError(f"{output} must end in {made.suffix}.")
+    artifacts.verify(artifact)
+    current = if_changed and output.is_file() and made.is_current(output, artifact)
+    if not current:
+        made.build(artifact, output)
+    done, count, size = "is up to date" if current else "built", len(made.members(artifact)), output.stat().st_size / 1e6
     print(f"{shown(output)} {done}: version {__version__}, {count} files, {size:.1f} MB")
     return 0
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 
+from scripts.common.command import run
 from scripts.container.image import ImageError, build_command, check_docker, docker, layers, tag_of
 
 
@@ -26,16 +27,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--gpu", action="store_true", help="with torch's CUDA build instead of the CPU one")
     parser.add_argument("--tag", help=f"name of the image; default {tag_of(False)}")
     options = parser.parse_args(own)
-    tag, began = options.tag or tag_of(options.gpu), time.monotonic()
-    try:
-        check_docker()
-        if subprocess.run(build_command(tag, options.gpu, extra), stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode:
-            raise ImageError("docker build failed; its last lines say why.")
-        seconds, parts = time.monotonic() - began, layers(tag)
-        told = json.loads(docker("image", "inspect", tag))[0]
-    except ImageError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return run(lambda: build(options.tag or tag_of(options.gpu), options.gpu, extra))
+
+
+def build(tag: str, gpu: bool, extra: list[str]) -> int:
+    """Build the image and print its layers, its size and a line of JSON."""
+    began = time.monotonic()
+    check_docker()
+    if subprocess.run(build_command(tag, gpu, extra), stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode:
+        raise ImageError("docker build failed; its last lines say why.")
+    seconds, parts = time.monotonic() - began, layers(tag)
+    told = json.loads(docker("image", "inspect", tag))[0]
     for size, step in parts:
         print(f"{size / 1e6:8.1f} MB  {step[:100]}")
     print(f"{told['Size'] / 1e6:8.1f} MB  {tag}, in {seconds:.0f} s")

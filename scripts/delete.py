@@ -11,7 +11,7 @@ object: what was deleted, what was kept, and why.
 
 import sys
 
-from scripts.aws.command import guarded, name_option, parser
+from scripts.aws.command import access, name_option, parser, run
 from scripts.aws.deletion import delete
 from scripts.aws.names import MODES
 
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     options = made.parse_args(argv)
     if wrong := set(options.modes) - set(MODES):
         made.error(f"there is no mode {sorted(wrong)[0]}; there are {', '.join(MODES)}")
-    return guarded(lambda: delete(options))
+    return run(lambda: delete(access(options), options.name, options.modes, options.bucket, options.everything))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Put the model behind a SageMaker endpoint, or run it over a file. Run again to change it: the old one serves until the new one does.
+"""Put the model behind a SageMaker endpoint, or run it over a file. Run again to change it; the old one serves until then.
 
     python -m scripts.deploy serverless                                     billed by the request
     python -m scripts.deploy realtime --instance-type ml.g5.xlarge --max-instances 3 --alarms
     python -m scripts.deploy async --max-instances 2                        scales to zero
     python -m scripts.deploy batch --input requests.jsonl --save answers.jsonl
     python -m scripts.deploy serverless --dry-run                           the calls, as JSON; needs no account
-    python -m scripts.deploy policy                                         what the one who deploys must be allowed
+    python -m scripts.deploy policy                                         the IAM policy that deploying needs
 
 The image is taken from ECR by its digest (`scripts.push_image`), the model is uploaded (`scripts.build_archive --format tgz`).
 `scripts.delete` removes everything. Standard output is one JSON object, standard error says what happens.
@@ -15,10 +15,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from scripts.aws.command import guarded, name_option, parser
-from scripts.aws.deployment import deploy
+from scripts.aws.command import access, name_option, parser, run
+from scripts.aws.deployment import Order, deploy, print_policy
 from scripts.aws.names import MODES, REPOSITORY
-from scripts.aws.settings import OPTIONS, Settings
+from scripts.aws.settings import BELONGS, Settings, option, settings
 from scripts.common.paths import TARBALL
 
 HELP = {  # field of Settings -> help; its option, type and default are taken from there
@@ -66,7 +66,7 @@ def pair(text: str) -> tuple[str, str]:
 
 def arguments() -> argparse.ArgumentParser:
     made = parser("deploy", __doc__)
-    made.add_argument("mode", choices=(*MODES, "policy"), help="how to serve; policy prints the deployer's IAM policy")
+    made.add_argument("mode", choices=(*MODES, "policy"), help="how to serve; policy prints the IAM policy that deploying needs")
     name_option(made)
     made.add_argument("--model", type=Path, default=TARBALL, help="model.tar.gz for S3 (model_store/synpg.tar.gz)")
     made.add_argument("--image", default="", help=f"REPOSITORY:TAG or REPOSITORY@DIGEST in ECR ({REPOSITORY}, this version's)")
@@ -78,7 +78,7 @@ def arguments() -> argparse.ArgumentParser:
         group = made.add_argument_group(title)
         for name in fields:
             default = Settings.__dataclass_fields__[name].default
-            flag = OPTIONS.get(name, "--" + name.replace("_", "-"))
+            flag = option(name)
             if default is False:
                 group.add_argument(flag, dest=name, action="store_true", default=None, help=HELP[name])
             else:
@@ -89,9 +89,18 @@ def arguments() -> argparse.ArgumentParser:
     return made
 
 
+def given(options: argparse.Namespace) -> dict:
+    """The fields of Settings that the command line has."""
+    fields = {name: value for name in BELONGS if (value := getattr(options, name)) is not None}
+    return fields | {name: dict(values) for name in ("environment", "tags") if (values := getattr(options, name))}
+
+
 def main(argv: list[str] | None = None) -> int:
     options = arguments().parse_args(argv)
-    return guarded(lambda: deploy(options))
+    if options.mode == "policy":
+        return run(lambda: print_policy(access(options), options.name, options.bucket))
+    order = Order(options.name, options.model, options.image, options.bucket, options.role, options.save)
+    return run(lambda: deploy(access(options), order, settings(options.mode, given(options))))
 
 
 if __name__ == "__main__":

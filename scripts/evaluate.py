@@ -1,4 +1,4 @@
-"""Judge an artifact: BLEU against references, well-formed parses, words kept and repeated, beside copying the input.
+"""Evaluate an artifact: BLEU against references, well-formed parses, words kept and repeated, compared with copying the input.
 
     python -m scripts.evaluate model_store/demo --rebuild test.tsv.gz --pairs edinburgh_test.tsv.gz hans.tsv.gz
     python -m scripts.evaluate model_store/demo --pairs pairs.tsv --limit 200 --json report.json
@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from handler import artifacts
+from scripts.training.command import run
 from scripts.training.evaluation import evaluate, markdown
 
 
@@ -39,6 +40,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not args.rebuild and not args.pairs:
         parser.error("give --rebuild or --pairs files")
+    return run(lambda: evaluate_artifact(args))
+
+
+def evaluate_artifact(args: argparse.Namespace) -> int:
+    """Evaluate the artifact; print the table and write it, with its conditions, where that was asked for."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     paraphraser = artifacts.load(args.artifact, device, args.precision)
     options = {"temperature": args.temperature, "seed": args.seed}

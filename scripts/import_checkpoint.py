@@ -15,14 +15,16 @@ no parse.
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from handler.errors import ArtifactError
 from handler.planning import TOKENIZATIONS
+from scripts.common.command import Sentences, run
 from scripts.training import published
-from scripts.training.published import DTYPES, CheckpointError, convert
+from scripts.training.published import DTYPES, ImportOptions, convert
 
 
 def at_least(least: int):
@@ -81,22 +83,22 @@ def main(argv: list[str] | None = None) -> int:
         options.tokenization = "raw" if options.faithful else "ptb"
     if options.constrained is None:
         options.constrained = not options.faithful
-    try:
-        made = convert(options)
-    except CheckpointError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except SafetensorError as error:  # its way to say that the disk is full
-        print(f"{options.out} could not be written: {error}.", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename or options.out}: {error.strerror or error}.", file=sys.stderr)
-        return 1
-    except ArtifactError as error:
-        print(f"A server would refuse this: {error}.", file=sys.stderr)
-        return 1
+    wanted = ImportOptions(**{field.name: getattr(options, field.name) for field in fields(ImportOptions)})
+    return run(lambda: convert_and_tell(wanted), sentences_for(wanted.out))
+
+
+def convert_and_tell(options: ImportOptions) -> int:
+    made = convert(options)
     print(f"Wrote {options.out}: {made}. To serve it: python -m scripts.build_archive --artifact {options.out}")
     return 0
+
+
+def sentences_for(out: Path) -> Sentences:
+    """How errors of other packages are told while `out` is made."""
+    return {
+        ArtifactError: lambda error: f"A server would refuse this: {error}.",
+        SafetensorError: lambda error: f"{out} could not be written: {error}.",  # its way to say that the disk is full
+    }
 
 
 if __name__ == "__main__":

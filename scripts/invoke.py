@@ -17,11 +17,11 @@ when the request was at fault. A chunk too large or too slow for it is halved.
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
-from scripts.client.invoke import TIMEOUT, URL, InvokeError, endpoint, run, server
+from scripts.client.invoke import TIMEOUT, URL, answer_lines, endpoint, server
+from scripts.common.command import run
 
 
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
@@ -70,32 +70,27 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
 
 def main(argv: list[str] | None = None) -> int:
     args, fields = parse(argv)
-    try:
-        send = (
-            server(args.url, args.timeout or TIMEOUT)
-            if not args.endpoint
-            else endpoint(args.endpoint, args.region, args.profile, args.concurrency, args.timeout, args.asynchronous)
-        )
-        if args.file is None and args.request != "-":
-            if len(fields.get("tmpl", ())) == 1:
-                fields["tmpl"] = fields["tmpl"][0]
-            body = args.request if args.request is not None else json.dumps(fields, ensure_ascii=False)
-            print(send(body.encode(), "application/json"))
-            return 0
-        if args.file is None:
-            return run(send, sys.stdin, None, None, args.chunk, args.concurrency)
-        with open(args.file, encoding="utf-8") as source:
-            total = sum(1 for _ in source)
-            source.seek(0)
-            return run(send, source, total, args.output, args.chunk, args.concurrency)
-    except BrokenPipeError:  # whoever read has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more on its way out
-    except (InvokeError, OSError, UnicodeDecodeError) as error:
-        print(error, file=sys.stderr)
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130
-    return 1
+    return run(lambda: ask(args, fields))
+
+
+def ask(args: argparse.Namespace, fields: dict) -> int:
+    """Send what the options say; print or write the answers."""
+    if args.endpoint:
+        send = endpoint(args.endpoint, args.region, args.profile, args.concurrency, args.timeout, args.asynchronous)
+    else:
+        send = server(args.url, args.timeout or TIMEOUT)
+    if args.file is None and args.request != "-":
+        if len(fields.get("tmpl", ())) == 1:
+            fields["tmpl"] = fields["tmpl"][0]
+        body = args.request if args.request is not None else json.dumps(fields, ensure_ascii=False)
+        print(send(body.encode(), "application/json"))
+        return 0
+    if args.file is None:
+        return answer_lines(send, sys.stdin, None, None, args.chunk, args.concurrency)
+    with open(args.file, encoding="utf-8") as source:
+        total = sum(1 for _ in source)
+        source.seek(0)
+        return answer_lines(send, source, total, args.output, args.chunk, args.concurrency)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Paraphrase a file of sentences, on a running server or a SageMaker endpoint; what came of each stands under it.
+"""Paraphrase a file of sentences, on a running server or a SageMaker endpoint; the results are printed under each.
 
     python -m scripts.paraphrase sentences.txt                            a sentence a line, every named template
     python -m scripts.paraphrase parsed.tsv --tmpl statement --tmpl '(ROOT (S (VP ) (. )))'
@@ -13,15 +13,14 @@ What is wrong with a sentence stands in the place of its paraphrases, and the ex
 
 import argparse
 import json
-import os
 import sys
 
 from tqdm import tqdm
 
 from handler.wire.request import CATALOGUE
 from scripts.client import invoke
-from scripts.client.corpus import CALL_ROWS, InputError, completed, read, results, sender, side_by_side
-from scripts.client.invoke import InvokeError
+from scripts.client.corpus import CALL_ROWS, completed, read, results, server, side_by_side
+from scripts.common.command import run
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -66,27 +65,27 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
+    return run(lambda: paraphrase(args))
+
+
+def paraphrase(args: argparse.Namespace) -> int:
+    """Print what came of each sentence, in order, and a count at the end."""
     options = {
         name: value for name in ("temperature", "seed", "num_paraphrases", "candidates") if (value := getattr(args, name)) is not None
     }
+    requests = [completed(request, options, args.tmpl) for request in read(args.file)]
+    if args.endpoint:
+        send = invoke.endpoint(args.endpoint, args.region, args.profile, args.concurrency, args.timeout, args.asynchronous)
+    else:
+        send = server(args.url, args.timeout or invoke.TIMEOUT)
     refused = paraphrases = 0
-    try:
-        requests = [completed(request, options, args.tmpl) for request in read(args.file)]
-        with tqdm(total=len(requests), unit="sentence", file=sys.stderr, disable=None) as bar:  # none where nobody looks
-            for result in results(sender(args), requests, args.chunk, args.concurrency):
-                refused += "error" in result
-                paraphrases += sum(map(len, result.get("paraphrases", {}).values()))
-                tqdm.write(json.dumps(result, ensure_ascii=False) if args.jsonl else side_by_side(result), file=sys.stdout)
-                sys.stdout.flush()
-                bar.update()
-    except BrokenPipeError:  # whoever read has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more on its way out
-        return 1
-    except (InputError, InvokeError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    with tqdm(total=len(requests), unit="sentence", file=sys.stderr, disable=None) as bar:  # no bar unless it is a terminal
+        for result in results(send, requests, args.chunk, args.concurrency):
+            refused += "error" in result
+            paraphrases += sum(map(len, result.get("paraphrases", {}).values()))
+            tqdm.write(json.dumps(result, ensure_ascii=False) if args.jsonl else side_by_side(result), file=sys.stdout)
+            sys.stdout.flush()
+            bar.update()
     print(f"{len(requests)} sentences, {paraphrases} paraphrases, {refused} refused", file=sys.stderr)
     return 1 if refused else 0
 

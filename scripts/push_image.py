@@ -12,7 +12,7 @@ input. `DOCKER` names another command than docker, such as podman. Standard outp
 import sys
 
 from handler import __version__
-from scripts.aws.command import guarded, parser
+from scripts.aws.command import access, parser, run
 from scripts.aws.names import REPOSITORY
 from scripts.aws.push import push
 
@@ -24,7 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     made.add_argument("--repository", default=REPOSITORY, help="in ECR (%(default)s)")
     made.add_argument("--tag", default="", help=f"in ECR; default: {__version__}-cpu")
     options = made.parse_args(argv)
-    return guarded(lambda: push(options))
+    version = f"{__version__}-{'gpu' if options.gpu else 'cpu'}"
+    return run(lambda: push(access(options), options.image or f"{REPOSITORY}:{version}", options.repository, options.tag or version))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run TorchServe with one archive, own every process of it, and say in one sentence what went wrong.
+"""Start TorchServe with one archive, and stop it with every process that it started.
 
     python -m scripts.serve start                      model_store/synpg.mar on the ports of config.properties
     python -m scripts.serve start --port 9090          this port for inference, free ones for everything else
@@ -17,8 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+from scripts.common.command import run
 from scripts.common.paths import ARCHIVE
-from scripts.serving.diagnosis import ServerError
 from scripts.serving.java import find_java
 from scripts.serving.server import CONFIG, START_TIMEOUT, STATE, Server, demonstrate, stop
 
@@ -36,29 +36,36 @@ def main(argv: list[str] | None = None) -> int:
             command.add_argument("--port", type=int, help="inference port; the others are then free ones; 0: a free one too")
             command.add_argument("--timeout", type=float, default=START_TIMEOUT, help="seconds to wait (%(default)g)")
     options = parser.parse_args(argv)
+    body = {
+        "java": java,
+        "stop": lambda: end(options.state),
+        "start": lambda: start(Server(options.archive, options.state, options.port, options.config), options.timeout),
+    }[options.command]
+    return run(body, stopped="Interrupted; nothing is left running.")
+
+
+def java() -> int:
+    print(find_java())
+    return 0
+
+
+def end(state: Path) -> int:
+    print("The server has stopped." if stop(state) else "No server is running.")
+    return 0
+
+
+def start(server: Server, timeout: float) -> int:
+    """Start a server, send it an example, and leave it running. A start that is told to end stops the server again."""
+    for number in signal.SIGTERM, signal.SIGHUP:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    begun = time.monotonic()
+    server.start(timeout, say=lambda text: print(text, flush=True))
     try:
-        if options.command == "java":
-            print(find_java())
-        elif options.command == "stop":
-            print("The server has stopped." if stop(options.state) else "No server is running.")
-        else:
-            for number in signal.SIGTERM, signal.SIGHUP:  # a start that is told to end ends what it has started
-                signal.signal(number, lambda number, _: sys.exit(128 + number))
-            server = Server(options.archive, options.state, options.port, options.config)
-            begun = time.monotonic()
-            server.start(options.timeout, say=lambda text: print(text, flush=True))
-            print(f"The model is ready at {server.url} after {time.monotonic() - begun:.1f} s", flush=True)
-            try:
-                demonstrate(server)
-            except BaseException:
-                server.stop()
-                raise
-    except ServerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted; nothing is left running.", file=sys.stderr)
-        return 130
+        print(f"The model is ready at {server.url} after {time.monotonic() - begun:.1f} s", flush=True)
+        demonstrate(server)
+    except BaseException:
+        server.stop()
+        raise
     return 0
 
 

@@ -22,14 +22,16 @@ from pathlib import Path
 import torch
 
 from handler import artifacts
-from handler.errors import ArtifactError
+from scripts.training.command import run
 from scripts.training.corpus import prepare
 from scripts.training.export import export
 from scripts.training.trainer import FINE_TUNE, LIMITS, MERGES, NETS, RECIPES, Training, limits_of
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("work", type=Path, help="folder of checkpoints and the prepared corpus")
     parser.add_argument("--train", type=Path, help="sentence<TAB>parse, .tsv or .tsv.gz")
     parser.add_argument("--dev", type=Path, help="the same, held out")
@@ -47,38 +49,45 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--peak-rate", type=float, help="learning rate, instead of the recipe's")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     args = parser.parse_args(argv)
+    if args.vectors and not args.export and not (args.base and args.merges):
+        parser.error("--vectors needs --from and --merges")
+    return run(lambda: train(args, parser), "Stopped; the same command goes on from the last checkpoint.")
+
+
+def train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Export, or prepare the corpus unless it is there, then train."""
     if args.export:
         export(args.work, args.export)
         return 0
-    if args.vectors and not (args.base and args.merges):
-        parser.error("--vectors needs --from and --merges")
     if args.threads:
         torch.set_num_threads(args.threads)
-    corpus, base = args.work / "corpus", args.work / "base"
-    try:
-        if not (corpus / "corpus.json").exists():
-            if not (args.train and args.dev):
-                parser.error("a new WORK needs --train and --dev")
-            limits, keep = LIMITS, args.base and not args.merges
-            if args.base:
-                settings = artifacts.verify(args.base)
-                if args.vectors and settings.paraphraser.attend_pads:
-                    parser.error("--vectors needs an artifact that masks pads: all words can be written with attended ones")
-                shutil.copytree(args.base, base, dirs_exist_ok=True)
-                if keep or settings.paraphraser.attend_pads:
-                    limits = limits_of(settings)
-            prepare(corpus, {"train": args.train, "dev": args.dev}, args.merges or MERGES, limits, base if keep else None, args.vectors)
-        elif args.base and not base.exists():
-            parser.error(f"{args.work} was begun without --from")
-    except ArtifactError as error:
-        print(error, file=sys.stderr)
-        return 1
+    base = args.work / "base"
+    if not (args.work / "corpus" / "corpus.json").exists():
+        prepare_work(args, parser)
+    elif args.base and not base.exists():
+        parser.error(f"{args.work} was begun without --from")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for name in NETS if args.net == "both" else (args.net,):
         recipe = replace(RECIPES[name], **FINE_TUNE) if base.exists() else RECIPES[name]
         recipe = replace(recipe, **{key: value for key in ("epochs", "peak_rate") if (value := getattr(args, key))})
         Training(name, args.work, recipe, device).run(lambda text: print(text, flush=True))
     return 0
+
+
+def prepare_work(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Fill a new WORK with the prepared corpus and a copy of the artifact that fine-tuning begins from."""
+    if not (args.train and args.dev):
+        parser.error("a new WORK needs --train and --dev")
+    base, limits, keep = args.work / "base", LIMITS, args.base and not args.merges
+    if args.base:
+        settings = artifacts.verify(args.base)
+        if args.vectors and settings.paraphraser.attend_pads:
+            parser.error("--vectors needs an artifact that masks pads: all words can be written with attended ones")
+        shutil.copytree(args.base, base, dirs_exist_ok=True)
+        if keep or settings.paraphraser.attend_pads:
+            limits = limits_of(settings)
+    files = {"train": args.train, "dev": args.dev}
+    prepare(args.work / "corpus", files, args.merges or MERGES, limits, base if keep else None, args.vectors)
 
 
 if __name__ == "__main__":

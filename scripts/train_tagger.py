@@ -11,8 +11,9 @@ as it is served, on the dev and test sentences of the `--gold` sources, or on al
 Written into an artifact as `tagger.safetensors` it becomes part of it: the manifest is brought up to date. Needs nltk
 (`tests/requirements.txt`).
 
-The perceptron and its averaging are nltk's PerceptronTagger; its features and its list of unambiguous words are replaced
-by those of `handler/tagger.py`. Afterwards small weights go, the rest are rounded. The record is written beside the file.
+The perceptron and its averaging are nltk's PerceptronTagger. Its features and its list of unambiguous words are replaced by
+those of `handler/language/tagger.py`. Afterwards small weights are removed and the others are rounded. The record is written
+beside the file.
 """
 
 import argparse
@@ -27,6 +28,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from handler import artifacts
+from scripts.common.command import InputError
+from scripts.training.command import run
 from scripts.training.tagger import Recipe, evaluate, read_sentences, save, speed, train
 
 
@@ -62,23 +65,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--prune", type=float, default=Recipe.prune, help="smallest weight kept; take less for small corpora (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
     args = parser.parse_args(argv)
-    say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+    return run(lambda: train_and_measure(args))
+
+
+def train_and_measure(args: argparse.Namespace) -> int:
+    """Train, write the file and its record, and print the record."""
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     logging.getLogger("nltk.tag.perceptron").setLevel(logging.INFO)
 
     files = {"train": args.train, "dev": args.dev, **({"test": args.test} if args.test else {})}
-    for file in files.values():
-        if not file.is_file():
-            raise SystemExit(f"{file}: no such file")
     recipe = Recipe(args.weights, args.sample, tuple(args.gold.split(",")), args.epochs, args.seed, args.prune)
     splits = {name: read_sentences(file) for name, file in files.items()}
     sentences = splits.pop("train")
     if args.gold_only:
         sentences = [s for s in sentences if s.source in recipe.gold]
         if not sentences:
-            raise SystemExit(f"{args.train}: no sentence of {args.gold} in it")
+            raise InputError(f"{args.train}: no sentence of {args.gold} in it.")
     began = time.monotonic()
-    trainer, lexicon = train(sentences, recipe, say)
+    trainer, lexicon = train(sentences, recipe, lambda text: print(text, file=sys.stderr, flush=True))
     seconds = time.monotonic() - began
     sizes = save(args.out, trainer, lexicon, recipe.prune)
     held_out = [s for split in splits.values() for s in split]

@@ -12,6 +12,20 @@ from scripts.serving import archive
 from scripts.serving.server import Server, stop
 from tests.factories import tiny_artifact
 
+SERVERS = {"server", "state_factory"}  # a test that uses one of these fixtures, itself or through another, starts a TorchServe
+FOLDERS = {"container/engine": ("container", "slow"), "gpu/test_gpu.py": ("gpu",)}
+
+
+def pytest_collection_modifyitems(items):
+    """Markers that follow from where a test lies and from what it uses; the others stand at the tests."""
+    here = Path(__file__).parent
+    for item in items:
+        names = [name for folder, names in FOLDERS.items() if item.path.is_relative_to(here / folder) for name in names]
+        if SERVERS & set(getattr(item, "fixturenames", ())):
+            names += ["server", "slow"]
+        for name in names:
+            item.add_marker(name)
+
 
 @pytest.fixture(autouse=True)
 def one_thread():

@@ -36,6 +36,7 @@ def edit_json(file, change):
 
 
 @pytest.mark.parametrize("tie", ["none", "output", "all"])
+@pytest.mark.slow
 def test_saved_and_loaded_networks_are_the_same(tmp_path, tie):
     folder = tiny_artifact(tmp_path / tie, tie=tie)
     stored = load_file(folder / "paraphraser.safetensors")
@@ -123,6 +124,7 @@ def test_a_folder_that_is_no_artifact(tmp_path):
         (lambda c: c["parse_generator"].update(max_steps=64), "config.json", "max_steps below paraphraser.syntax_width"),
     ],
 )
+@pytest.mark.slow
 def test_a_configuration_that_does_not_fit_is_refused(copy, change, file, message):
     edit_json(copy / "config.json", change)
     with pytest.raises(ArtifactError, match=message) as caught:
@@ -174,6 +176,7 @@ def test_files_of_the_wrong_kind_are_refused(copy, name, text, message):
         {"others": torch.zeros(len(TAGS), len(TOKENS), dtype=torch.uint16)},
     ],
 )
+@pytest.mark.slow
 def test_a_lexicon_of_another_kind_is_refused(copy, tensors):
     file = copy / artifacts.LEXICON
     save_file(tensors, file)
@@ -194,6 +197,7 @@ def test_a_lexicon_of_another_kind_is_refused(copy, tensors):
 
 
 @pytest.mark.parametrize("generation_vocab_size, found", [(WRITTEN, len(TOKENS)), (WRITTEN, WRITTEN + 1), (None, WRITTEN)])
+@pytest.mark.slow
 def test_a_lexicon_has_a_column_for_each_word_that_is_written(tmp_path, generation_vocab_size, found):
     folder = tiny_artifact(tmp_path / "tiny", tag_weight=1.0, copy_odds=1.0, generation_vocab_size=generation_vocab_size)
     loaded, size = artifacts.load(folder), generation_vocab_size or len(TOKENS)
@@ -207,6 +211,7 @@ def test_a_lexicon_has_a_column_for_each_word_that_is_written(tmp_path, generati
     )
 
 
+@pytest.mark.slow
 def test_a_configuration_from_before_there_were_copied_words_is_read(copy):
     def older(config):
         for name in artifacts.NETS:

@@ -61,6 +61,7 @@ def call(handler, model_dir, *requests):
 JSON = {"Content-Type": "application/json"}
 
 
+@pytest.mark.slow
 def test_the_notebooks_payload_gets_one_string(handler, model_dir):
     [(status, kind, value)] = call(handler, model_dir, (body(PICNIC), JSON))
     assert (status, kind) == (200, "application/json")

@@ -23,6 +23,7 @@ def texts(paraphraser, value):
     return [p.text for p in paraphraser.run(paraphraser.plan(read_request(value)))]
 
 
+@pytest.mark.slow
 def test_same_seed_same_text_alone_in_a_list_and_in_any_batch(paraphraser):
     templates = list(CATALOGUE.values())
     alone = [texts(paraphraser, {**PICNIC, "tmpl": t, "seed": 5, "temperature": 1.0}) for t in templates]
@@ -56,6 +57,7 @@ def test_a_whole_parse_skips_the_parse_generator(paraphraser):
     assert done.template == "(ROOT (S (NP ) (VP ) (. )))"
 
 
+@pytest.mark.slow
 def test_the_whole_chain_equals_the_oracle(tmp_path):
     for attend_pads in (True, False):
         folder = tiny_artifact(tmp_path / str(attend_pads), constrained=False, attend_pads=attend_pads)
@@ -111,6 +113,7 @@ def test_raw_mode_takes_the_string_as_it_is(tmp_path):
     assert split.pieces[-2:] == [ids["ing"], ids["."]]
 
 
+@pytest.mark.slow
 def test_without_a_parse_the_tagger_stands_in(tmp_path):
     p = artifacts.load(tiny_artifact(tmp_path / "plain"))
     p.planner.tagger = Tagger(["PRP", "VBZ", "VBG", "."], [], [], b"", [], {}, {"It": "PRP", "is": "VBZ", "raining": "VBG", ".": "."})
@@ -135,6 +138,7 @@ def aligned(tmp_path_factory):
     return artifacts.load(folder, precision="fp32"), artifacts.load(folder, compiled=False)
 
 
+@pytest.mark.slow
 def test_texts_have_a_word_for_each_leaf_alone_and_in_any_batch(aligned):
     machines, tensors = aligned
     wholes = ["(ROOT (NN ))", "(ROOT (S (NP (DT ) (NN )) (VP (VBZ )) (. )))", f"(ROOT (X {'(NN )' * 11}))", "(ROOT (S (NP ) (X ) (NN )))"]

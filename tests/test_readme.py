@@ -73,6 +73,7 @@ def test_commands_and_links_exist():
             assert (file.parent / link).exists(), f"{file.name}: {link}"
 
 
+@pytest.mark.slow
 def test_commands_know_the_options_they_are_shown_with():
     shown = [
         (name, set(re.findall(r"(?<=\s)--[a-z-]+", options.split(" #")[0])))
@@ -89,6 +90,7 @@ def test_commands_know_the_options_they_are_shown_with():
         assert options <= set(re.findall(r"--[a-z-]+", done.stdout)), f"{name}: {options}"
 
 
+@pytest.mark.slow
 def test_python_blocks_run():
     blocks = [block for file in ROOT.glob("*/README.md") for block in re.findall(r"```python\n(.*?)```", file.read_text(), re.S)]
     assert blocks

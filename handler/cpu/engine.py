@@ -171,7 +171,15 @@ class Engine:
     remembers: whether inputs B are worth remembering: templates are, parses hardly come again.
     """
 
-    def __init__(self, net: SynPG, precision: str = "fp32", ranges: Ranges | None = None, output_vocab_size: int | None = None, input_vocab_size: int | None = None, remembers: bool = False):
+    def __init__(
+        self,
+        net: SynPG,
+        precision: str = "fp32",
+        ranges: Ranges | None = None,
+        output_vocab_size: int | None = None,
+        input_vocab_size: int | None = None,
+        remembers: bool = False,
+    ):
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         if precision == "int8" and ranges is None:
@@ -239,8 +247,9 @@ class Engine:
         x += positions
         return x
 
-    def _encode(self, ids: np.ndarray, positions: np.ndarray | int, read: np.ndarray, bias: np.ndarray | None, memory: np.ndarray,
-              begin: np.ndarray) -> None:
+    def _encode(
+        self, ids: np.ndarray, positions: np.ndarray | int, read: np.ndarray, bias: np.ndarray | None, memory: np.ndarray, begin: np.ndarray
+    ) -> None:
         """Encode one input, the first `read` (B) of ids (B, S), and write it to memory from `begin` (B) on. bias (B, S) is added to
         the scores. Rows that are equal are encoded once."""
         places: dict[bytes | int, list[int]] = {}

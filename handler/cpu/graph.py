@@ -34,10 +34,12 @@ Weights = dict[str, np.ndarray]  # as the network's state dict has them
 def layer_names(config: ModelConfig) -> set[str]:
     """The linear layers of a network, as `ranges` names them."""
     attention, feed_forward = ("qkv", "out"), ("up", "down")
-    return {"memory", "logits",
-            *(f"encoder.{i}.{part}" for i in range(config.n_encoder_layers) for part in (*attention, *feed_forward)),
-            *(f"decoder.{i}.{part}" for i in range(config.n_decoder_layers)
-              for part in (*attention, "cross_q", "cross_out", *feed_forward))}
+    return {
+        "memory",
+        "logits",
+        *(f"encoder.{i}.{part}" for i in range(config.n_encoder_layers) for part in (*attention, *feed_forward)),
+        *(f"decoder.{i}.{part}" for i in range(config.n_decoder_layers) for part in (*attention, "cross_q", "cross_out", *feed_forward)),
+    }
 
 
 class Graph:
@@ -80,8 +82,17 @@ class Graph:
         scales = np.maximum(np.abs(weight).max(1), 1e-8) / np.float32(127)  # (N,)
         rounded = np.rint(weight / scales[:, None]).astype(np.int8).T  # (K, N)
         step = self.constant(scale)
-        return self.node("MatMulIntegerToFloat", self.node("QuantizeLinear", x, step, zero), self.constant(rounded), step,
-                         self.constant(scales), zero, "", self.constant(bias), domain="com.microsoft")
+        return self.node(
+            "MatMulIntegerToFloat",
+            self.node("QuantizeLinear", x, step, zero),
+            self.constant(rounded),
+            step,
+            self.constant(scales),
+            zero,
+            "",
+            self.constant(bias),
+            domain="com.microsoft",
+        )
 
     def norm(self, name: str, x: str, branch: str | None = None) -> str:
         """LayerNorm of x, or of x plus a branch."""
@@ -128,11 +139,13 @@ def encoder(config: ModelConfig, weights: Weights, ranges: Ranges | None) -> byt
     x = "x"
     for i in range(config.n_encoder_layers):
         prefix = f"encoder.layers.{i}"
-        q, k, v = graph.node("Split", graph.linear(x, f"encoder.{i}.qkv", *graph.projection(f"{prefix}.self_attn")),
-                             outputs=3, axis=-1, num_outputs=3)
+        q, k, v = graph.node(
+            "Split", graph.linear(x, f"encoder.{i}.qkv", *graph.projection(f"{prefix}.self_attn")), outputs=3, axis=-1, num_outputs=3
+        )
         attended = graph.node("Attention", q, k, v, "mask", scale=1.0, q_num_heads=config.n_heads, kv_num_heads=config.n_heads)
-        x = graph.norm(f"{prefix}.norm1", x, graph.linear(attended, f"encoder.{i}.out",
-                                                          *graph.layer(f"transformer.{prefix}.self_attn.out_proj")))
+        x = graph.norm(
+            f"{prefix}.norm1", x, graph.linear(attended, f"encoder.{i}.out", *graph.layer(f"transformer.{prefix}.self_attn.out_proj"))
+        )
         x = graph.feed_forward("encoder", i, x, "norm2")
     x = graph.norm("encoder.norm", x)
     parts = [graph.projection(f"decoder.layers.{i}.multihead_attn", slice(E, None)) for i in range(config.n_decoder_layers)]
@@ -163,13 +176,17 @@ def decoder(config: ModelConfig, weights: Weights, ranges: Ranges | None, output
         q, *new = graph.node("Split", graph.node("Transpose", packed, perm=[0, 2, 1, 3]), outputs=3, axis=1, num_outputs=3)
         stored = [graph.node("TensorScatter", name, each, "at", outputs=[f"new_{name}"], axis=2) for name, each in zip(cache, new)]
         attended = graph.attend(graph.queries(q), *stored, "mask")
-        x = graph.norm(f"{prefix}.norm1", x, graph.linear(attended, f"decoder.{i}.out",
-                                                          *graph.layer(f"transformer.{prefix}.self_attn.out_proj")))
+        x = graph.norm(
+            f"{prefix}.norm1", x, graph.linear(attended, f"decoder.{i}.out", *graph.layer(f"transformer.{prefix}.self_attn.out_proj"))
+        )
 
         q = graph.reshape(graph.linear(x, f"decoder.{i}.cross_q", *graph.projection(f"{prefix}.multihead_attn", slice(E))), 0, 0, H, D)
         crossed = graph.attend(graph.queries(graph.node("Transpose", q, perm=[0, 2, 1, 3])), *memory, "memory_mask")
-        x = graph.norm(f"{prefix}.norm2", x, graph.linear(crossed, f"decoder.{i}.cross_out",
-                                                          *graph.layer(f"transformer.{prefix}.multihead_attn.out_proj")))
+        x = graph.norm(
+            f"{prefix}.norm2",
+            x,
+            graph.linear(crossed, f"decoder.{i}.cross_out", *graph.layer(f"transformer.{prefix}.multihead_attn.out_proj")),
+        )
         x = graph.feed_forward("decoder", i, x, "norm3")
     x = graph.norm("decoder.norm", x)
     weight, bias = graph.layer("linear")

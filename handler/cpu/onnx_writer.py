@@ -47,8 +47,14 @@ def attribute(name: str, value: int | float | list[int]) -> bytes:
 
 
 def node(operator: str, inputs: list[str], outputs: list[str], domain: str, attributes: dict) -> bytes:
-    return block(1, *(block(1, name) for name in inputs), *(block(2, name) for name in outputs), block(4, operator),
-                 *(attribute(name, value) for name, value in attributes.items()), block(7, domain))
+    return block(
+        1,
+        *(block(1, name) for name in inputs),
+        *(block(2, name) for name in outputs),
+        block(4, operator),
+        *(attribute(name, value) for name, value in attributes.items()),
+        block(7, domain),
+    )
 
 
 def tensor(name: str, array: np.ndarray) -> list[bytes | memoryview]:

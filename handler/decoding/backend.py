@@ -1,6 +1,6 @@
 """What the pipeline asks of a backend. It never asks which one it is."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,10 +16,15 @@ class Backend(Protocol):
     """One network, ready to decode."""
 
     @property
-    def config(self) -> ModelConfig: ...
+    def precision(self) -> str: ...
 
     @property
-    def precision(self) -> str: ...
+    def net(self) -> Any:
+        """What computes its steps, for those who measure it: each backend has its own kind."""
+        ...
+
+    @property
+    def config(self) -> ModelConfig: ...
 
     @property
     def output_vocab_size(self) -> int:

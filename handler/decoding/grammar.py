@@ -178,4 +178,4 @@ def trie_of(words: list[tuple[int, ...]]) -> list[list[tuple[int, int, int]]]:
             edge = nodes[node][piece]
             edge[1] = min(edge[1], left)
             node = edge[0]
-    return [[(piece, *edge) for piece, edge in node.items()] for node in nodes]
+    return [[(piece, to, need) for piece, (to, need) in node.items()] for node in nodes]

@@ -25,6 +25,19 @@ class StaticState:
     ROWS: tuple[str, ...]  # names of the tensors with one entry for each row
     SHARED: tuple[str, ...]  # names of the other tensors
     pad_values: dict[str, Tensor]  # for tensors with inputs: the value after the end of a row's input
+    fixed: tuple  # what else a recorded step depends on
+
+    def sizes(self, config: ModelConfig) -> dict[str, tuple[int, ...]]:
+        """The largest shape that a row's entry of a tensor can have. Tensors that are not named have one shape."""
+        raise NotImplementedError
+
+    def process(self, scores: Tensor) -> Tensor:
+        """See `decoding.loop.LogitsProcessor`."""
+        raise NotImplementedError
+
+    def accept(self, tokens: Tensor) -> None:
+        """See `decoding.loop.LogitsProcessor`."""
+        raise NotImplementedError
 
     def select_rows(self, rows: Tensor) -> None:
         for name in self.ROWS:
@@ -81,7 +94,8 @@ class ParseConstraint(StaticState):
 
     def _next(self) -> tuple[Tensor, Tensor, Tensor]:
         """For each row's place in the template: its token, whether it closes a slot (0 or 1), the tokens still needed; (B,) each."""
-        return self.template.gather(1, self.place[:, None, None].expand(-1, 1, 3))[:, 0].unbind(1)
+        token, slot, rest = self.template.gather(1, self.place[:, None, None].expand(-1, 1, 3))[:, 0].unbind(1)
+        return token, slot, rest
 
     def process(self, scores: Tensor) -> Tensor:
         return scores.masked_fill(~self.allowed(), -math.inf)
@@ -191,7 +205,7 @@ class TextConstraint(StaticState):
     def sizes(self, config: ModelConfig) -> dict[str, tuple[int, ...]]:
         # No more nodes than pieces, and a split word, of which each edge of a node is a part, has two of them at least.
         sizes = {"tries": (config.bag_width, max(1, config.bag_width // 2), 3), "pairs": (config.bag_width, 2)}
-        if self.lexicon:  # a leaf is a bracket, a tag and a bracket
+        if self.tag_scores is not None:  # a leaf is a bracket, a tag and a bracket
             sizes |= {
                 **dict.fromkeys(("leaves", "leaf_words"), (1 + config.syntax_width // 3,)),
                 "seen": (config.bag_width,),
@@ -204,12 +218,13 @@ class TextConstraint(StaticState):
     def _edges(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of each row's node: pieces, where they lead, steps they need; (B, C) each."""
         place = self.node[:, None, None, None].expand(-1, 1, *self.tries.shape[2:])
-        return self.tries.gather(1, place)[:, 0].unbind(-1)
+        piece, to, need = self.tries.gather(1, place)[:, 0].unbind(-1)
+        return piece, to, need
 
     def process(self, scores: Tensor) -> Tensor:
         raw_logits = scores
         scores = scores + self.bias
-        if self.lexicon:
+        if self.tag_scores is not None:
             tag = self.leaves.gather(1, self.due.clamp_min(0)) * (self.node == 0)[:, None]  # (B, 1); inside a word NO_TAG
             place = tag[:, None].expand(-1, 1, self.own.shape[2])
             own = self.own.gather(1, place)[:, 0]  # (B, A)

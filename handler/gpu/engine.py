@@ -24,7 +24,8 @@ If a graph cannot be recorded, and on a CPU, the same functions run operation by
 import contextlib
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,7 +85,7 @@ class GraphBuffers:
         self.temperatures, self.uniforms = zeros(rows, dtype=torch.float), zeros(rows, c.max_steps, dtype=torch.double)
         self.memory, self.memory_bias = zeros(layers, rows, 2, H, M, D, dtype=net.dtype), zeros(rows, 1, 1, M, dtype=net.dtype)
         self.cache, self.bias = zeros(layers, rows, 2, H, T, D, dtype=net.dtype), zeros(1, 1, 1, T, dtype=net.dtype)
-        self.copies = None
+        self.copies: CopyHead | None = None
         if c.generation_vocab_size is not None:
             self.copies = CopyHead(
                 self.bag, zeros(rows, c.d_model, c.bag_width, dtype=torch.float), zeros(rows, 1, c.bag_width, dtype=torch.float)
@@ -109,7 +110,7 @@ class GraphBuffers:
         if any(o.temperature for o in options):
             uniforms = [o.uniforms(steps, stream) if o.temperature else [0.0] * steps for o in options]
             self.uniforms[:B].copy_(torch.tensor(uniforms, dtype=torch.double))
-        if constraint is not None:
+        if self.constraint is not None and constraint is not None:
             self.constraint.copy_from(constraint)
         self.ended.fill_(True)
         self.ended[:B] = False
@@ -152,7 +153,7 @@ class CudaGraphEngine:
         self.dtype, self.graphs = PRECISIONS[self.precision], graphs and self.device.type == "cuda"
         self.output_vocab_size = min(output_vocab_size or net.config.output_vocab_size, net.config.output_vocab_size)
         self.buffers: dict[tuple, GraphBuffers] = {}
-        self.pool = None  # memory that all graphs use in turn for what does not outlast a run
+        self.pool: Any = None  # memory that all graphs use in turn for what does not outlast a run
         self.steps = self.overshoot = 0  # of the last batch: all steps; those after its last row had ended
         self.net = FusedWeights(net, self.dtype, output_vocab_size, input_vocab_size)
 
@@ -200,7 +201,7 @@ class CudaGraphEngine:
         return [*found, most]
 
     @contextlib.contextmanager
-    def _on_device(self):
+    def _on_device(self) -> Iterator[None]:
         if self.device.type != "cuda":
             yield
             return
@@ -266,8 +267,8 @@ class CudaGraphEngine:
 
     def _start(self, buffers: GraphBuffers) -> None:
         """Encode the inputs in the buffers and reset the buffers to the first step."""
-        if buffers.copies is not None:
-            copies = CopyHead.of(buffers.bag, self.config.generation_vocab_size, *self.net.copy_weights)
+        if buffers.copies is not None and self.net.copy_weights is not None:
+            copies = CopyHead.of(buffers.bag, self.config.output_vocab_size, *self.net.copy_weights)
             buffers.copies.weight.copy_(copies.weight)
             buffers.copies.bias.copy_(copies.bias)
         buffers.position.zero_()
@@ -313,7 +314,7 @@ class CudaGraphEngine:
         tokens = (
             buffers.tokens
             if buffers.copies is None
-            else to_token_ids(buffers.bag, buffers.tokens[:, None], self.config.generation_vocab_size)[:, 0]
+            else to_token_ids(buffers.bag, buffers.tokens[:, None], self.config.output_vocab_size)[:, 0]
         )
         x = F.embedding(tokens, net.decoder_embedding) + net.positions.index_select(0, buffers.position)  # (B, E)
         for (own, cross, forward), cache, memory in zip(net.decoder, buffers.cache, buffers.memory):

@@ -4,7 +4,7 @@ Torch only: no loop over time, no files, no choice of device. Shapes as in `mode
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -41,11 +41,11 @@ class Sublayer:
 Part = tuple[Tensor, Tensor, Tensor, Tensor, nn.LayerNorm]  # into, its bias, out, its bias, norm
 
 
-def fold_residual_biases(layers: list[tuple[Part, ...]], dtype: torch.dtype) -> tuple[list[list[Sublayer]], Tensor]:
+def fold_residual_biases(layers: Sequence[tuple[Part, ...]], dtype: torch.dtype) -> tuple[list[list[Sublayer]], Tensor]:
     """Move each sublayer's output bias to the norm before it. Returns the sublayers of each layer in `dtype`, and what must be added to
     the first sublayer's x."""
     moved = [part[3] for layer in layers for part in layer]
-    after = iter([*moved[1:], 0.0])
+    after: Iterator[Tensor | float] = iter([*moved[1:], 0.0])
     return [
         [
             Sublayer(into.to(dtype), (bias - into.to(dtype).float() @ before).to(dtype), out.to(dtype), Norm(norm, dtype, next(after)))
@@ -87,7 +87,7 @@ class FusedWeights:
     def __init__(self, net: SynPG, dtype: torch.dtype, output_vocab_size: int | None = None, input_vocab_size: int | None = None):
         encoder, decoder, scale = net.transformer.encoder, net.transformer.decoder, math.sqrt(net.config.d_model)
         own = [Heads(layer.self_attn) for layer in encoder.layers]
-        layers = [
+        layers: list[tuple[Part, ...]] = [
             ((heads.weight, heads.bias, heads.out, heads.out_bias, layer.norm1), feed_forward(layer, layer.norm2))
             for layer, heads in zip(encoder.layers, own)
         ]

@@ -42,7 +42,7 @@ def tokenize(sentence: str) -> list[str]:
     tokens = []
     for stretch in sentence.split():
         for token in TOKEN.findall(stretch):
-            clitics = []  # `I'd've` has two
+            clitics: list[str] = []  # `I'd've` has two
             while token.lower() not in CONTRACTIONS and (clitic := CLITIC.search(token)):
                 clitics.insert(0, token[clitic.start() :])
                 token = token[: clitic.start()]

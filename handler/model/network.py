@@ -12,7 +12,9 @@ E = H * D model width, L layers.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +44,7 @@ class ModelConfig:
     tie: str  # "none"; "output": `linear.weight` is `embedding_decoder.weight`; "all": and `embedding_encoder.weight` too
     generation_vocab_size: int | None = None  # W: the first W tokens may be written freely, others only if in the bag; None: V
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in (
             "vocab_size",
             "d_model",
@@ -92,9 +94,12 @@ class PositionTable(nn.Module):
 
     def __init__(self, length: int, d_model: int):
         super().__init__()
+        self.table: Tensor
         self.register_buffer("table", sinusoids(length, d_model), persistent=False)  # (positions, E)
 
-    def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing, unexpected, errors):
+    def _load_from_state_dict(
+        self, state_dict: dict, prefix: str, metadata: dict, strict: bool, missing: list[str], unexpected: list[str], errors: list[str]
+    ) -> None:
         stored = state_dict.pop(prefix + "pe", None)
         if stored is not None:
             n, d = self.table.shape
@@ -122,7 +127,8 @@ class Attention(nn.Module):
     def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of x (B, T, E), each (B, H, T, D)."""
         packed = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # (B, T, 3E)
-        return tuple(self.heads(part) for part in packed.chunk(3, dim=-1))
+        q, k, v = packed.chunk(3, dim=-1)
+        return self.heads(q), self.heads(k), self.heads(v)
 
     def q(self, x: Tensor) -> Tensor:
         """Queries of x (B, T, E), (B, H, T, D)."""
@@ -133,7 +139,8 @@ class Attention(nn.Module):
         """Keys and values of memory (B, M, E), each (B, H, M, D)."""
         d = memory.shape[-1]
         packed = F.linear(memory, self.in_proj_weight[d:], self.in_proj_bias[d:])  # (B, M, 2E)
-        return tuple(self.heads(part) for part in packed.chunk(2, dim=-1))
+        k, v = packed.chunk(2, dim=-1)
+        return self.heads(k), self.heads(v)
 
     def merge(self, x: Tensor) -> Tensor:
         """(B, H, T, D) -> output projection of (B, T, E)."""
@@ -211,9 +218,9 @@ class DecoderLayer(FeedForwardLayer):
 class Stack(nn.Module):
     """Layers and a final norm: `encoder` and `decoder` of the checkpoint."""
 
-    def __init__(self, layers: list[nn.Module], d_model: int):
+    def __init__(self, layers: Sequence[nn.Module], d_model: int):
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers: Any = nn.ModuleList(layers)  # Any: a ModuleList does not tell of what class its modules are
         self.norm = nn.LayerNorm(d_model)
 
 
@@ -239,6 +246,14 @@ class KVCache:
             self.copies = self.copies.select_rows(rows)
 
 
+class Transformer(nn.Module):
+    """Both stacks, under their names in the checkpoint."""
+
+    def __init__(self, encoder: Stack, decoder: Stack):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+
 class SynPG(nn.Module):
     """The network. `encode` once, then `step` per token; `forward` scores whole targets (training, teacher forcing)."""
 
@@ -248,9 +263,10 @@ class SynPG(nn.Module):
         self.embedding_encoder = nn.Embedding(c.vocab_size, c.d_model)
         self.embedding_decoder = nn.Embedding(c.vocab_size, c.d_model)
         self.pos_encoder = PositionTable(max(c.syntax_width, c.max_steps), c.d_model)
-        self.transformer = nn.Module()
-        self.transformer.encoder = Stack([EncoderLayer(c, dropout) for _ in range(c.n_encoder_layers)], c.d_model)
-        self.transformer.decoder = Stack([DecoderLayer(c, dropout) for _ in range(c.n_decoder_layers)], c.d_model)
+        self.transformer = Transformer(
+            Stack([EncoderLayer(c, dropout) for _ in range(c.n_encoder_layers)], c.d_model),
+            Stack([DecoderLayer(c, dropout) for _ in range(c.n_decoder_layers)], c.d_model),
+        )
         self.linear = nn.Linear(c.d_model, c.vocab_size)
         if c.tie != "none":
             self.linear.weight = self.embedding_decoder.weight
@@ -304,7 +320,7 @@ class SynPG(nn.Module):
         With `generation_vocab_size`, tokens are numbered as `CopyHead` says, and the logits are (B, W + A).
         """
         if cache.copies is not None:
-            tokens = to_token_ids(cache.copies.bag, tokens[:, None], self.config.generation_vocab_size)[:, 0]
+            tokens = to_token_ids(cache.copies.bag, tokens[:, None], self.config.output_vocab_size)[:, 0]
         x = self._embed(self.embedding_decoder, tokens[:, None]) + self.pos_encoder.table[cache.length]  # (B, 1, E)
         for i, layer in enumerate(self.transformer.decoder.layers):
             x = layer.step(x, cache.keys[i], cache.values[i], cache.length, cache.memory_keys[i], cache.memory_values[i], cache.memory_bias)

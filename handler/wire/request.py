@@ -8,7 +8,9 @@ import codecs
 import json
 import random
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from handler.errors import RequestError, SyntaxTreeError
 from handler.language.trees import TAGS, TEMPLATE_DEPTH, Tree, read_tree, words
@@ -91,7 +93,7 @@ class Limits:
     candidates: int = 1  # for each paraphrase, where a request does not say; comes from the artifact
 
 
-def read_body(body, content_type: str | None, accept: str | None, limits: Limits = Limits()) -> Envelope:
+def read_body(body: Any, content_type: str | None, accept: str | None, limits: Limits = Limits()) -> Envelope:
     """Read and validate a whole body (bytes or None) before any work is done for it. Raises RequestError."""
     media_type = read_content_type(content_type)
     answer_type = choose_media_type(accept, media_type)
@@ -111,14 +113,14 @@ def read_body(body, content_type: str | None, accept: str | None, limits: Limits
     return Envelope([read_request(value, limits.max_rows)], answer_type, single=True)
 
 
-def _decode(text, place: str) -> str:
+def _decode(text: bytes | bytearray, place: str) -> str:
     try:
         return bytes(text).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequestError(f"{place} is not UTF-8 (byte {error.start})") from None
 
 
-def _items(raw: list, decode, limits: Limits) -> list[Request | RequestError]:
+def _items(raw: list, decode: Callable[..., Any], limits: Limits) -> list[Request | RequestError]:
     """For each item a Request, or the RequestError that answers it. Raises RequestError 413 if together they ask for too much."""
     items, rows = [], 0
     for value in raw:
@@ -136,7 +138,7 @@ def _items(raw: list, decode, limits: Limits) -> list[Request | RequestError]:
     return items
 
 
-def guarded(read, *arguments):
+def guarded(read: Callable[..., Any], *arguments: Any) -> Any:
     """What `read` returns, or the RequestError it raises."""
     try:
         return read(*arguments)
@@ -186,7 +188,7 @@ def choose_media_type(accept: str | None, preferred: str) -> str:
     return ranked[0]
 
 
-def read_json(text: str, what: str = "the body"):
+def read_json(text: str, what: str = "the body") -> Any:
     """Read a JSON value strictly: no NaN, no field twice in one object, no broken Unicode. Raises RequestError."""
     if not text.strip():
         raise RequestError(f"{what} is empty")
@@ -206,7 +208,7 @@ def read_json(text: str, what: str = "the body"):
         raise RequestError("a number has too many digits") from None
 
 
-def _no_constant(name: str):
+def _no_constant(name: str) -> NoReturn:
     raise RequestError(f"{name} is not JSON")
 
 
@@ -217,7 +219,7 @@ def _no_repeats(pairs: list[tuple[str, object]]) -> dict:
     return value
 
 
-def read_request(value, max_rows: int = MAX_ROWS) -> Request:
+def read_request(value: Any, max_rows: int = MAX_ROWS) -> Request:
     """Turn one decoded JSON object into a Request. Raises RequestError with the field and the reason."""
     if not isinstance(value, dict):
         raise RequestError("a request is a JSON object")
@@ -263,7 +265,7 @@ def read_request(value, max_rows: int = MAX_ROWS) -> Request:
     )
 
 
-def _number(value: dict, name: str, default, least, most, whole: bool):
+def _number(value: dict, name: str, default: Any, least: float, most: float, whole: bool) -> Any:
     number = value.get(name, default)
     kinds = (int,) if whole else (int, float)
     if isinstance(number, bool) or not isinstance(number, kinds) or not least <= number <= most:
@@ -271,7 +273,7 @@ def _number(value: dict, name: str, default, least, most, whole: bool):
     return number
 
 
-def _tree(text, name: str) -> Tree:
+def _tree(text: Any, name: str) -> Tree:
     if not isinstance(text, str):
         raise RequestError("must be a string, a bracketed tree", name)
     try:
@@ -313,7 +315,7 @@ def _targets(value: dict, max_rows: int) -> tuple[tuple[Target, ...], tuple[str,
     return (_target(given, name, name),), None, False
 
 
-def _target(text, name: str, place: str) -> Target:
+def _target(text: Any, name: str, place: str) -> Target:
     if name == "tmpl" and isinstance(text, str) and not text.lstrip().startswith("("):
         if text not in CATALOGUE:
             raise RequestError(f"is neither a bracketed template nor one of {', '.join(CATALOGUE)}", place)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from handler.errors import RequestError
 from handler.wire.request import JSON, JSON_LINES, Envelope, Request
@@ -28,7 +29,7 @@ class Paraphrase:
     moves: tuple[str, ...] | None = None  # that made the parse from the sentence's own; None: it was generated, or is the request's
     source_parse: str | None = None  # the sentence's parse, given or predicted; None where it was not used
 
-    def value(self, details: bool):
+    def value(self, details: bool) -> str | dict:
         """The JSON value: the text alone, or an object with all fields."""
         if not details:
             return self.text
@@ -36,7 +37,7 @@ class Paraphrase:
             "paraphrase": self.text,
             "template": self.template,
             "parse": self.parse,
-            "log_probability": round(self.log_probability, 4),
+            "log_probability": None if self.log_probability is None else round(self.log_probability, 4),
             "truncated": self.truncated,
             "seed": self.seed,
             "unknown_words": self.unknown_words,
@@ -67,7 +68,7 @@ def build(envelope: Envelope | RequestError, answers: list) -> Response:
     if envelope.single and isinstance(answers[0], RequestError):
         return _refusal(answers[0])
     values = [
-        {"error": error_value(answer)} if isinstance(answer, RequestError) else answer_value(item, answer)
+        {"error": error_value(answer)} if isinstance(answer, RequestError) or isinstance(item, RequestError) else answer_value(item, answer)
         for item, answer in zip(envelope.items, answers)
     ]
     truncated = sum(p.truncated for answer in answers if not isinstance(answer, RequestError) for p in answer)
@@ -77,7 +78,7 @@ def build(envelope: Envelope | RequestError, answers: list) -> Response:
     return Response(200, _json(values[0] if envelope.single else values), JSON, headers)
 
 
-def answer_value(request: Request, paraphrases: list[Paraphrase]):
+def answer_value(request: Request, paraphrases: list[Paraphrase]) -> Any:
     """The JSON value for the rows of a request (targets x num_paraphrases, in order)."""
     n, rows = request.num_paraphrases, [paraphrase.value(request.details) for paraphrase in paraphrases]
     if request.names is not None:
@@ -94,5 +95,5 @@ def _refusal(error: RequestError) -> Response:
     return Response(error.status, _json(error_value(error)), JSON)
 
 
-def _json(value) -> str:
+def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)

@@ -1,1 +1,1 @@
-"""What the commands that talk to AWS are made of: pure plans, one place that carries them out, errors as sentences."""
+"""The parts of the commands for AWS: plans without side effects, one place that carries them out, errors as sentences."""

@@ -3,23 +3,24 @@
 from dataclasses import replace
 
 from scripts.aws import removal
-from scripts.aws.command import carry_out, names_for, open_session
 from scripts.aws.errors import AwsError
+from scripts.aws.execution import Access, carry_out, names_for
 from scripts.aws.names import MODES
 
 
-def delete(options) -> int:
-    if options.everything and options.modes:
+def delete(access: Access, name: str, modes: list[str], bucket: str, everything: bool) -> int:
+    """Delete the deployments of a name in some modes; no mode: in all. everything: also what is kept otherwise."""
+    if everything and modes:
         raise AwsError("--everything is for all modes: they share the bucket and the images; leave the mode out.")
-    session = open_session(options)
-    names = [names_for(session, options.name, mode) for mode in options.modes or MODES]
+    session = access.session()
+    names = [names_for(session, name, mode) for mode in modes or MODES]
     account = session.account()
-    remains = [removal.look(session, replace(each, account=account), options.bucket) for each in names]
-    steps = [step for one in remains for step in removal.plan(one, options.everything)]
-    stays = [line for one in remains for line in removal.kept(one, options.everything)]
-    shared = removal.look_shared(session, remains, options.bucket)
-    stays += removal.kept_shared(shared, options.everything)
-    if options.everything:
+    remains = [removal.look(session, replace(each, account=account), bucket) for each in names]
+    steps = [step for one in remains for step in removal.plan(one, everything)]
+    stays = [line for one in remains for line in removal.kept(one, everything)]
+    shared = removal.look_shared(session, remains, bucket)
+    stays += removal.kept_shared(shared, everything)
+    if everything:
         steps += removal.plan_shared(shared)
     result = {"region": session.region, "account": account, "deleted": removal.deleted(steps), "kept": stays}
-    return carry_out(steps, result, (), session, options.dry_run)
+    return carry_out(steps, result, (), session, access.dry_run)

@@ -1,8 +1,10 @@
-"""Whatever goes wrong between here and AWS, as one sentence that says what to do about it."""
+"""Errors of AWS and boto3 as one sentence that says what to do about them."""
 
 import re
 
 from botocore import exceptions
+
+from scripts.common.command import UserError
 
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 UNKNOWN_KEYS = {
@@ -29,7 +31,7 @@ THROTTLED = {
 }
 
 
-class AwsError(Exception):
+class AwsError(UserError):
     """The command cannot go on; one sentence."""
 
 

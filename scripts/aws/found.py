@@ -1,4 +1,4 @@
-"""What is there already, by calls that only read. A plan is made from this, and from nothing else of AWS's."""
+"""The state of the account, read by calls that change nothing. Plans depend on this and on nothing else in AWS."""
 
 import base64
 import hashlib
@@ -141,7 +141,7 @@ def image_in_ecr(session: Session, names: Names, repository: str, tag: str, imag
 
 
 def objections(image: Image, serverless: bool = False) -> list[str]:
-    """What is known to go wrong with an image: raised where it is certain, returned where it is likely."""
+    """Reasons against an image: those that are certain to fail are raised, those that are likely to are returned."""
     if "index" in image.media_type or "manifest.list" in image.media_type:
         raise AwsError(
             "The image in ECR is an index of several images, which SageMaker refuses; build it with "
@@ -167,7 +167,7 @@ def describe_endpoint(session: Session, names: Names) -> dict | None:
 
 
 def tagged(session: Session, arn: str, names: Names) -> bool:
-    """Whether something of SageMaker's carries this deployment's tag."""
+    """Whether a SageMaker resource carries this deployment's tag."""
     tags = session.client("sagemaker").list_tags(ResourceArn=arn)["Tags"]
     return {"Key": "deployment", "Value": names.deployment} in tags
 
@@ -216,7 +216,7 @@ def bucket_exists(session: Session, bucket: str, account: str) -> bool:
 
 
 def uploaded(session: Session, bucket: str, key: str, sha256: str) -> bool:
-    """Whether the very bytes are there: S3 computed the checksum itself when they arrived."""
+    """Whether S3 has this file, by the checksum that S3 computed when it was uploaded."""
     try:
         head = session.client("s3").head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     except Exception as error:

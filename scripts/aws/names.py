@@ -1,4 +1,4 @@
-"""Names and tags: everything that belongs to one deployment is found again by these."""
+"""Names and tags. Everything that belongs to a deployment is found by them."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ UNKNOWN = "${account}"  # stands for the account where no credentials say which 
 
 @dataclass(frozen=True)
 class Names:
-    """What the resources of one deployment, a name in one mode, are called."""
+    """The names of the resources of one deployment. A deployment is a name in one mode."""
 
     name: str
     mode: str
@@ -71,7 +71,7 @@ class Names:
         return f"{self.deployment}-{kind}"
 
     def model(self, digest: str) -> str:
-        """A model, or an endpoint configuration: neither can be changed, so what is in it is part of its name."""
+        """The name of a model or an endpoint configuration. Neither can be changed, so a digest of its content is part of its name."""
         return f"{self.deployment}-{digest}"
 
     def job(self, moment: str) -> str:
@@ -87,5 +87,5 @@ def pairs(tags: dict[str, str]) -> list[dict[str, str]]:
 
 
 def digest(arguments) -> str:
-    """Eight digits that change when any argument does."""
+    """Eight hexadecimal digits that depend on every argument."""
     return hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:8]

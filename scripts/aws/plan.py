@@ -39,19 +39,19 @@ class File:
 class Call:
     """One call of boto3."""
 
-    says: str  # what it does, for the one who watches
+    description: str  # shown while it runs
     service: str
     operation: str
     arguments: dict
     save: str = ""  # later steps may use its answer as ${save.Key}
-    forgive: tuple[str, ...] = ()  # codes or words of errors that mean: it is so already
-    patient: tuple[str, ...] = ()  # words of errors that pass by themselves within PATIENCE
+    ignore_errors: tuple[str, ...] = ()  # codes or words of errors that mean that nothing is left to do
+    retry_errors: tuple[str, ...] = ()  # words of errors that end by themselves within PATIENCE
 
     def show(self) -> dict:
         return {"service": self.service, "operation": self.operation, "arguments": plain(self.arguments)}
 
     def run(self, session: Session, answers: dict, say) -> None:
-        say(self.says)
+        say(self.description)
         give_up = time.monotonic() + PATIENCE
         while True:
             try:
@@ -59,11 +59,11 @@ class Call:
                     answer = getattr(session.client(self.service), self.operation)(**resolve(self.arguments, answers, files))
                 break
             except Exception as error:
-                if errors.code(error) in self.forgive or any(words in errors.message(error) for words in self.forgive):
+                if errors.code(error) in self.ignore_errors or any(words in errors.message(error) for words in self.ignore_errors):
                     return
-                if not any(words in errors.message(error) for words in self.patient) or time.monotonic() > give_up:
+                if not any(words in errors.message(error) for words in self.retry_errors) or time.monotonic() > give_up:
                     raise
-                say(f"{self.says}: waiting until the role is known everywhere", passing=True)
+                say(f"{self.description}: waiting until the role is known everywhere", passing=True)
                 session.sleep(PAUSE)
         if self.save:
             answers[self.save] = answer
@@ -73,14 +73,14 @@ class Call:
 class Wait:
     """Look again and again until a status is reached."""
 
-    says: str
+    description: str
     service: str
     operation: str
     arguments: dict
     path: str  # of the status in the answer
     until: tuple[str, ...]
     failed: tuple[str, ...] = ()
-    gone: tuple[str, ...] = ()  # words of the error that mean: it is no more; and that is what is waited for
+    gone: tuple[str, ...] = ()  # words of the error that mean that it no longer exists, where that is waited for
     expect: dict = field(default_factory=dict)  # what else must hold in the end, or it was rolled back
     logs: tuple[str, str] = ("", "")  # log group, and how its streams begin: shown when it fails
     limit: float = WAIT_LIMIT
@@ -105,23 +105,25 @@ class Wait:
                 raise
             status = jmespath.search(self.path, answer)
             seconds = time.monotonic() - started
-            say(f"{self.says}: {status}, {seconds:.0f} s", passing=True)
+            say(f"{self.description}: {status}, {seconds:.0f} s", passing=True)
             if status in self.until:
                 if all(answer.get(key) == value for key, value in self.expect.items()):
-                    say(f"{self.says}: {status} after {seconds:.0f} s")
+                    say(f"{self.description}: {status} after {seconds:.0f} s")
                     return
                 if answer.get("FailureReason") or seconds > SETTLE:
                     self.fail(session, f"was rolled back: {answer.get('FailureReason') or 'AWS gives no reason'}")
             elif status in self.failed:
                 self.fail(session, f"{status}: {answer.get('FailureReason') or 'AWS gives no reason'}")
             if seconds > self.limit:
-                raise AwsError(f"{self.says}: still {status} after {seconds / 60:.0f} minutes; it may yet come, run the command again.")
+                raise AwsError(
+                    f"{self.description}: still {status} after {seconds / 60:.0f} minutes; it may yet come, run the command again."
+                )
             session.sleep(PAUSE)
 
     def fail(self, session: Session, reason: str) -> None:
         tail = last_lines(session, *self.logs)
         raise AwsError(
-            f"{self.says}: {' '.join(reason.split())}"
+            f"{self.description}: {' '.join(reason.split())}"
             + (
                 f"\nThe container's last lines:\n{tail}"
                 if tail
@@ -134,9 +136,9 @@ class Wait:
 
 @dataclass(frozen=True)
 class Run:
-    """One command of this machine; what goes to its standard input is never among its arguments, nor shown."""
+    """One command of this machine. What goes to its standard input is neither an argument nor shown."""
 
-    says: str
+    description: str
     command: tuple[str, ...]
     secret: str = ""  # reference to an ECR token, whose password goes to standard input
     shown: bool = False  # its progress, where somebody looks
@@ -145,16 +147,16 @@ class Run:
         return {"run": list(self.command)} | ({"standard_input": f"the password in {self.secret}"} if self.secret else {})
 
     def run(self, session: Session, answers: dict, say) -> None:
-        say(self.says)
+        say(self.description)
         text = session.password(resolve(self.secret, answers)) if self.secret else None
         command(self.command, text, self.shown and sys.stderr.isatty())
 
 
 @dataclass(frozen=True)
 class Fetch:
-    """One object of S3 into a file, which appears when it is whole."""
+    """Download one object of S3. The file appears when it is complete."""
 
-    says: str
+    description: str
     bucket: str
     key: str
     path: Path
@@ -163,7 +165,7 @@ class Fetch:
         return {"service": "s3", "operation": "get_object", "arguments": {"Bucket": self.bucket, "Key": self.key}, "into": self.path.name}
 
     def run(self, session: Session, answers: dict, say) -> None:
-        say(self.says)
+        say(self.description)
         body = session.client("s3").get_object(Bucket=self.bucket, Key=self.key)["Body"]
         part = self.path.with_name(self.path.name + ".part")
         with open(part, "wb") as file:
@@ -200,7 +202,7 @@ def resolve(value, answers: dict, files: ExitStack | None = None):
         return {key: resolve(item, answers, files) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [resolve(item, answers, files) for item in value]
-    if isinstance(value, File):
+    if isinstance(value, File) and files is not None:
         return files.enter_context(open(value.path, "rb"))
     if isinstance(value, str):
         return REFERENCE.sub(lambda found: str(jmespath.search(found[2], answers[found[1]])), value)
@@ -212,7 +214,7 @@ def show(steps: list) -> list[dict]:
 
 
 def apply(steps: list, session: Session, say) -> dict:
-    """Carry the steps out in order; what was saved on the way."""
+    """Carry the steps out in order. Returns the answers that were saved."""
     answers: dict = {}
     for step in steps:
         step.run(session, answers, say)
@@ -230,5 +232,5 @@ def last_lines(session: Session, group: str, prefix: str = "", count: int = 20) 
         newest = max(streams, key=lambda stream: stream.get("lastEventTimestamp", stream.get("creationTime", 0)))
         events = logs.get_log_events(logGroupName=group, logStreamName=newest["logStreamName"], limit=count, startFromHead=False)
         return "\n".join("  " + event["message"].rstrip() for event in events["events"])
-    except Exception:  # the reason above matters more than why there are no lines
+    except Exception:  # the failure itself matters more than missing log lines
         return ""

@@ -1,4 +1,6 @@
-"""Policy documents, each as small as what it is for. Pure functions from names to documents."""
+"""Policy documents with the fewest permissions that do. Functions from names to documents, without side effects."""
+
+from collections.abc import Sequence
 
 from scripts.aws.names import MODES, PROJECT, REPOSITORY, Names
 
@@ -13,7 +15,7 @@ def allow(sid: str, actions: list[str], resources: list[str] | str, **condition)
 
 
 def trust(names: Names) -> dict:
-    """Only SageMaker may wear the role, and only for this account."""
+    """The trust policy: only SageMaker may assume the role, and only for this account."""
     return document(
         {
             "Effect": "Allow",
@@ -25,9 +27,9 @@ def trust(names: Names) -> dict:
 
 
 def execution(
-    names: Names, repository_arn: str, models: str, reads: list[str] = (), writes: list[str] = (), topics: list[str] = ()
+    names: Names, repository_arn: str, models: str, reads: Sequence[str] = (), writes: Sequence[str] = (), topics: Sequence[str] = ()
 ) -> dict:
-    """What the running container's platform needs: this image, this model, its logs and metrics; results where there are any.
+    """The policy of the execution role: this image, this model, logs, metrics, and the results where there are any.
 
     `models`, `reads` and `writes` are places in S3 as bucket/prefix. A model's predecessors stay readable: while an endpoint
     is being updated, the old one may need its own again.
@@ -56,7 +58,7 @@ def execution(
 
 
 def lifecycle(tagged: int = 20, untagged: int = 5) -> dict:
-    """By count, not by age: an image that an endpoint runs must not vanish because time has passed."""
+    """The lifecycle of images: by count, not by age, since an endpoint may run an old image."""
 
     def rule(priority: int, status: str, count: int, text: str) -> dict:
         return {
@@ -82,7 +84,7 @@ def deployer(
     bucket: str = "",
     repository: str = REPOSITORY,
 ) -> dict:
-    """For the person who pushes, deploys, calls and deletes: what the commands call, on what they name, and no more."""
+    """The policy of a person who pushes, deploys, calls and deletes: the calls of the commands, on the resources that they name."""
     arn = f"arn:{partition}"
     own, bucket = f"{name}-*", bucket or f"sagemaker-{region}-{account}"
     sagemaker = f"{arn}:sagemaker:{region}:{account}"

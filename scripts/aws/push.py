@@ -7,30 +7,28 @@ from dataclasses import replace
 
 from handler import __version__
 from scripts.aws import errors, policies
-from scripts.aws.command import carry_out, names_for, open_session
 from scripts.aws.errors import AwsError
+from scripts.aws.execution import Access, carry_out, names_for
 from scripts.aws.found import image_in_ecr, objections
-from scripts.aws.names import PROJECT, REPOSITORY, Names, pairs
+from scripts.aws.names import PROJECT, Names, pairs
 from scripts.aws.plan import Call, Run, command
 from scripts.aws.session import Session
 
 DOCKER = os.environ.get("DOCKER") or "docker"
 
 
-def push(options) -> int:
-    tag = options.tag or f"{__version__}-{'gpu' if options.gpu else 'cpu'}"
-    local = options.image or f"{REPOSITORY}:{__version__}-{'gpu' if options.gpu else 'cpu'}"
-    session = open_session(options)
+def push(access: Access, local: str, name: str, tag: str) -> int:
+    """Push an image that is here to the repository `name`, under a tag."""
+    session = access.session()
     names = names_for(session, PROJECT, "serverless")
-    names = replace(names, account=session.account_if_any() if options.dry_run else session.account())
-    there = repository(session, options.repository) if names.account.isdigit() else None
-    uri = there["repositoryUri"] if there else f"{names.registry}/{options.repository}"
-    steps = plan(names, local, uri, options.repository, tag, bool(there))
-    if not options.dry_run:
+    names = replace(names, account=access.account(session))
+    there = repository(session, name) if names.account.isdigit() else None
+    uri = there["repositoryUri"] if there else f"{names.registry}/{name}"
+    steps = plan(names, local, uri, name, tag, bool(there))
+    if not access.dry_run:
         check(local)
-    return carry_out(
-        steps, {"image": f"{uri}:{tag}"}, (), session, options.dry_run, lambda answers: {"digest": digest(session, names, uri, tag)}
-    )
+    result = {"image": f"{uri}:{tag}"}
+    return carry_out(steps, result, (), session, access.dry_run, lambda answers: {"digest": digest(session, names, uri, tag)})
 
 
 def repository(session: Session, name: str) -> dict | None:
@@ -56,7 +54,7 @@ def plan(names: Names, local: str, uri: str, name: str, tag: str, exists: bool) 
                     "imageScanningConfiguration": {"scanOnPush": True},
                     "tags": pairs({"project": PROJECT, "version": __version__}),
                 },
-                forgive=("RepositoryAlreadyExistsException",),
+                ignore_errors=("RepositoryAlreadyExistsException",),
             ),
             Call(
                 "which images it keeps",

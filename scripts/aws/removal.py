@@ -1,4 +1,4 @@
-"""The plan of a removal: what a deployment left in an account, found by name and tag, and the calls that take it down."""
+"""The plan of a removal: finds what belongs to a deployment by name and tag, and lists the calls that delete it."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from scripts.aws import errors, found, scaling
 from scripts.aws.names import ENDPOINTS, PROJECT, REPOSITORY, Names
 from scripts.aws.plan import Call, Wait
-from scripts.aws.serving import BROKEN, BUSY, GONE, gone, split
+from scripts.aws.s3 import split_uri
+from scripts.aws.serving import BROKEN, BUSY, GONE, gone
 from scripts.aws.session import Session
 
 MISSING = ("NoSuchBucket", "404", "NoSuchKey")
@@ -14,7 +15,7 @@ MISSING = ("NoSuchBucket", "404", "NoSuchKey")
 
 @dataclass(frozen=True)
 class Remains:
-    """What there is of one deployment."""
+    """The resources of one deployment that exist."""
 
     names: Names
     endpoint: str = ""  # its status, "" if there is none
@@ -32,7 +33,7 @@ class Remains:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all deployments use together."""
+    """The resources that all deployments share."""
 
     repository: str | None = None  # in ECR: why it must stay, "" if it need not, None if there is none
     buckets: dict = field(default_factory=dict)  # the same by name
@@ -51,7 +52,7 @@ def look(session: Session, names: Names, bucket: str = "") -> Remains:
     endpoint = ours(lambda: found.describe_endpoint(session, names), None) if names.mode in ENDPOINTS else None
     role = ours(lambda: found.role_exists(session, names), False)
     models = found.owned(session, names, "model")
-    buckets = {bucket or names.bucket, *(split(where)[0] for where in places(session, models))}
+    buckets = {bucket or names.bucket, *(split_uri(where)[0] for where in places(session, models))}
     keys = {each: listing(session, each, f"{names.deployment}/", names.account) for each in sorted(buckets)}
     uploads = {each: [key for key in keys[each] if key.startswith(f"{names.deployment}/model/")] for each in keys}
     return Remains(
@@ -127,13 +128,13 @@ def look_shared(session: Session, remains: list[Remains], bucket: str = "", repo
 
 
 def plan(remains: Remains, everything: bool = False) -> list:
-    """Steps that take one deployment down, last made first."""
+    """The steps that delete one deployment, in reverse order of creation."""
     names = remains.names
     which = {"EndpointName": names.deployment}
     steps: list = []
     for job in remains.jobs:
         steps += [
-            Call(f"stopping job {job}", "sagemaker", "stop_transform_job", {"TransformJobName": job}, forgive=GONE),
+            Call(f"stopping job {job}", "sagemaker", "stop_transform_job", {"TransformJobName": job}, ignore_errors=GONE),
             Wait(
                 f"job {job}",
                 "sagemaker",
@@ -158,13 +159,15 @@ def plan(remains: Remains, everything: bool = False) -> list:
         )
     if remains.endpoint:
         if remains.endpoint != "Deleting":
-            steps.append(Call(f"deleting endpoint {names.deployment}", "sagemaker", "delete_endpoint", which, forgive=GONE))
+            steps.append(Call(f"deleting endpoint {names.deployment}", "sagemaker", "delete_endpoint", which, ignore_errors=GONE))
         steps.append(gone(names))
     steps += [
-        Call(f"deleting configuration {name}", "sagemaker", "delete_endpoint_config", {"EndpointConfigName": name}, forgive=GONE)
+        Call(f"deleting configuration {name}", "sagemaker", "delete_endpoint_config", {"EndpointConfigName": name}, ignore_errors=GONE)
         for name in remains.configs
     ]
-    steps += [Call(f"deleting model {name}", "sagemaker", "delete_model", {"ModelName": name}, forgive=GONE) for name in remains.models]
+    steps += [
+        Call(f"deleting model {name}", "sagemaker", "delete_model", {"ModelName": name}, ignore_errors=GONE) for name in remains.models
+    ]
     if remains.role_policies is not None:
         steps += [
             Call(
@@ -172,11 +175,11 @@ def plan(remains: Remains, everything: bool = False) -> list:
                 "iam",
                 "delete_role_policy",
                 {"RoleName": names.role, "PolicyName": policy},
-                forgive=("NoSuchEntity",),
+                ignore_errors=("NoSuchEntity",),
             )
             for policy in remains.role_policies
         ]
-        steps.append(Call(f"deleting role {names.role}", "iam", "delete_role", {"RoleName": names.role}, forgive=("NoSuchEntity",)))
+        steps.append(Call(f"deleting role {names.role}", "iam", "delete_role", {"RoleName": names.role}, ignore_errors=("NoSuchEntity",)))
     steps += delete_objects("uploaded model files", remains.objects, names.account)
     if everything:
         steps += delete_objects("inputs and outputs", remains.results, names.account)
@@ -187,7 +190,7 @@ def plan(remains: Remains, everything: bool = False) -> list:
                     "logs",
                     "delete_log_group",
                     {"logGroupName": f"/aws/sagemaker/Endpoints/{names.deployment}"},
-                    forgive=("ResourceNotFoundException",),
+                    ignore_errors=("ResourceNotFoundException",),
                 )
             )
     return steps
@@ -208,7 +211,7 @@ def delete_objects(what: str, objects: dict, account: str) -> list[Call]:
 
 def plan_shared(shared: Shared, repository: str = REPOSITORY) -> list[Call]:
     steps = [
-        Call(f"deleting bucket {bucket}", "s3", "delete_bucket", {"Bucket": bucket}, forgive=("NoSuchBucket",))
+        Call(f"deleting bucket {bucket}", "s3", "delete_bucket", {"Bucket": bucket}, ignore_errors=("NoSuchBucket",))
         for bucket, reason in shared.buckets.items()
         if not reason
     ]
@@ -219,14 +222,14 @@ def plan_shared(shared: Shared, repository: str = REPOSITORY) -> list[Call]:
                 "ecr",
                 "delete_repository",
                 {"repositoryName": repository, "force": True},
-                forgive=("RepositoryNotFoundException",),
+                ignore_errors=("RepositoryNotFoundException",),
             )
         )
     return steps
 
 
 def kept_shared(shared: Shared, everything: bool, repository: str = REPOSITORY) -> list[dict[str, str]]:
-    """What stays of what deployments share, and why."""
+    """The shared resources that are kept, and why."""
     there = {f"bucket {bucket}": reason for bucket, reason in shared.buckets.items()}
     if shared.repository is not None:
         there[f"ECR repository {repository}"] = shared.repository
@@ -238,12 +241,12 @@ def kept_shared(shared: Shared, everything: bool, repository: str = REPOSITORY) 
 
 
 def deleted(steps: list) -> list[str]:
-    """What steps take down, in words."""
-    return [re.sub("^(deleting|stopping|ending) ", "", step.says) for step in steps if isinstance(step, Call)]
+    """What the steps delete, in words."""
+    return [re.sub("^(deleting|stopping|ending) ", "", step.description) for step in steps if isinstance(step, Call)]
 
 
 def kept(remains: Remains, everything: bool) -> list[dict[str, str]]:
-    """What stays of a deployment, and why."""
+    """The resources of a deployment that are kept, and why."""
     stays = [{"what": sentence, "why": "it does not carry the tag of this deployment"} for sentence in remains.foreign]
     if not everything:
         stays += [

@@ -1,6 +1,5 @@
-"""Asking an endpoint: what is worth asking again, when, and what the answer to a failure is."""
+"""Requests to an endpoint: which failures are retried, when, and what the others mean."""
 
-import json
 import random
 import re
 import time
@@ -11,7 +10,9 @@ from botocore import exceptions
 
 from scripts.aws import errors
 from scripts.aws.errors import AwsError
+from scripts.aws.s3 import split_uri
 from scripts.aws.session import Session
+from scripts.common.answers import reason_of
 
 ATTEMPTS = 8  # of one call; with the pauses between them, half a minute on average
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 20.0  # s; the pause doubles, and is drawn anew between nothing and that
@@ -47,7 +48,7 @@ class Verdict:
 
 
 class Unanswered(Exception):
-    """A call that will not be made again."""
+    """A call that failed for good."""
 
     def __init__(self, verdict: Verdict):
         super().__init__(verdict.sentence)
@@ -55,7 +56,7 @@ class Unanswered(Exception):
 
 
 def judge(error: Exception) -> Verdict:
-    """The verdict on an error of boto3's. Never the same request again when it was at fault itself."""
+    """The verdict on an error of boto3. A request that was itself at fault is never sent again."""
     if isinstance(error, LOST):
         return Verdict(AGAIN, 0, errors.sentence(error))
     code = errors.code(error)
@@ -65,27 +66,19 @@ def judge(error: Exception) -> Verdict:
         return Verdict(SPLIT, 413, "The request is larger than the endpoint takes.")
     if code != "ModelError":
         return Verdict(STOP, 0, errors.sentence(error))
-    status = int(error.response.get("OriginalStatusCode") or 0)
-    return model_error(status, str(error.response.get("OriginalMessage") or errors.message(error)))
+    response = getattr(error, "response", {})
+    status = int(response.get("OriginalStatusCode") or 0)
+    return model_error(status, str(response.get("OriginalMessage") or errors.message(error)))
 
 
 def model_error(status: int, said: str) -> Verdict:
     """The verdict on what a container answered."""
-    text = f"The model answered {status}: {reason(said)}" if status else f"The model did not answer: {reason(said)}"
+    text = f"The model answered {status}: {reason_of(said)}" if status else f"The model did not answer: {reason_of(said)}"
     if status in (408, 413, 504) or (not status and "timed out" in said):
         return Verdict(SPLIT, status, text)
     if not status or status >= 500:
         return Verdict(AGAIN, status, text)
     return Verdict(REFUSED, status, text)
-
-
-def reason(text: str) -> str:
-    """What a container said, as one line: the field and message of our own errors, else the text."""
-    try:
-        value = json.loads(text)
-        return f"{value['field']}: {value['message']}" if value.get("field") else value["message"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return " ".join(text.split())[:300] or "no message"
 
 
 class Endpoint:
@@ -137,7 +130,7 @@ class AsyncEndpoint(Endpoint):
         self.folder = config["AsyncInferenceConfig"]["OutputConfig"]["S3OutputPath"].rstrip("/").removesuffix("/output") + "/input"
 
     def call(self, body: bytes, content_type: str) -> str:
-        bucket, key = place(f"{self.folder}/{uuid.uuid4()}")
+        bucket, key = split_uri(f"{self.folder}/{uuid.uuid4()}")
         self.s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
         asked = self.runtime.invoke_endpoint_async(
             EndpointName=self.name,
@@ -161,15 +154,10 @@ class AsyncEndpoint(Endpoint):
         """The text of an object, None while it is not there."""
         if not location:
             return None
-        bucket, key = place(location)
+        bucket, key = split_uri(location)
         try:
             return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode("utf-8", "replace")
         except exceptions.ClientError as error:
             if errors.code(error) in ("NoSuchKey", "404"):
                 return None
             raise
-
-
-def place(location: str) -> tuple[str, str]:
-    bucket, _, key = location.removeprefix("s3://").partition("/")
-    return bucket, key

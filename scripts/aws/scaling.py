@@ -1,4 +1,4 @@
-"""Autoscaling and alarms of an endpoint, as calls. Pure: names and settings in, steps out."""
+"""Autoscaling and alarms of an endpoint: functions from names and settings to steps, without side effects."""
 
 from scripts.aws.names import VARIANT, Names, pairs
 from scripts.aws.plan import Call
@@ -20,7 +20,7 @@ def dimension(s: Settings) -> str:
 
 
 def register(names: Names, s: Settings) -> list[Call]:
-    """Steps that let Application Auto Scaling choose how much there is of the endpoint."""
+    """Steps that let Application Auto Scaling choose the number of instances or warm containers."""
     if not s.scaled:
         return []
     place = {"ServiceNamespace": "sagemaker", "ResourceId": names.resource, "ScalableDimension": dimension(s)}
@@ -118,7 +118,7 @@ def deregister(names: Names, targets: dict) -> list[Call]:
                     "application-autoscaling",
                     "delete_scaling_policy",
                     {"PolicyName": policy, **where, "ScalableDimension": each},
-                    forgive=("ObjectNotFoundException",),
+                    ignore_errors=("ObjectNotFoundException",),
                 )
                 for policy in policies
             ),
@@ -127,7 +127,7 @@ def deregister(names: Names, targets: dict) -> list[Call]:
                 "application-autoscaling",
                 "deregister_scalable_target",
                 {**where, "ScalableDimension": each},
-                forgive=("ObjectNotFoundException",),
+                ignore_errors=("ObjectNotFoundException",),
             ),
         )
     ]

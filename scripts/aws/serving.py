@@ -1,8 +1,9 @@
-"""The plan of a deployment: every call it takes, in order, from what is asked and what is there. Pure."""
+"""The plan of a deployment: every call, in order, from the settings and the state of the account. Without side effects."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from scripts.aws import policies, scaling
@@ -10,6 +11,7 @@ from scripts.aws.errors import AwsError
 from scripts.aws.found import Found, base64_of, model_key
 from scripts.aws.names import ENDPOINTS, VARIANT, digest, pairs
 from scripts.aws.plan import Call, Fetch, File, Wait
+from scripts.aws.s3 import split_uri
 from scripts.aws.settings import GPU_AMI, Settings
 
 BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
@@ -22,7 +24,7 @@ ASYNC_TIMEOUT = 3600  # s that an asynchronous request may take; a worker must n
 
 @dataclass(frozen=True)
 class Deployment:
-    """Steps, and what will be there after them."""
+    """The steps, and the result that they lead to."""
 
     steps: list
     result: dict
@@ -31,7 +33,7 @@ class Deployment:
 def plan(found: Found, s: Settings, model: Path, moment: str, role: str = "", save: Path | None = None) -> Deployment:
     """Everything `deploy` does. `moment` names the job of a batch deployment; `role` is an ARN that takes the place of ours."""
     names, tags = found.names, pairs(found.names.tags() | s.tags)
-    container = {"Image": found.image.uri, "ModelDataUrl": f"s3://{found.bucket}/{model_key(names, found.model_sha256)}"}
+    container: dict[str, Any] = {"Image": found.image.uri, "ModelDataUrl": f"s3://{found.bucket}/{model_key(names, found.model_sha256)}"}
     if variables := environment(s):
         container["Environment"] = variables
     # Serverless endpoints cannot be isolated; elsewhere the container gets no network, and needs none.
@@ -45,7 +47,7 @@ def plan(found: Found, s: Settings, model: Path, moment: str, role: str = "", sa
                 "sagemaker",
                 "create_model",
                 {"ModelName": model_name, **create, "Tags": tags},
-                patient=() if role else YOUNG_ROLE,
+                retry_errors=() if role else YOUNG_ROLE,
             )
         )
     result = {
@@ -65,7 +67,7 @@ def plan(found: Found, s: Settings, model: Path, moment: str, role: str = "", sa
         more, facts = transform(found, s, model_name, tags, names.job(moment), save)
         config, result = "", result | facts
     old = [
-        Call(f"deleting the former {kind} {name}", "sagemaker", operation, {key: name}, forgive=GONE)
+        Call(f"deleting the former {kind} {name}", "sagemaker", operation, {key: name}, ignore_errors=GONE)
         for kind, operation, key, names_, kept in (
             ("configuration", "delete_endpoint_config", "EndpointConfigName", found.configs, config),
             ("model", "delete_model", "ModelName", found.models, model_name),
@@ -94,7 +96,9 @@ def bucket(found: Found, tags: list) -> list[Call]:
         return []
     where = {} if found.names.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": found.names.region}}
     return [
-        Call(f"bucket {found.bucket}", "s3", "create_bucket", {"Bucket": found.bucket, **where}, forgive=("BucketAlreadyOwnedByYou",)),
+        Call(
+            f"bucket {found.bucket}", "s3", "create_bucket", {"Bucket": found.bucket, **where}, ignore_errors=("BucketAlreadyOwnedByYou",)
+        ),
         Call(
             "closing it to the public",
             "s3",
@@ -116,7 +120,7 @@ def bucket(found: Found, tags: list) -> list[Call]:
 
 
 def access(found: Found, s: Settings, role: str) -> list[Call]:
-    """The role that SageMaker takes on, with the least it needs; none where the caller gave one."""
+    """The execution role with the fewest permissions that do; no step where the caller gave a role."""
     if role:
         return []
     names = found.names
@@ -124,7 +128,7 @@ def access(found: Found, s: Settings, role: str) -> list[Call]:
     reads, writes = {
         "async": ([f"{folder}/input/"], [f"{folder}/output/"]),
         "batch": (
-            [split(s.input)[0] + "/" + split(s.input)[1] if s.input.startswith("s3://") else f"{folder}/input/"],
+            [split_uri(s.input)[0] + "/" + split_uri(s.input)[1] if s.input.startswith("s3://") else f"{folder}/input/"],
             [f"{folder}/output/"],
         ),
     }.get(s.mode, ([], []))
@@ -165,7 +169,7 @@ def access(found: Found, s: Settings, role: str) -> list[Call]:
 
 
 def upload(found: Found, s: Settings, model: Path) -> list[Call]:
-    """The model, unless its very bytes are there. S3 refuses it if what arrives has another checksum."""
+    """Upload the model unless S3 has this file already. S3 refuses it if the checksum of what arrives differs."""
     if found.model_uploaded:
         return []
     return [
@@ -237,7 +241,10 @@ def endpoint(found: Found, s: Settings, model_name: str, tags: list) -> tuple[li
     steps += scaling.forget(found.alarms - scaling.wanted_alarms(names, s))
     which = {"EndpointName": names.deployment}
     if status in BROKEN:
-        steps += [Call(f"deleting {names.deployment}, which is {status}", "sagemaker", "delete_endpoint", which, forgive=GONE), gone(names)]
+        steps += [
+            Call(f"deleting {names.deployment}, which is {status}", "sagemaker", "delete_endpoint", which, ignore_errors=GONE),
+            gone(names),
+        ]
     if there is None or status in BROKEN:
         steps.append(
             Call(f"endpoint {names.deployment}", "sagemaker", "create_endpoint", {**which, "EndpointConfigName": config, "Tags": tags})
@@ -282,17 +289,10 @@ def gone(names) -> Wait:
     )
 
 
-def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of s3://bucket/key."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not uri.startswith("s3://") or not bucket:
-        raise AwsError(f"{uri} is not s3://BUCKET/KEY.")
-    return bucket, key
-
-
 def transform(found: Found, s: Settings, model_name: str, tags: list, job: str, save: Path | None) -> tuple[list, dict]:
     """Steps of a transform job over JSON Lines; where its input and output lie."""
-    names, steps = found.names, []
+    names = found.names
+    steps: list = []
     source = s.input
     if not source.startswith("s3://"):
         file = Path(source)
@@ -304,7 +304,7 @@ def transform(found: Found, s: Settings, model_name: str, tags: list, job: str, 
                 "put_object",
                 {
                     "Bucket": found.bucket,
-                    "Key": split(source)[1],
+                    "Key": split_uri(source)[1],
                     "Body": File(file, file.name),
                     "ChecksumAlgorithm": "SHA256",
                     "ExpectedBucketOwner": names.account,
@@ -334,7 +334,7 @@ def transform(found: Found, s: Settings, model_name: str, tags: list, job: str, 
                 "TransformResources": {"InstanceType": s.instance, "InstanceCount": s.count},
                 "Tags": tags,
             },
-            patient=YOUNG_ROLE,
+            retry_errors=YOUNG_ROLE,
         ),
         Wait(
             f"transform job {job}",
@@ -349,5 +349,5 @@ def transform(found: Found, s: Settings, model_name: str, tags: list, job: str, 
         ),
     ]
     if save:
-        steps.append(Fetch(f"answers to {save.name}", found.bucket, f"{split(target)[1]}/{Path(source).name}.out", save))
+        steps.append(Fetch(f"answers to {save.name}", found.bucket, f"{split_uri(target)[1]}/{Path(source).name}.out", save))
     return steps, {"job": job, "input": source, "output": target}

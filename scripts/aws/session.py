@@ -1,4 +1,4 @@
-"""Clients of AWS's services, made in one place; who we are and where."""
+"""AWS clients, made in one place, and the account and region that they are for."""
 
 import base64
 import os
@@ -56,7 +56,7 @@ class Session:
 
 
 class Progress:
-    """Lines on standard error; a passing one is overwritten by the next, and left out where that cannot be seen."""
+    """Progress on standard error. A passing line is overwritten by the next; it is left out unless this is a terminal."""
 
     def __init__(self, stream=None):
         self.stream, self.pending = stream or sys.stderr, 0

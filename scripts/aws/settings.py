@@ -1,4 +1,4 @@
-"""What may be asked of a deployment, and every combination that AWS would refuse later, refused here first."""
+"""The settings of a deployment. Every combination that AWS would refuse later is refused here first."""
 
 import re
 from dataclasses import dataclass, field

@@ -20,17 +20,19 @@ import tempfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from handler import artifacts
-from handler.errors import ArtifactError
 from scripts.bench import compare, conditions, plot, published, quality, report, torchserve, variants, workload
 from scripts.bench.workers import EngineError
+from scripts.common.command import run
 from scripts.common.paths import DEMO
-from scripts.serving.diagnosis import ServerError
+from scripts.training import command
 
 SECTIONS = {"published": ("steps", "requests", "quality", "server", "cold"), "demo": ("requests", "quality", "server")}
+SENTENCES = {**command.SENTENCES, EngineError: lambda error: f"The benchmark cannot go on: {str(error).rstrip('.')}."}
 CLIENTS = 1, 4, 16, 64
 MARKERS = "<!-- results: `python -m scripts.bench --save` writes from here -->\n", "<!-- to here -->\n"
 TINY = dict(published.SHAPE, d_model=96, d_feedforward=64, n_encoder_layers=1, n_decoder_layers=1)
@@ -44,7 +46,7 @@ def measure(name: str, folder: Path, sections: set[str], options, scratch: Path)
     """All wanted of one artifact."""
     config = artifacts.read_config(folder / "config.json")
     shape = config.paraphraser
-    result = {
+    result: dict[str, Any] = {
         "title": (
             "Random networks of the published shape"
             if name == "published" and not options.quick
@@ -89,7 +91,8 @@ def measure(name: str, folder: Path, sections: set[str], options, scratch: Path)
     return result
 
 
-def run(options) -> dict:
+def measure_all(options: argparse.Namespace) -> dict:
+    """What is wanted of each artifact, and under which conditions."""
     results = {"conditions": conditions.conditions(), "copy_gb_per_second": conditions.copy_bandwidth()}
     for name in options.artifacts:
         sections = set(SECTIONS[name]) & set(options.only)
@@ -161,13 +164,14 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     options.artifacts = options.artifacts or (("published",) if options.quick else tuple(SECTIONS))
+    return run(lambda: bench(options), SENTENCES)
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measure, print the tables, and save them where that was asked for."""
     torch.set_num_threads(1)
     began = time.monotonic()
-    try:
-        results = run(options)
-    except (ArtifactError, EngineError, ServerError, OSError) as error:
-        print(f"The benchmark cannot go on: {error}", file=sys.stderr)
-        return 1
+    results = measure_all(options)
     results["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(report.text(results))
     if options.save:

@@ -3,8 +3,10 @@
 import contextlib
 import os
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from handler import artifacts
 from scripts.bench import conditions, ctranslate, engines, timing, variants, workload
@@ -51,7 +53,7 @@ class Comparison:
         try:
             if self.rival:
                 engines.convert(self.folder, self.converted)
-            wanted = [
+            wanted: list[tuple[str, str, int, tuple[Any, ...]]] = [
                 (name, _threads(count), count, (engines.Ours, self.folder, options, count))
                 for name, options in variants.known().items()
                 for count in threads
@@ -107,7 +109,7 @@ class Comparison:
                     runs = timing.interleaved({s: lambda s=s: self._request(engine, s, size) for s in alive}, rounds, self.plan.budget)
                     took = {setting: min(run.seconds for run in found) for setting, found in runs.items()}
                     records += [{"engine": engine, "setting": s, "rows": size, "seconds": t} for s, t in took.items()]
-                    alive = sorted((s for s in alive if took[s] <= KEPT * min(took.values())), key=took.get)
+                    alive = sorted((s for s in alive if took[s] <= KEPT * min(took.values())), key=took.__getitem__)
                 self.best[engine, size] = alive[0]
             for size in self.plan.sizes:
                 self.best.setdefault((engine, size), alive[0])
@@ -162,7 +164,8 @@ class Comparison:
         """Whole requests at each size, each engine at its best setting there."""
         records = []
         for size in self.plan.sizes:
-            calls, turn = {}, {}
+            calls: dict[Any, Callable] = {}
+            turn: dict = {}
             for engine in self.names():
                 if engine == PUBLISHED and size > 1:
                     continue
@@ -216,7 +219,7 @@ class Comparison:
     def floor(self) -> list[dict]:
         """What reading the weights alone would take a step, by network and width of a weight."""
         records = []
-        syntax = max(artifacts.artifacts.read_vocabulary(self.folder / "vocab.json").syntax_ids.values()) + 1
+        syntax = max(artifacts.read_vocabulary(self.folder / "vocab.json").syntax_ids.values()) + 1
         for stage, net in NETS.items():
             config = getattr(self.config, net)
             logits = syntax if stage == "parse" else config.vocab_size

@@ -151,7 +151,7 @@ class Rival:
     """
 
     def __init__(self, folder: Path, converted: Path, compute_type: str, threads: int):
-        vocabulary = artifacts.artifacts.read_vocabulary(folder / "vocab.json").tokens
+        vocabulary = artifacts.read_vocabulary(folder / "vocab.json").tokens
         config = artifacts.read_config(folder / "config.json")
         self.nets = {
             name: ctranslate.Translator(converted / name, getattr(config, name), vocabulary, compute_type, threads)
@@ -189,7 +189,7 @@ def plain_nets(folder: Path) -> dict[str, SynPG]:
 
 def convert(folder: Path, converted: Path) -> None:
     """Both networks of an artifact for `Rival`; a parse generator with words in its vocabulary twice, without and with."""
-    vocabulary, nets = artifacts.artifacts.read_vocabulary(folder / "vocab.json"), plain_nets(folder)
+    vocabulary, nets = artifacts.read_vocabulary(folder / "vocab.json"), plain_nets(folder)
     generator, syntax = nets["parse_generator"], max(vocabulary.syntax_ids.values()) + 1
     ctranslate.convert(generator, vocabulary.tokens, converted / "parse_generator", syntax)
     if generator.config.vocab_size > syntax:

@@ -43,7 +43,7 @@ def make(
         ModelConfig(vocab_size=len(tokens), syntax_width=162, max_steps=41, **shape),
     )
     pieces, entries = artifacts.read_pieces(words / "bpe.codes", words / "bpe.vocab.txt", threshold), Vocabulary(tokens)
-    examples = {"parse_generator": [], "paraphraser": []}
+    examples: dict[str, list] = {"parse_generator": [], "paraphraser": []}
     for sentence, tree in sentences:
         root = trees.read_tree(tree)
         parse = [entries.syntax_ids[token] for token in trees.syntax_tokens(root)]

@@ -7,6 +7,7 @@ does not make all that follow different.
 import contextlib
 import random
 from pathlib import Path
+from typing import Any
 
 from handler.language import trees
 from scripts.bench import engines, variants, workload
@@ -59,7 +60,7 @@ def measure(folder: Path, threads: int, data: dict, say=print) -> dict:
             alone = engine.call("texts", bodies[:ALONE], 1)
             rebuilt = engine.call("texts", [workload.whole(body) for body in bodies], engines.CHUNK_ROWS)
         plain = plain or {"tokens": tokens, "texts": together}  # `known` starts with fp32
-        record = {
+        record: dict[str, Any] = {
             "engine": name,
             "sentences": len(bodies),
             "together_alone_differ": differing(together[:ALONE], alone),

@@ -33,7 +33,7 @@ def bars(results: dict) -> list[dict]:
     shape = results.get("published", {})
     quality = (results.get("demo") or {}).get("quality") or shape.get("quality") or {}
 
-    def bar(what: str, at_least: str, values: list[float | None], limits: list[float], shown: str, most: bool = False) -> None:
+    def bar(what: str, at_least: str, values: list, limits: list[float], shown: str, most: bool = False) -> None:
         known = all(value is not None for value in values)
         met = all((value <= limit) if most else (value >= limit) for value, limit in zip(values, limits)) if known else None
         found.append(

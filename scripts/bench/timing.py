@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,13 @@ class StepClock:
 
 
 def interleaved(
-    calls: dict[str, Callable], most: int, budget: float, least: int = 1, every: dict[str, int] | None = None
-) -> dict[str, list]:
+    calls: dict[Any, Callable], most: int, budget: float, least: int = 1, every: dict[Any, int] | None = None
+) -> dict[Any, list]:
     """What each call returned in each round: at most `most` rounds, and after the `least` no new one once `budget`
     seconds are spent. Every round makes every call once (or every so many rounds, if `every` says so), starting one
     further each time, so that whatever else the machine does falls on all of them alike."""
-    names, found, began = list(calls), {name: [] for name in calls}, time.perf_counter()
+    found: dict[Any, list] = {name: [] for name in calls}
+    names, began = list(calls), time.perf_counter()
     for i in range(most):
         if i >= least and time.perf_counter() - began > budget:
             break

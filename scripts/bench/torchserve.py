@@ -3,7 +3,6 @@
 import concurrent.futures
 import http.client
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from scripts.bench import engines, timing, variants, workload
 from scripts.bench.workers import Remote, vm_high_water
+from scripts.common.paths import ROOT
 from scripts.serving import archive
 from scripts.serving.server import Server, members, running
 
@@ -88,11 +88,11 @@ def under_load(server: Server, clients: int, seconds: float) -> dict:
 
 def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float, rounds: int, say=print) -> dict:
     """A server with this artifact, and beside it the same engine without a server."""
-    archive = scratch / "synpg.mar"
-    archive.build(folder, archive)
+    mar = scratch / "synpg.mar"
+    archive.build(folder, mar)
     options, threads = variants.served()
     state = Path(tempfile.mkdtemp(prefix="bench-", dir=scratch))
-    with Remote(engines.Ours, folder, options, threads, threads=threads) as engine, Server(archive, state, port=0) as server:
+    with Remote(engines.Ours, folder, options, threads, threads=threads) as engine, Server(mar, state, port=0) as server:
         engine.ready()
         ids = engine.call("answered", workload.bodies(1))
         lone = Client(server)
@@ -133,7 +133,7 @@ def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float
 def memory(state: Path) -> dict[str, float]:
     """The most memory that the worker and Java have held, MB."""
     peaks = {"worker": 0.0, "java": 0.0}
-    for process in members(running(state)):
+    for process in members(record) if (record := running(state)) else ():
         name = "java" if any("org.pytorch.serve" in part for part in process.cmdline()) else "worker"
         peaks[name] = max(peaks[name], vm_high_water(process.pid))
     return peaks
@@ -144,27 +144,7 @@ def echo_archive(output: Path) -> Path:
     source = output.with_name("echo_handler.py")
     source.write_text(ECHO)
     with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
-        subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from model_archiver.model_packaging import generate_model_archive as m; m()",
-                "--model-name",
-                output.stem,
-                "--version",
-                "1",
-                "--handler",
-                str(source),
-                "--export-path",
-                str(output.parent),
-                "--archive-format",
-                "zip-store",
-                "--force",
-            ],
-            check=True,
-            capture_output=True,
-            env={**os.environ, "TMPDIR": scratch},
-        )
+        archive.run_archiver(output, "1", source, Path(scratch), "--force")
     return output
 
 
@@ -194,7 +174,7 @@ def stopwatch(folder: Path) -> dict[str, float]:
     """What the worker's part of a start consists of, seconds."""
     done = subprocess.run(
         [sys.executable, "-c", STOPWATCH, str(folder), json.dumps(variants.served())],
-        cwd=archive.ROOT,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
@@ -206,13 +186,13 @@ def stopwatch(folder: Path) -> dict[str, float]:
 
 def cold(folder: Path, scratch: Path, rounds: int, budget: float) -> dict:
     """Starts of this artifact's archive and of the echo handler's in turn. Files are in the system's cache."""
-    archive, echo = scratch / "synpg.mar", echo_archive(scratch / "echo.mar")
-    if not archive.is_file():
-        archive.build(folder, archive)
+    mar, echo = scratch / "synpg.mar", echo_archive(scratch / "echo.mar")
+    if not mar.is_file():
+        archive.build(folder, mar)
     request = workload.served()
     found = timing.interleaved(
         {
-            "synpg": lambda: cold_start(archive, scratch, "synpg", request),
+            "synpg": lambda: cold_start(mar, scratch, "synpg", request),
             "echo": lambda: cold_start(echo, scratch, "echo", request),
             "parts": lambda: stopwatch(folder),
         },

@@ -5,10 +5,12 @@ import time
 import traceback
 from collections.abc import Callable
 
+from scripts.common.command import UserError
+
 SPIN = 0.25  # s; threads of OpenMP wait actively for about 0.2 s after their work, on cores that the next one wants
 
 
-class EngineError(Exception):
+class EngineError(UserError):
     """An engine could not do what it was asked; one sentence."""
 
 

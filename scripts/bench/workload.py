@@ -41,7 +41,7 @@ class Ids:
     template: list[int]  # with <sos> and <eos>
     pieces: list[int]
     parse: list[int]  # what the parse generator answers, <eos> included
-    text: list[int]  # what the paraphraser answers, numbered as `model.CopyHead` has it, <eos> included
+    text: list[int]  # what the paraphraser answers, numbered as `handler.model.copying` has it, <eos> included
 
 
 def body(sentence: str, parse: str) -> dict:

@@ -1,21 +1,20 @@
-"""Paraphrase a file of sentences, on a running server or a SageMaker endpoint; what came of each stands under it."""
+"""Read sentences from a file, have a server or a SageMaker endpoint paraphrase them, and show the results."""
 
 import gzip
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from scripts.client import invoke
 from scripts.client.invoke import InvokeError
+from scripts.common.command import InputError
 
 SENTENCE, PARSE = ("sentence", "sent"), ("parse", "synt", "constituency_tree")  # names of a table's columns
 CALL_ROWS = 32  # paraphrases a call: what goes through the networks at once
 SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".tsv": "tsv", ".txt": "text"}
-
-
-class InputError(Exception):
-    """The file is not what it should be; one sentence."""
 
 
 def read(file: str) -> list[dict]:
@@ -95,6 +94,7 @@ def completed(request: dict, options: dict, templates: list[str] | None) -> dict
 
 def labelled(request: dict, answer) -> dict[str, list[str]]:
     """The paraphrases of an answer by what they were asked with: a template, its name, or a parse."""
+    asked: Any
     if isinstance(answer, dict) and "paraphrase" not in answer:  # the names were left to the server
         asked, values = list(answer), list(answer.values())
     else:
@@ -111,7 +111,7 @@ def labelled(request: dict, answer) -> dict[str, list[str]]:
     return found
 
 
-def results(send, requests: list[dict], chunk: int, concurrency: int):
+def results(send: invoke.Sender, requests: list[dict], chunk: int, concurrency: int) -> Iterator[dict]:
     """Yield what came of each request, in order: `sent`, and `paraphrases` by label or `error`. Raises InvokeError."""
     lines = (json.dumps(request, ensure_ascii=False) for request in requests)
     for request, answer in zip(requests, invoke.answers(send, lines, chunk, concurrency)):
@@ -132,16 +132,14 @@ def side_by_side(result: dict) -> str:
     return "\n".join([sentence, *lines, ""])
 
 
-def sender(args) -> invoke.Send:
-    """How the server or the endpoint is asked."""
-    if args.endpoint:
-        return invoke.endpoint(args.endpoint, args.region, args.profile, args.concurrency, args.timeout, args.asynchronous)
-    url = args.url if urlsplit(args.url).path.strip("/") else args.url.rstrip("/") + "/invocations"
+def server(url: str, timeout: float) -> invoke.Sender:
+    """Ask a server here; a call that it refuses does not end the others, as it does in `invoke.server`."""
+    plain = invoke.server(url if urlsplit(url).path.strip("/") else url.rstrip("/") + "/invocations", timeout)
 
-    def send(body: bytes, content_type: str, attempts: int = 1) -> str:
+    def send(body: bytes, content_type: str = invoke.LINES, attempts: int = 1) -> str:
         try:
-            return invoke.post(url, body, content_type, args.timeout or invoke.TIMEOUT)
-        except InvokeError as error:  # a server that says no to one call may take the next
+            return plain(body, content_type)
+        except InvokeError as error:
             raise InvokeError(str(error), error.status, fewer=error.status >= 413, stop=not error.status) from None
 
     return send

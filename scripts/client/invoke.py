@@ -6,19 +6,29 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
+
+from scripts.common.answers import reason_of
+from scripts.common.command import UserError
 
 URL = "http://127.0.0.1:8080/invocations"
 TIMEOUT = 120.0  # s without a byte from the server
 LINES = "application/jsonlines"
-STREAK = 3  # requests in a row that get no answer for the server's reasons: then nothing is right with it
-Send = Callable[[bytes, str], str]  # a body and its content type to the answer's text; raises InvokeError
+STREAK = 3  # after so many requests in a row without an answer the rest are not sent
 
 
-class InvokeError(Exception):
+class Sender(Protocol):
+    """Sends a body and returns the answer's text. Raises InvokeError."""
+
+    def __call__(self, body: bytes, content_type: str = LINES, attempts: int = 1) -> str:
+        """attempts: how often an endpoint is asked before it counts as unanswered. A server here is asked once."""
+
+
+class InvokeError(UserError):
     """The server could not be asked, or refused the body as a whole; one sentence.
 
     `status` is the answer's; `fewer` says that fewer records may fare better, `stop` that no other request will.
@@ -47,21 +57,13 @@ def post(url: str, body: bytes, content_type: str, timeout: float = TIMEOUT) -> 
     finally:
         connection.close()
     if answer.status != 200:
-        raise InvokeError(f"HTTP {answer.status}: {_reason(text)}", answer.status)
+        raise InvokeError(f"HTTP {answer.status}: {reason_of(text)}", answer.status)
     return text
 
 
-def _reason(text: str) -> str:
-    try:
-        value = json.loads(text)
-        return f"{value['field']}: {value['message']}" if value.get("field") else value["message"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return " ".join(text.split())[:300] or "no message"
-
-
-def server(url: str, timeout: float = TIMEOUT) -> Send:
-    """How a server here is asked."""
-    return lambda body, content_type=LINES: post(url, body, content_type, timeout)
+def server(url: str, timeout: float = TIMEOUT) -> Sender:
+    """Ask a server here."""
+    return lambda body, content_type=LINES, attempts=1: post(url, body, content_type, timeout)
 
 
 def endpoint(
@@ -71,8 +73,8 @@ def endpoint(
     concurrency: int = 1,
     timeout: float | None = None,
     asynchronous: bool = False,
-) -> Send:
-    """How a SageMaker endpoint is asked. Raises InvokeError where it cannot be: no region, no credentials, no boto3."""
+) -> Sender:
+    """Ask a SageMaker endpoint. Raises InvokeError where it cannot be: no region, no credentials, no boto3."""
     try:
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -97,7 +99,7 @@ def endpoint(
     return send
 
 
-def ask(send: Send, lines: list[str], **more) -> list:
+def ask(send: Sender, lines: list[str], **more) -> list:
     """The answers to some lines, an object with `error` for each that gets none. Halves what is too much at once."""
     try:
         answers = send("\n".join(lines).encode(), LINES, **more).split("\n")
@@ -116,12 +118,12 @@ def ask(send: Send, lines: list[str], **more) -> list:
 
 
 def given_up(answer) -> bool:
-    """Whether a request got no answer for the server's reasons, so that another time it may."""
+    """Whether a request got no answer because of the server, so that it may succeed another time."""
     error = answer.get("error") if isinstance(answer, dict) else None
     return isinstance(error, dict) and error.get("type") == "Unanswered" and error.get("code", 0) >= 500
 
 
-def answers(send: Send, lines: Iterable[str], chunk: int, concurrency: int = 1) -> Iterator:
+def answers(send: Sender, lines: Iterable[str], chunk: int, concurrency: int = 1) -> Iterator:
     """Yield the answer to each line of JSON, in order; `chunk` lines a call, `concurrency` calls under way."""
     source, streak = iter(lines), 0
     parts = iter(lambda: list(itertools.islice(source, chunk)), [])
@@ -140,7 +142,7 @@ def answers(send: Send, lines: Iterable[str], chunk: int, concurrency: int = 1) 
 
 
 def resume(output: Path) -> int:
-    """How many lines of an output are done. Cuts off a half-written one, and at the end those that another time may do better."""
+    """How many lines of an output are done. Removes a half-written last line, and last lines that may succeed another time."""
     if not output.exists():
         return 0
     data = output.read_bytes()
@@ -155,8 +157,8 @@ def resume(output: Path) -> int:
     return len(lines)
 
 
-def run(send: Send, source: Iterable[str], total: int | None, output: Path | None, chunk: int, concurrency: int) -> int:
-    """Answer every line; the exit status."""
+def answer_lines(send: Sender, source: Iterable[str], total: int | None, output: Path | None, chunk: int, concurrency: int) -> int:
+    """Print the answer to every line, or append it to `output`; returns the exit status."""
     skip = resume(output) if output else 0
     if total is not None and skip > total:
         raise InvokeError(f"{output} has {skip} answers already, and there are {total} requests; give another --output.")

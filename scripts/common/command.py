@@ -1,40 +1,66 @@
-"""How a command ends: a user's error is one sentence on standard error and exit status 1, never a traceback."""
+"""How a command ends: a user's error is one sentence on standard error and exit status 1, never a traceback.
+
+This module is part of the container image, which has no `handler` package. A command that meets errors of another package,
+such as `handler.errors.ArtifactError`, tells `run` how to put them into words.
+"""
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from handler.errors import ArtifactError
+Sentences = Mapping[Any, Callable[[Any], str]]  # an error of another package -> its sentence for the user
 
 
 class UserError(Exception):
-    """Something that the user of a command can mend; its text is one sentence, ready to be shown."""
+    """Something that the user of a command can mend. Its text is one sentence, ready to be shown."""
 
 
-def run(main: Callable[[], int], stopped: str = "Stopped.") -> int:
-    """Run a command's body and return its exit status.
+class InputError(UserError):
+    """A file of the user's is not what it should be."""
 
-    A UserError, an ArtifactError or an error of the operating system is told in one sentence; anything else is a bug and keeps its
-    traceback. stopped: what is said after Ctrl-C, on a line of its own.
+
+def run(main: Callable[[], int], sentences: Sentences | None = None, stopped: str = "Stopped.") -> int:
+    """Run the body of a command and return its exit status.
+
+    A UserError, an error of the operating system and the errors that `sentences` names are told in one sentence, with status 1.
+    Ctrl-C prints `stopped`, with status 130. Any other exception is a bug and keeps its traceback.
     """
     try:
         return main()
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python complains once more on its way out
-    except (UserError, ArtifactError) as error:
-        print(error, file=sys.stderr, flush=True)
-    except UnicodeDecodeError as error:
-        print(f"The input is not text in UTF-8: {error}.", file=sys.stderr, flush=True)
-    except OSError as error:
-        print(os_sentence(error), file=sys.stderr, flush=True)
     except KeyboardInterrupt:
-        print(f"\n{stopped}", file=sys.stderr, flush=True)
+        tell(f"\n{stopped}")
         return 130
-    return 1
+    except BrokenPipeError:  # the reader of our output has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python complains again when it flushes
+        return 1
+    except Exception as error:
+        sentence = sentence_of(error, sentences or {})
+        if sentence is None:
+            raise
+        tell(sentence)
+        return 1
+
+
+def sentence_of(error: Exception, sentences: Sentences) -> str | None:
+    """What the user is told of an error; None if the error is a bug."""
+    for kind, describe in sentences.items():
+        if isinstance(error, kind):
+            return describe(error)
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return f"The input is not text in UTF-8: {error}."
+    if isinstance(error, OSError):
+        return os_sentence(error)
+    return None
 
 
 def os_sentence(error: OSError) -> str:
-    """An error of the operating system as one sentence: the file, and what is wrong with it."""
+    """An error of the operating system: the file, where it is known, and the reason."""
     place = f"{error.filename}: " if error.filename else ""
-    reason = (error.strerror or str(error) or type(error).__name__).rstrip(".")
-    return f"{place}{reason[:1].lower() if place else reason[:1]}{reason[1:]}."
+    return f"{place}{(error.strerror or str(error) or type(error).__name__).rstrip('.')}."
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

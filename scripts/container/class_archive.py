@@ -1,7 +1,7 @@
 """Write the archive of the classes that TorchServe loads, in the Dockerfile: `python -m scripts.container.class_archive FILE`.
 
-With it Java starts with half the work. Written by running the container once as it will run, so the build fails where the
-image would not serve its own model.
+The archive halves the work of starting Java. The container is run once to write it, so the build fails if the image does not
+serve its own model.
 """
 
 import os
@@ -11,13 +11,14 @@ import time
 
 import psutil
 
+from scripts.common.command import UserError, run
 from scripts.serving.server import call
 
 PATIENCE = 300.0  # s
 
 
 def write(file: str) -> None:
-    """Serve until ready, end Java, wait for what it leaves."""
+    """Serve until the model is ready, end Java, and wait for the archive that it writes as it ends."""
     env = {
         **os.environ,
         "SYNPG_DEVICE": "cpu",
@@ -29,14 +30,14 @@ def write(file: str) -> None:
     while not ready():
         if container.poll() is not None or time.monotonic() > deadline:
             container.kill()
-            raise SystemExit("The image does not serve its own model.")
+            raise UserError("The image does not serve its own model.")
         time.sleep(0.2)
     call("http://127.0.0.1:8080/metrics")
     [java] = [each for each in psutil.Process(container.pid).children() if each.name() == "java"]
     java.terminate()
     container.wait(PATIENCE)
     if not os.path.isfile(file):
-        raise SystemExit(f"Java left no {file}.")
+        raise UserError(f"Java left no {file}.")
 
 
 def ready() -> bool:
@@ -46,5 +47,15 @@ def ready() -> bool:
         return False
 
 
+def main(argv: list[str] | None = None) -> int:
+    [file] = sys.argv[1:] if argv is None else argv
+
+    def body() -> int:
+        write(file)
+        return 0
+
+    return run(body)
+
+
 if __name__ == "__main__":
-    write(sys.argv[1])
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The container's entry point: start TorchServe on the model, stand in front of it, end with it.
+"""The container's entry point: start TorchServe on the model behind a front, and end when it ends.
 
     python -m scripts.container serve
 
@@ -25,12 +25,13 @@ import time
 from collections import deque
 from pathlib import Path
 
+from scripts.common.command import run
 from scripts.common.paths import ROOT
-from scripts.container import environment, model_folder
+from scripts.container import environment, machine, model_folder
 from scripts.container.environment import LEVELS, MB, Settings, SettingsError
 from scripts.container.front import Front, FrontSettings, Workers
 from scripts.container.http11 import Backend
-from scripts.serving.diagnosis import FAILED, SILENT, ServerError, cause
+from scripts.serving.diagnosis import FAILED, ServerError, cause, until_told
 from scripts.serving.java import find_java
 from scripts.serving.server import LOG_CONFIG, UNWANTED_ENV, free_ports
 
@@ -46,7 +47,7 @@ LEVEL = re.compile(r"^\S+ (TRACE|DEBUG|INFO|WARN|ERROR|FATAL) ")
 
 
 class Log:
-    """The container's log, on standard output: our lines and TorchServe's, from a level on."""
+    """The container's log, on standard output: our lines and TorchServe's, of a level or above."""
 
     def __init__(self, level: int):
         self.level = level
@@ -62,7 +63,7 @@ class Log:
         self.say(text, name="access")
 
     def server_line(self, line: str) -> None:
-        """A line of TorchServe's; what has no level of its own belongs to the line before."""
+        """Pass on a line of TorchServe. A line without a level has that of the line before."""
         self.recent.append(line)
         if match := LEVEL.match(line):
             self._shown = next(number for number, name in LEVELS.items() if name == match[1].replace("TRACE", "DEBUG")) >= self.level
@@ -73,12 +74,9 @@ class Log:
         return cause("\n".join(self.recent))
 
     async def last_words(self) -> str:
-        """The cause, once it is there: what a worker says as it ends comes by another way, on a busy machine seconds later."""
-        await asyncio.sleep(1)
-        for _ in range(25):
-            if self.cause() != SILENT:
-                break
-            await asyncio.sleep(0.2)
+        """The cause of the end, once the log tells it."""
+        for pause in until_told(self.cause):
+            await asyncio.sleep(pause)
         return self.cause()
 
 
@@ -112,13 +110,13 @@ def check_gpu(device: str, needs: str | None) -> int:
 def torch_cuda() -> str | None:
     """The CUDA version of the installed torch, without the seconds that importing it takes."""
     spec = importlib.util.find_spec("torch")
-    text = Path(spec.origin).with_name("version.py").read_text() if spec else ""
+    text = Path(spec.origin).with_name("version.py").read_text() if spec and spec.origin else ""
     match = re.search(r"^cuda\b[^=]*= '([\d.]+)'", text, re.M)
     return match[1] if match else None
 
 
 def choose_ports(settings: Settings) -> dict[str, int]:
-    """Ports for inside: free ones, or of the range that SageMaker names where containers share a network."""
+    """The inner ports: free ones, or ports of the range that SageMaker names where containers share a network."""
     if not settings.ports:
         return dict(zip(PORTS, free_ports(len(PORTS))))
     first, last = settings.ports
@@ -129,7 +127,7 @@ def choose_ports(settings: Settings) -> dict[str, int]:
 
 
 def parameters(settings: Settings, workers: int, batch_size: int) -> dict:
-    """/execution-parameters: how a batch transform job should call.
+    """The answer of /execution-parameters: how a batch transform job should call.
 
     One record a request: what arrives together is run together anyway, one bad line fails no other, and no request can take as
     long as a body of thousands of lines. Enough at once that the workers' next batch waits for them.
@@ -140,8 +138,10 @@ def parameters(settings: Settings, workers: int, batch_size: int) -> dict:
 
 
 def java_command(java: Path, scratch: Path, log_level: int, text: str, store: Path) -> list[str]:
-    """TorchServe's own command line, without the Python program between that would not pass on signals."""
-    home = Path(importlib.util.find_spec("ts").origin).parent.parent
+    """The command line of TorchServe's Java part. The Python launcher is left out because it would not pass on signals."""
+    spec = importlib.util.find_spec("ts")
+    assert spec and spec.origin  # requirements.txt names it
+    home = Path(spec.origin).parent.parent
     vmargs = re.findall(r"^vmargs=(.*)$", text, re.M)[-1].split()
     if (java / CLASSES).is_file():
         vmargs.append(f"-XX:SharedArchiveFile={java / CLASSES}")
@@ -176,8 +176,8 @@ class Container:
         if settings.device == "cpu" and Path("/dev/nvidia0").exists():
             log.say("This host has a GPU, which this image does not use", 30)
         self.ports = choose_ports(settings)
-        memory = environment.memory()
-        workers = settings.workers or environment.default_workers(environment.cores(), memory, self.gpus)
+        memory = machine.memory()
+        workers = settings.workers or environment.default_workers(machine.cores(), memory, self.gpus)
         batch_size, max_body, startup = 1, settings.max_body or model_folder.DEFAULT_MAX_BODY, 120
         if not settings.multi_model:
             model = model_folder.find_model(settings.base / "model", BAKED, scratch)
@@ -214,7 +214,7 @@ class Container:
             self.workers,
             log.access,
         )
-        self.kills = environment.memory_kills()
+        self.kills = machine.memory_kills()
         self.told_to_end = asyncio.Event()
 
     async def run(self) -> int:
@@ -224,11 +224,11 @@ class Container:
         try:
             await self.front.listen(self.settings.port)
         except OSError as error:
-            raise SettingsError(f"Port {self.settings.port} cannot be listened on: {os.strerror(error.errno).lower()}.") from None
+            raise SettingsError(f"Port {self.settings.port} cannot be listened on: {os.strerror(error.errno or 0).lower()}.") from None
         env = {
             name: value
             for name, value in os.environ.items()
-            if name not in (*UNWANTED_ENV, "TS_JOB_QUEUE_SIZE", *environment.ALIASES, *self.settings.ignored)
+            if name not in (*UNWANTED_ENV, "TS_JOB_QUEUE_SIZE", *(each.alias for each in environment.VARIABLES), *self.settings.ignored)
         }
         env |= {
             "TMPDIR": str(self.scratch),
@@ -248,6 +248,7 @@ class Container:
             stderr=subprocess.STDOUT,
             limit=1 << 20,
         )
+        assert java.stdout is not None  # it is a pipe
         reading = asyncio.create_task(self._read(java.stdout))
         tasks = [asyncio.create_task(each) for each in (self.told_to_end.wait(), java.wait(), self._watch())]
         try:
@@ -285,7 +286,7 @@ class Container:
             self.log.server_line(line.decode("utf-8", "replace").rstrip())
 
     async def _watch(self) -> str:
-        """Look at the workers again and again; ends with the reason why it makes no sense to go on."""
+        """Look at the workers until the container cannot go on; returns the reason."""
         began = without = time.monotonic()
         loaded = was_ready = False
         while True:
@@ -304,9 +305,9 @@ class Container:
             await asyncio.sleep(WATCH[self.gpus > 0] if loaded else 0.1)
 
     def _memory(self) -> str:
-        """Whether the kernel killed a process of ours since we looked last, in words."""
-        kills, self.kills = self.kills, environment.memory_kills()
-        return f"a process was killed because the memory of {(environment.memory() or 0) // MB} MB is full" if self.kills > kills else ""
+        """A sentence part if the kernel has killed a process of ours since the last look, else empty."""
+        kills, self.kills = self.kills, machine.memory_kills()
+        return f"a process was killed because the memory of {(machine.memory() or 0) // MB} MB is full" if self.kills > kills else ""
 
     async def _end(self, java: asyncio.subprocess.Process) -> None:
         """End Java, and by it the workers; whatever of them is left is killed."""
@@ -321,21 +322,20 @@ class Container:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
-    try:
-        if arguments != ["serve"]:
-            raise SettingsError(f"This container understands `serve` and nothing else, not {' '.join(arguments) or 'no command'!r}.")
-        settings = environment.read_environment(os.environ)
-        log = Log(settings.level)
-        if settings.ignored:
-            log.say(f"Ignored, since the container sets it itself: {', '.join(settings.ignored)}", 30)
-        with tempfile.TemporaryDirectory(prefix="synpg-", ignore_cleanup_errors=True) as scratch:
+    return run(lambda: serve(arguments), stopped="Stopped before the server was started.")
 
-            async def run() -> int:
-                return await Container(settings, log, Path(scratch)).run()
 
-            return asyncio.run(run())
-    except (SettingsError, ServerError) as error:
-        print(error, file=sys.stderr, flush=True)
-    except OSError as error:
-        print(f"{error.filename or 'The temporary folder'}: {error.strerror or error}.", file=sys.stderr, flush=True)
-    return 1
+def serve(arguments: list[str]) -> int:
+    """Run the container with a command line; the exit status."""
+    if arguments != ["serve"]:
+        raise SettingsError(f"This container understands `serve` and nothing else, not {' '.join(arguments) or 'no command'!r}.")
+    settings = environment.read_environment(os.environ)
+    log = Log(settings.level)
+    if settings.ignored:
+        log.say(f"Ignored, since the container sets it itself: {', '.join(settings.ignored)}", 30)
+    with tempfile.TemporaryDirectory(prefix="synpg-", ignore_cleanup_errors=True) as scratch:
+
+        async def run_container() -> int:
+            return await Container(settings, log, Path(scratch)).run()
+
+        return asyncio.run(run_container())

@@ -1,8 +1,8 @@
 """The container's front: the only thing that listens outside, with TorchServe on the loopback interface behind it.
 
 Why not TorchServe itself on the port: it says 200 to /ping while the model is still loading or dies over and over; leaves
-callers without an answer for ever when a worker is gone; resets the connections of running requests on SIGTERM; and any caller
-could scale workers or reach every other path of its. Endpoint plugins mend the first alone. The front costs about a
+callers without an answer for ever when a worker has ended; resets the connections of running requests on SIGTERM; and any caller
+could scale workers or reach every other path of its. Endpoint plugins could only mend the first of these. The front costs about a
 millisecond a request (`scripts/container/README.md`), and makes these promises:
 
 * /ping is 200 while every worker has its model loaded and the container is not ending, else 503;
@@ -23,11 +23,13 @@ from dataclasses import dataclass
 import h11
 
 from scripts.container.http11 import MB, Answer, Backend, Call, Caller, CallerGone, Refused, refusal, too_large
+from scripts.serving.readiness import read_workers
 
 CONNECTIONS = 2000  # open at once
 FRESH = 0.2  # s that what is known of the workers holds for /ping
 PING_TIME = 1.5  # s; SageMaker waits 2
 RESEND = 3.0  # s after a worker died that a request of before is given to be answered, before it is sent again
+DEATH_PAUSE = 0.1  # s after a worker died before the others are looked at
 LINGER = 1.0  # s after SIGTERM that new connections are taken: what routes to us learns of it by /ping
 WORKER_DIED = re.compile(rb"Worker died")
 MODEL_PATHS = {"GET": r"/models(/[^/]+)?", "POST": r"/models(/[^/]+/invoke)?", "DELETE": r"/models/[^/]+"}
@@ -47,7 +49,7 @@ class FrontSettings:
 
 
 class Workers:
-    """Which workers of the model are loaded, asked of TorchServe's management API."""
+    """Which workers have loaded the model, by TorchServe's management API."""
 
     def __init__(self, backend: Backend, model: str | None):
         self.backend, self.model = backend, model  # None: any number of models, and being asked is enough
@@ -55,12 +57,12 @@ class Workers:
         self.any = False  # one at least is
         self.deaths = 0  # loaded workers that were gone when looked at again
         self.known = 0.0  # when that was so
-        self._pids: set = set()
+        self._pids: frozenset[int] = frozenset()
         self._lock = asyncio.Lock()
         self._changed = asyncio.Condition()
 
     async def look(self, fresh: float = 0.0) -> bool:
-        """Ask, unless it was asked less than `fresh` seconds ago; whether all are loaded."""
+        """Ask TorchServe unless that was less than `fresh` seconds ago; returns whether all workers are loaded."""
         async with self._lock:
             if time.monotonic() - self.known > fresh:
                 await self._ask()
@@ -76,27 +78,78 @@ class Workers:
             if not self.model:
                 self.ready = self.any = answer.status == 200
                 return
-            workers = json.loads(answer.body)[0]["workers"] if answer.status == 200 else []
-            loaded = {worker["pid"] for worker in workers if worker["status"] == "READY"}
-        except (OSError, ValueError, LookupError, TypeError, h11.ProtocolError):  # a TimeoutError is an OSError
+            workers = read_workers(answer.status, answer.body)
+        except (OSError, ValueError, h11.ProtocolError):  # a TimeoutError is an OSError
             return  # not started yet, or too busy: not ready, but nobody has died
         finally:
             self.known = time.monotonic()
-        self.deaths += len(self._pids - loaded)
-        self._pids, self.any = loaded, bool(loaded)
-        self.ready = len(loaded) == len(workers) > 0
+        self.deaths += len(self._pids - workers.loaded)
+        self._pids, self.any, self.ready = workers.loaded, bool(workers.loaded), workers.ready
 
     async def wait(self) -> None:
-        """Until one worker at least is loaded."""
+        """Wait until at least one worker is loaded."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.any)
 
     async def death(self, after: int) -> None:
-        """Until more have died than `after`, and then until one is loaded."""
+        """Wait until more workers have died than `after`, and then until one is loaded."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.deaths > after)
         await asyncio.sleep(RESEND)
         await self.wait()
+
+
+class Attempts:
+    """One request to the model: sent, and sent once more if a worker died over it or may have lost it."""
+
+    def __init__(self, inference: Backend, workers: Workers, call: Call, body: bytes):
+        self.inference, self.workers, self.call, self.body = inference, workers, call, body
+        self.running: set[asyncio.Task[Answer]] = set()
+        self.failed: Answer | None = None  # what came of the last attempt over which a worker died
+        self.death = asyncio.create_task(workers.death(workers.deaths))
+
+    async def answer(self) -> Answer:
+        """The model's answer; that of the second failure if workers died over both attempts."""
+        await self.workers.wait()
+        self._send()
+        answer = await self._first_answer(until_death=True)
+        if answer is None:
+            await asyncio.sleep(DEATH_PAUSE)
+            await self.workers.look()
+            await self.workers.wait()
+            self._send()
+            answer = await self._first_answer(until_death=False)
+        answer = answer or self.failed
+        assert answer is not None  # an attempt has ended
+        return answer
+
+    def _send(self) -> None:
+        self.running.add(asyncio.create_task(self.inference.request(self.call, self.body)))
+
+    async def _first_answer(self, until_death: bool) -> Answer | None:
+        """The first answer over which no worker died.
+
+        None when no attempt is left that could bring one; with `until_death` also when a worker died, which may have had the request.
+        """
+        while self.running:
+            watched = {*self.running, self.death} if until_death else self.running
+            done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            for task in self.running & done:
+                self.running.discard(task)
+                error = task.exception()
+                answer: Answer = gone(error) if error else task.result()
+                if not (answer.status >= 500 and WORKER_DIED.search(answer.body)):
+                    return answer
+                self.failed = answer
+            if until_death and self.death in done:
+                break
+        return None
+
+    async def cancel(self) -> None:
+        """End what is still under way."""
+        for task in (*self.running, self.death):
+            task.cancel()
+        await asyncio.gather(*self.running, self.death, return_exceptions=True)
 
 
 class Front:
@@ -114,10 +167,11 @@ class Front:
         return self.server.sockets[0].getsockname()[1]
 
     async def drain(self, patience: float) -> int:
-        """End: no more connections, what runs is answered; the number of requests that were not within `patience` seconds."""
+        """Take no more connections and answer what was accepted; returns how many requests were not answered in `patience` seconds."""
         self.ending, deadline = True, time.monotonic() + patience
         await asyncio.sleep(min(LINGER, patience))
-        self.server.close()
+        if self.server is not None:
+            self.server.close()
         while self.active and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         left = self.active
@@ -193,7 +247,7 @@ class Front:
         return await self._pass_on(caller, call)
 
     def _allowed(self, path: str) -> list[str]:
-        """Methods of a path that goes to TorchServe; none for a path that is not to be reached."""
+        """The methods of a path that is passed on to TorchServe; none for any other path."""
         if not self.settings.multi_model:
             return ["POST"] if path == "/invocations" else []
         return [method for method, pattern in MODEL_PATHS.items() if re.fullmatch(pattern, path)]
@@ -226,38 +280,20 @@ class Front:
             self.active_bytes -= held
 
     async def _invoke(self, call: Call, body: bytes, deadline: float) -> Answer:
-        """A request to the model. Asked once more, time permitting, if the worker died over it or may have lost it."""
-        failed, tries, again = None, set(), True
-        died = asyncio.create_task(self.workers.death(self.workers.deaths))
+        """A request to the model, answered within the time-out."""
+        attempts = Attempts(self.inference, self.workers, call, body)
         try:
             async with asyncio.timeout_at(deadline):
-                await self.workers.wait()
-                tries.add(asyncio.create_task(self.inference.request(call, body)))
-                while tries:
-                    done, _ = await asyncio.wait({*tries, died} if again else tries, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done & tries:
-                        tries.discard(task)
-                        failed = task.result() if not task.exception() else gone(task.exception())
-                        if not (failed.status >= 500 and WORKER_DIED.search(failed.body)):
-                            return failed
-                    if again and (died in done or not tries):
-                        again = False
-                        await asyncio.sleep(0.1)
-                        await self.workers.look()
-                        await self.workers.wait()
-                        tries.add(asyncio.create_task(self.inference.request(call, body)))
-            return failed
+                return await attempts.answer()
         except TimeoutError:
             if self.workers.any:
                 return refusal(504, "Timeout", f"there was no answer within {self.settings.timeout:g} s")
-            return failed or refusal(503, "ModelNotReady", "the model is not loaded")
+            return attempts.failed or refusal(503, "ModelNotReady", "the model is not loaded")
         finally:
-            for task in (*tries, died):
-                task.cancel()
-            await asyncio.gather(*tries, died, return_exceptions=True)
+            await attempts.cancel()
 
     async def _model_api(self, call: Call, body: bytes, deadline: float) -> Answer:
-        """SageMaker's calls where a container serves several models: TorchServe speaks them."""
+        """SageMaker's calls for a container with several models. TorchServe understands them as they are."""
         try:
             async with asyncio.timeout_at(deadline):
                 answer = await self.inference.request(call, body)

@@ -1,6 +1,6 @@
 """HTTP/1.1 on both sides of the container's front: requests read from callers, requests sent to TorchServe.
 
-h11 does all parsing and framing: what stands at a border should not be parsed by home-made code.
+h11 does all parsing and framing, because input from outside should not be parsed by code of our own.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ HEADER_TIME, BODY_TIME, IDLE_TIME = 10.0, 60.0, 650.0  # s; idle connections out
 LINGER_TIME, LINGER_BYTES = 2.0, 64 << 20  # how long a refused body is read on, so that the refusal arrives
 MB = 1 << 20
 CHUNK = 1 << 16
-# Headers that speak of one connection, and those that are written anew.
+# Headers of one connection, and headers that are written anew.
 HOP_BY_HOP = {
     b"connection",
     b"keep-alive",
@@ -187,12 +187,15 @@ def phrase(status: int) -> bytes:
         return b""
 
 
+IDLE = 64  # connections kept for the next request
+
+
 class Backend:
     """A server of this container's, behind the front; connections are kept and used again."""
 
     def __init__(self, port: int, host: str = "127.0.0.1"):
         self.host, self.port = host, port
-        self.idle: deque = deque(maxlen=64)
+        self.idle: deque = deque(maxlen=IDLE)
 
     async def request(self, call: Call, body: bytes = b"") -> Answer:
         """The server's answer. Raises OSError when there is no server, or it ended the connection instead."""
@@ -205,7 +208,7 @@ class Backend:
                 kept = client.our_state is h11.DONE and client.their_state is h11.DONE
                 if kept:
                     client.start_next_cycle()
-                    if len(self.idle) < self.idle.maxlen:
+                    if len(self.idle) < IDLE:
                         self.idle.append((reader, writer, client))
                     else:
                         kept = False
@@ -230,7 +233,8 @@ class Backend:
             data += client.send(h11.Data(data=body))
         writer.write(data + (client.send(h11.EndOfMessage()) or b""))
         await writer.drain()
-        response, parts = None, []
+        response: h11.Response | None = None
+        parts: list[bytes] = []
         while True:
             event = client.next_event()
             if event is h11.NEED_DATA:
@@ -239,7 +243,7 @@ class Backend:
                 response = event
             elif isinstance(event, h11.Data):
                 parts.append(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage):
+            elif isinstance(event, h11.EndOfMessage) and response is not None:
                 return Answer(response.status_code, b"".join(parts), list(response.headers.raw_items()))
             elif isinstance(event, h11.ConnectionClosed):
                 raise ConnectionResetError("the server ended the connection")

@@ -4,12 +4,13 @@ import shutil
 import subprocess
 
 from handler import __version__
+from scripts.common.command import UserError
 from scripts.common.paths import ROOT
 
 NAME = "synpg-torchserve"
 
 
-class ImageError(Exception):
+class ImageError(UserError):
     """The image could not be built; one sentence."""
 
 

@@ -1,4 +1,4 @@
-"""What TorchServe is started with: a folder with the model under the effective settings, and its configuration.
+"""What TorchServe is started with: a folder with the model and its effective settings, and a configuration.
 
 The model is read-only and may bring settings of its own (`model-config.yaml`), which win over everything TorchServe is told
 otherwise. So TorchServe is given a folder of links to the model's files with a `model-config.yaml` written here.
@@ -7,7 +7,6 @@ otherwise. So TorchServe is given a folder of links to the model's files with a 
 import json
 import os
 import re
-import shutil
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -33,7 +32,7 @@ def find_model(folder: Path, baked: Path, scratch: Path) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         entries = []
     except OSError as error:
-        raise SettingsError(f"{folder} cannot be read: {os.strerror(error.errno).lower()}.") from None
+        raise SettingsError(f"{folder} cannot be read: {os.strerror(error.errno or 0).lower()}.") from None
     if not entries:
         return baked
     archives = [each for each in entries if each.suffix in UNPACKED and each.is_file()]
@@ -84,7 +83,7 @@ def model_config(folder: Path) -> dict:
 
 
 def effective(config: dict, settings: Settings, workers: int) -> dict:
-    """`model-config.yaml` as it is to be: the model's own, under what the environment says."""
+    """The effective `model-config.yaml`: the model's own settings, overridden by the environment."""
     asked = {"batchSize": settings.batch_size, "maxBatchDelay": settings.max_batch_delay, "startupTimeout": settings.startup_timeout}
     handler = dict(config.get("handler", {}))
     if settings.max_body is not None:
@@ -121,7 +120,7 @@ def link_model(model: Path, store: Path, config: dict) -> None:
 
 
 def properties(text: str, changes: Mapping[str, str | None]) -> str:
-    """config.properties with other values; None takes a line out."""
+    """The text of config.properties with other values; None removes a line."""
     for key, value in changes.items():
         line = re.compile(rf"^{key}=.*\n?", re.M)
         text = line.sub("", text)
@@ -133,9 +132,9 @@ def properties(text: str, changes: Mapping[str, str | None]) -> str:
 def server_changes(
     settings: Settings, ports: Mapping[str, int], folder: Path, metrics: Path, max_body: int, heap_mb: int, gpus: int
 ) -> dict[str, str | None]:
-    """What the container needs otherwise than the project's config.properties has it."""
+    """The values of config.properties that are different in the container."""
     inference = f"http://127.0.0.1:{ports['inference']}"
-    changes = {
+    changes: dict[str, str | None] = {
         "inference_address": inference,
         "management_address": f"http://127.0.0.1:{ports['management']}",
         "metrics_address": f"http://127.0.0.1:{ports['metrics']}",
@@ -167,8 +166,3 @@ def server_changes(
             "models": None,
         }
     return changes
-
-
-def free_space(folder: Path) -> int:
-    """Bytes left where `folder` is."""
-    return shutil.disk_usage(folder).free

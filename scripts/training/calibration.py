@@ -1,5 +1,4 @@
-"""Give an artifact what is learned by looking on: ranges for int8, drafts for the parse generator, which pieces are no words,
-and which tags words have."""
+"""Compute an artifact's derived files: int8 ranges, draft table, suffix list, tag counts."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +15,13 @@ from handler.language import word_classes
 from handler.language.vocabulary import SEPARATOR, Vocabulary
 from handler.model.copying import to_extended_ids
 from handler.model.network import PAD, SynPG
+from scripts.common.command import InputError
 from scripts.training import corpus, trainer
 from scripts.training.recording import record
 
 SENTENCES = 512  # for the ranges; more moved no bound by more than a few percent
 PARSES = 60_000  # for the drafts
+UNREADABLE = "no sentence that this artifact can read"
 
 
 def calibrate(folder: Path, split: corpus.Split, base: Path | None = None) -> dict[str, int]:
@@ -133,7 +134,8 @@ def agreement(folder: Path, split: corpus.Split) -> dict[str, dict[str, float]]:
 def read(folder: Path, file: Path) -> corpus.Split:
     """The sentences of a file that the artifact can read, as its ids."""
     config = artifacts.verify(folder)
-    split, _ = corpus.Encoder(folder, config.pipeline.bpe_threshold).split(file, trainer.limits_of(config))
+    split, dropped = corpus.Encoder(folder, config.pipeline.bpe_threshold).split(file, trainer.limits_of(config))
     if not len(split):
-        raise SystemExit(f"{file.name}: no sentence that this artifact can read")
+        corpus.require_a_tree(file, UNREADABLE)
+        raise InputError(f"{file.name}: {UNREADABLE}, for these reasons: {dict(dropped)}.")
     return split

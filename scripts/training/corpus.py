@@ -1,4 +1,4 @@
-"""Training data: `sentence<TAB>parse` files to ids, and ids to batches. Knows no network and no optimiser.
+"""Training data: `sentence<TAB>parse` files to ids, and ids to batches. Independent of networks and optimisers.
 
 A prepared corpus is a folder: `bpe.codes`, `bpe.vocab.txt`, `vocab.json` (as they go into the artifact), one `.npz` of
 flat id arrays per split, perhaps `vectors.npz`, and `corpus.json` (sources with sha256, counts, what was left out and why).
@@ -13,20 +13,24 @@ import json
 import re
 import shutil
 import time
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from subword_nmt.learn_bpe import learn_bpe
 
 from handler import artifacts
 from handler.errors import SyntaxTreeError
-from handler.language.trees import SYNTAX_TOKENS, read_tree, syntax_tokens, tags, template_of, words
+from handler.language.trees import SYNTAX_TOKENS, Tree, read_tree, syntax_tokens, tags, template_of, words
 from handler.language.vocabulary import SPECIALS
 from handler.model.network import EOS, SOS, UNK
+from scripts.common.command import InputError
 
 MIN_COUNT = 5  # a piece seen less often is split further, a character seen less often becomes <unk>
-WRITTEN_COUNT = 20  # with word vectors: a piece seen less often is only copied from the sentence (`model.ModelConfig.written`)
+WRITTEN_COUNT = 20  # with word vectors: a piece seen less often is only copied from the sentence (`generation_vocab_size`)
 VECTOR_WORDS = 40_000  # so many of the commonest words that have a vector are in the vocabulary, seen or not
 WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 VECTORS = "vectors.npz"  # ids (N,), rising, and vectors (N, D) of the tokens that have one
@@ -60,7 +64,8 @@ class Split:
         return [self.flat[name][a:b] for a, b in zip(starts, ends)]
 
     def save(self, file: Path) -> None:
-        np.savez(file, **{f"{n}.ids": self.flat[n] for n in FIELDS}, **{f"{n}.offsets": self.offsets[n] for n in FIELDS})
+        arrays: dict[str, Any] = {f"{n}.ids": self.flat[n] for n in FIELDS} | {f"{n}.offsets": self.offsets[n] for n in FIELDS}
+        np.savez(file, **arrays)
 
     @classmethod
     def load(cls, file: Path) -> "Split":
@@ -68,14 +73,40 @@ class Split:
             return cls({n: arrays[f"{n}.ids"] for n in FIELDS}, {n: arrays[f"{n}.offsets"] for n in FIELDS})
 
 
-def read_columns(file: Path, least: int):
-    """The columns of each line of a `.tsv` or `.tsv.gz`; a line with fewer than `least` ends the program, named."""
-    with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            columns = line.rstrip("\n").split("\t")
-            if len(columns) < least:
-                raise SystemExit(f"{file.name}:{number}: expected {least} columns separated by tabs, found {len(columns)}")
-            yield columns
+def read_columns(file: Path, least: int) -> Iterator[list[str]]:
+    """The columns of each line of a `.tsv` or `.tsv.gz`. Raises InputError, with the line, where there are fewer than `least`."""
+    number = 0
+    try:
+        with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                columns = line.rstrip("\n").split("\t")
+                if len(columns) < least:
+                    raise InputError(f"{file.name}:{number}: expected {least} columns separated by tabs, found {len(columns)}.")
+                yield columns
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file.name}, after line {number}: not text in UTF-8: {error}.") from None
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise InputError(f"{file.name} is not a gzipped file, or not all of it: {str(error).rstrip('.')}.") from None
+
+
+def read_tree_of(file: Path, number: int, parse: str) -> Tree:
+    """The tree on a line of a file. Raises InputError that says where it is and what is wrong with it."""
+    try:
+        return read_tree(parse)
+    except SyntaxTreeError as error:
+        raise InputError(f"{file.name}:{number}: {error.reason}.") from None
+
+
+def require_a_tree(file: Path, complaint: str = "no sentence is left to learn from") -> None:
+    """Raise InputError, with the reason of the first line, if no line of a file has a parse that can be read."""
+    first: InputError | None = None
+    for number, (_, parse, *_) in enumerate(read_columns(file, 2), 1):
+        try:
+            read_tree_of(file, number, parse)
+            return
+        except InputError as error:
+            first = first or error
+    raise InputError(f"{file.name}: {complaint}; {first or 'the file is empty.'}")
 
 
 def prepare(
@@ -83,6 +114,8 @@ def prepare(
 ) -> None:
     """Write every split as ids, with BPE and a vocabulary learned from `files["train"]` and the words of `vectors` or, if there is
     one, those of the artifact `base`. Nothing of dev or test is learned from."""
+    for file in files.values():
+        require_a_tree(file)
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     if base:
@@ -95,13 +128,13 @@ def prepare(
         say(f"BPE: {merges} merges, {time.monotonic() - began:.0f} s")
 
     encoder = Encoder(folder, threshold)
-    record = {"merges": None if base else merges, "bpe_threshold": threshold, "limits": limits.__dict__, "splits": {}}
+    record: dict[str, Any] = {"merges": None if base else merges, "bpe_threshold": threshold, "limits": limits.__dict__, "splits": {}}
     if vectors:
         record |= {"generation_vocab_size": generation_vocab_size, "vectors": origin(vectors)}
     for name, file in files.items():
         split, dropped = encoder.split(file, limits)
         if not len(split):
-            raise SystemExit(f"{file.name}: no sentence is left to learn from ({dict(dropped) or 'the file is empty'})")
+            raise InputError(f"{file.name}: no sentence is left to learn from, for these reasons: {dict(dropped)}.")
         split.save(folder / f"{name}.npz")
         record["splits"][name] = {**origin(file), "sentences": len(split), "left_out": dict(dropped)}
         say(f"{name}: {len(split)} sentences, left out {dict(dropped) or 'none'}, {time.monotonic() - began:.0f} s")
@@ -120,18 +153,21 @@ def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None
 
     Words that have vectors count as often as their rank says, by Zipf's law. Their vectors go into `vectors.npz`.
     """
-    seen = collections.Counter()
+    seen: collections.Counter[str] = collections.Counter()
     for sentence, *_ in read_columns(file, 2):
         seen.update(sentence.lower().split())
     counts = collections.Counter(seen)
     if vectors:
         for rank, word in enumerate(first_words(vectors, VECTOR_WORDS), 1):
             counts[word] = max(counts[word], MIN_COUNT * VECTOR_WORDS // rank)
+    if not has_repeated_pair(counts):
+        raise InputError(f"{file.name}: too few words to learn word pieces from; no pair of letters occurs twice.")
     dictionary = "".join(f"{word} {n}\n" for word, n in sorted(counts.items()))
     with open(folder / "bpe.codes", "w", encoding="utf-8") as out:
         learn_bpe(io.StringIO(dictionary), out, merges, min_frequency=2, is_dict=True)
     unfiltered = artifacts.read_pieces(folder / "bpe.codes", None)
-    pieces, seen_pieces = collections.Counter(), collections.Counter()
+    pieces: collections.Counter[str] = collections.Counter()
+    seen_pieces: collections.Counter[str] = collections.Counter()
     for word, n in counts.items():
         for piece in unfiltered.split([word]):
             pieces[piece] += n
@@ -146,13 +182,24 @@ def learn_vocabulary(folder: Path, file: Path, merges: int, vectors: Path | None
         places = {token: i for i, token in enumerate(tokens)}
         found = {places[word]: numbers for word, numbers in read_vectors(vectors) if word in places}
         if not found:
-            raise SystemExit(f"{vectors.name}: no word of the vocabulary has a vector in it")
+            raise InputError(f"{vectors.name}: no word of the vocabulary has a vector in it.")
         ids = sorted(found)
         np.savez(folder / VECTORS, ids=np.array(ids), vectors=np.array([found[i] for i in ids]))
     return len(tokens) - sum(seen_pieces[piece] < WRITTEN_COUNT for piece in ranked)
 
 
-def vector_lines(file: Path):
+def has_repeated_pair(counts: Mapping[str, int]) -> bool:
+    """Whether any two letters stand beside each other twice in words that were counted: without, there is nothing to merge."""
+    seen = set()
+    for word, n in counts.items():
+        for pair in itertools.pairwise([*word[:-1], f"{word[-1]}</w>"]):  # the end of a word is part of its last letter
+            if n > 1 or pair in seen:
+                return True
+            seen.add(pair)
+    return False
+
+
+def vector_lines(file: Path) -> Iterator[tuple[str, str]]:
     """Word and the rest of each line of a file of word vectors, without the line that some begin with: how many, how wide."""
     with open(file, encoding="utf-8") as lines:
         for number, line in enumerate(lines):
@@ -166,10 +213,13 @@ def first_words(file: Path, most: int) -> list[str]:
     return [word for word, _ in itertools.islice(vector_lines(file), most) if WORD.fullmatch(word)]
 
 
-def read_vectors(file: Path):
+def read_vectors(file: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Word and vector (D,) fp32 of each line."""
     for word, numbers in vector_lines(file):
-        yield word, np.array(numbers.split(), dtype=np.float32)
+        try:
+            yield word, np.array(numbers.split(), dtype=np.float32)
+        except ValueError as error:
+            raise InputError(f"{file.name}: the vector of {word!r} cannot be read: {error}.") from None
 
 
 class Encoder:
@@ -192,7 +242,8 @@ class Encoder:
 
     def split(self, file: Path, limits: Limits) -> tuple[Split, collections.Counter]:
         """All sentences of a file, and why others were left out."""
-        rows, dropped = {name: [] for name in FIELDS}, collections.Counter()
+        rows: dict[str, list] = {name: [] for name in FIELDS}
+        dropped: collections.Counter[str] = collections.Counter()
         for _, parse, *_ in read_columns(file, 2):
             try:
                 ids = self.sentence(parse)

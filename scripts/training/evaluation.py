@@ -1,15 +1,18 @@
-"""Judge an artifact: BLEU against references, well-formed parses, words kept and repeated, beside copying the input."""
+"""Evaluate an artifact: BLEU against references, well-formed parses, words kept and repeated, compared with copying the input."""
 
 import collections
+import itertools
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 from handler.errors import RequestError
 from handler.language.tagger import Tagger
-from handler.language.trees import TAGS, read_tree, tags, template_of, words
+from handler.language.trees import TAGS, Tree, read_tree, tags, template_of, words
 from handler.wire.request import read_request
-from scripts.training.corpus import read_columns
+from scripts.common.command import InputError
+from scripts.training.corpus import read_columns, read_tree_of
 
 # Closed-class words and punctuation, by tag: what is not a content word.
 FUNCTION_TAGS = TAGS - {tag for tag in TAGS if tag[:2] in ("NN", "VB", "JJ", "RB", "CD", "FW", "UH")}
@@ -61,9 +64,9 @@ def wording(texts: list[str], sources: list[list[tuple[str, str]]]) -> dict:
     return {"content_kept": 100 * kept / max(1, wanted), "repeated": 100 * repeated / max(1, total)}
 
 
-def leaves(parse: str) -> list[tuple[str, str]]:
+def leaves(tree: Tree) -> list[tuple[str, str]]:
     """(lower-cased word, tag) of each leaf."""
-    return [(leaf.word.lower(), leaf.label) for leaf in read_tree(parse).leaves() if leaf.word is not None]
+    return [(leaf.word.lower(), leaf.label) for leaf in tree.leaves() if leaf.word is not None]
 
 
 def paraphrase(paraphraser, requests: list[dict]) -> tuple[list, float]:
@@ -87,6 +90,8 @@ def judge(name: str, paraphraser, requests: list[dict], references: list[str], s
     """One row of the table."""
     made, seconds = paraphrase(paraphraser, [{**request, **options} for request in requests])
     kept = [i for i, done in enumerate(made) if done is not None]
+    if not kept:
+        raise InputError(f"{name}: there is no sentence that this artifact can read.")
     texts, references = [made[i].text for i in kept], [references[i].lower() for i in kept]
     topped, parses = 0, {}  # of those that are well-formed: tags
     for i in kept:
@@ -114,35 +119,81 @@ def judge(name: str, paraphraser, requests: list[dict], references: list[str], s
     }
 
 
+@dataclass(frozen=True)
+class Example:
+    """A sentence with its parse, and the parse that its paraphrase should have."""
+
+    source: Tree
+    parse: str  # of the source, as it stands in the file
+    target: Tree
+    target_parse: str
+
+    @property
+    def sentence(self) -> str:
+        return " ".join(words(self.source))
+
+    @property
+    def reference(self) -> str:
+        return " ".join(words(self.target))
+
+    def request(self, **target: str) -> dict:
+        """A request about the sentence. target: `parse` or `tmpl`."""
+        return {"sent": self.sentence, "synt": self.parse, **target}
+
+
+def read_rebuild(file: Path, limit: int | None) -> list[Example]:
+    """The lines of a file of `sentence<TAB>parse`. Raises InputError for a parse that cannot be read."""
+    found = []
+    for number, (_, parse, *_) in enumerate(itertools.islice(read_columns(file, 2), limit), 1):
+        tree = read_tree_of(file, number, parse)
+        found.append(Example(tree, parse, tree, parse))
+    return found
+
+
+def read_pairs(file: Path, limit: int | None) -> tuple[list[Example], int]:
+    """The pairs of a file that have both parses, and how many have not. Raises InputError for a parse that cannot be read."""
+    found, left_out = [], 0
+    for number, (_, _, source, target, *_) in enumerate(itertools.islice(read_columns(file, 4), limit), 1):
+        if source.startswith("(") and target.startswith("("):
+            found.append(Example(read_tree_of(file, number, source), source, read_tree_of(file, number, target), target))
+        else:
+            left_out += 1
+    return found, left_out
+
+
 def evaluate(paraphraser, rebuild: list[Path], pairs: list[Path], limit: int | None, options: dict, candidates: int | None) -> list[dict]:
     """All rows. options: fields added to every request. candidates: of each template's answer."""
     table, drawn = [], {"candidates": candidates or paraphraser.config.candidates}
+
+    def add(name: str, examples: list[Example], requests: list[dict], fields: dict) -> None:
+        references, sources = [e.reference for e in examples], [leaves(e.source) for e in examples]
+        table.append(judge(name, paraphraser, requests, references, sources, fields))
+
     for file in rebuild:
-        lines = [columns[:2] for columns in read_columns(file, 2)][:limit]
-        references = [" ".join(words(read_tree(parse))) for _, parse in lines]
-        requests = [{"sent": reference, "synt": parse, "parse": parse} for reference, (_, parse) in zip(references, lines)]
-        table.append(judge(f"{file.name}: rebuild", paraphraser, requests, references, [leaves(p) for _, p in lines], options))
+        examples = read_rebuild(file, limit)
+        add(f"{file.name}: rebuild", examples, [e.request(parse=e.parse) for e in examples], options)
     for file in pairs:
-        lines = [columns[:4] for columns in read_columns(file, 4)][:limit]
-        usable = [line for line in lines if line[2].startswith("(") and line[3].startswith("(")]
-        sources = [leaves(line[2]) for line in usable]
-        inputs = [" ".join(words(read_tree(line[2]))) for line in usable]
-        references = [" ".join(words(read_tree(line[3]))) for line in usable]
-        table.append(
-            {
-                "task": f"{file.name}: copy the input",
-                "sentences": len(usable),
-                "refused": len(lines) - len(usable),
-                **bleu([text.lower() for text in inputs], [text.lower() for text in references]),
-                **copied([text.lower() for text in inputs], sources),
-                **wording([text.lower() for text in inputs], sources),
-            }
-        )
-        whole = [{"sent": text, "synt": line[2], "parse": line[3]} for text, line in zip(inputs, usable)]
-        top = [{"sent": text, "synt": line[2], "tmpl": str(template_of(read_tree(line[3])))} for text, line in zip(inputs, usable)]
-        table.append(judge(f"{file.name}: reference's parse", paraphraser, whole, references, sources, options))
-        table.append(judge(f"{file.name}: its template", paraphraser, top, references, sources, {**options, **drawn}))
+        examples, left_out = read_pairs(file, limit)
+        if not examples:
+            raise InputError(f"{file.name}: no pair with both parses.")
+        table.append(copy_of_the_input(file.name, examples, left_out))
+        add(f"{file.name}: reference's parse", examples, [e.request(parse=e.target_parse) for e in examples], options)
+        templates = [e.request(tmpl=str(template_of(e.target))) for e in examples]
+        add(f"{file.name}: its template", examples, templates, {**options, **drawn})
     return table
+
+
+def copy_of_the_input(name: str, examples: list[Example], left_out: int) -> dict:
+    """The row of the table that says what copying each sentence would score."""
+    inputs, sources = [e.sentence.lower() for e in examples], [leaves(e.source) for e in examples]
+    return {
+        "task": f"{name}: copy the input",
+        "sentences": len(examples),
+        "refused": left_out,
+        **bleu(inputs, [e.reference.lower() for e in examples]),
+        **copied(inputs, sources),
+        **wording(inputs, sources),
+    }
 
 
 COLUMNS = {

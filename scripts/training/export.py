@@ -3,8 +3,9 @@
 import json
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -12,19 +13,31 @@ from safetensors.torch import load_file
 from handler import artifacts
 from handler.model.network import ModelConfig
 from handler.planning import PipelineConfig
+from scripts.common.command import UserError
 from scripts.training import calibration
 from scripts.training.corpus import Split
+from scripts.training.staging import staged
 from scripts.training.trainer import NETS
 
+RECORD, PICTURE = "training.json", "training.png"
+# What `export` writes anew. Of an artifact's other files it keeps the tagger, which is trained by itself.
+WRITTEN = {"manifest.json", *artifacts.FILES, *artifacts.OPTIONAL, RECORD, PICTURE} - {artifacts.TAGGER}
 RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
-# Of an exported artifact; the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
-DECODING = {"source_bonus": 1.0, "repetition_penalty": 4.0, "tag_weight": 1.5, "order_bonus": 3.0, "copy_odds": 4.0, "candidates": 4}
+# Settings of a new artifact: the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
+DECODING: dict[str, Any] = {
+    "source_bonus": 1.0,
+    "repetition_penalty": 4.0,
+    "tag_weight": 1.5,
+    "order_bonus": 3.0,
+    "copy_odds": 4.0,
+    "candidates": 4,
+}
 
 
 def pipeline_of(base: Path, threshold: int) -> PipelineConfig:
-    """Of an exported artifact: those of the one it was begun from, or `DECODING`.
+    """The pipeline's settings of an exported artifact: those of the artifact that training began from, or `DECODING`.
 
-    One without a lexicon cannot have chosen how to use it: with constraints and ptb it is used as in a new artifact.
+    An artifact without a lexicon has no settings for one. With constraints and ptb it gets those of a new artifact.
     """
     if not base.exists():
         return PipelineConfig(tokenization="ptb", bpe_threshold=threshold, constrained=True, **DECODING)
@@ -34,46 +47,99 @@ def pipeline_of(base: Path, threshold: int) -> PipelineConfig:
     return pipeline
 
 
-def export(work: Path, out: Path) -> None:
-    """Write both networks as an artifact, in fp16, with the record of how they came to be beside it.
+@dataclass(frozen=True)
+class Work:
+    """A folder of `scripts.train`: the prepared corpus, the artifact it was begun from, the checkpoints."""
 
-    One that has not been trained is that of the artifact it was to be begun from, as it is, if its vocabulary is still the same.
+    folder: Path
+
+    @property
+    def corpus(self) -> Path:
+        return self.folder / "corpus"
+
+    @property
+    def base(self) -> Path:
+        return self.folder / "base"
+
+    def trained(self) -> list[str]:
+        """The networks that have a checkpoint."""
+        return [name for name in NETS if (self.folder / f"{name}.pt").exists()]
+
+    def keeps_vocabulary(self) -> bool:
+        """Whether the prepared corpus has the vocabulary of the artifact that training began from."""
+        return read_tokens(self.base) == read_tokens(self.corpus)
+
+    def can_keep(self, name: str) -> bool:
+        """Whether a network of the artifact that training began from still reads and writes the same tokens."""
+        before, now = read_tokens(self.base), read_tokens(self.corpus)
+        size = getattr(artifacts.verify(self.base), name).vocab_size if before else 0
+        return bool(before) and before[:size] == now[: size if name == "parse_generator" else None]
+
+
+def read_tokens(folder: Path) -> list[str]:
+    """The tokens of a folder's `vocab.json`; none if there is no such file."""
+    file = folder / "vocab.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+
+
+def export(work_folder: Path, out: Path) -> None:
+    """Write both networks as an artifact, in fp16, with the record of their training beside it.
+
+    A network that has not been trained is taken as it is from the artifact that training began from, if its vocabulary is the same.
+    `out` changes only when the new artifact is complete and can be loaded. Files of an earlier `out` that this function does not
+    write are kept, its tagger among them.
     """
-    corpus, base = work / "corpus", work / "base"
-    trained = [name for name in NETS if (work / f"{name}.pt").exists()]
-    vocabulary, before = (
-        json.loads(file.read_text(encoding="utf-8")) if file.exists() else [] for file in (corpus / "vocab.json", base / "vocab.json")
-    )
+    work = Work(work_folder)
+    trained = work.trained()
     for name in NETS:
-        size = getattr(artifacts.verify(base), name).vocab_size if before else 0
-        same = before[:size] == vocabulary[: size if name == "parse_generator" else None]
-        if name not in trained and not (trained and before and same):
-            raise SystemExit(f"{work / f'{name}.pt'} is missing: train the {name.replace('_', ' ')} first")
-    states = {name: torch.load(work / f"{name}.pt", map_location="cpu", weights_only=True) for name in trained}
-    unchanged = [name for name in NETS if name not in trained]
-    settings = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
-    configs = {name: getattr(artifacts.verify(base), name) for name in unchanged} | {
-        name: ModelConfig(**state["config"]) for name, state in states.items()
-    }
-    tensors = {name: load_file(base / f"{name}.safetensors") for name in unchanged} | {
-        name: {key: tensor.half() for key, tensor in state["best"].items()} for name, state in states.items()
-    }
-    config = artifacts.ArtifactConfig(pipeline_of(base, settings["bpe_threshold"]), **configs)
-    out.mkdir(parents=True, exist_ok=True)
-    if (base / artifacts.TAGGER).is_file() and not (out / artifacts.TAGGER).exists():
-        shutil.copyfile(base / artifacts.TAGGER, out / artifacts.TAGGER)
-    artifacts.save(out, config, tensors, vocabulary, corpus / "bpe.codes", corpus / "bpe.vocab.txt")
-    pass
+        if name not in trained and not (trained and work.can_keep(name)):
+            raise UserError(f"{work.folder / f'{name}.pt'} is missing: train the {name.replace('_', ' ')} first.")
+    states = {name: torch.load(work.folder / f"{name}.pt", map_location="cpu", weights_only=True) for name in trained}
+    settings = json.loads((work.corpus / "corpus.json").read_text(encoding="utf-8"))
+    with staged(out) as made:
+        keep_other_files(out, made)
+        if (work.base / artifacts.TAGGER).is_file() and not (made / artifacts.TAGGER).exists():
+            shutil.copyfile(work.base / artifacts.TAGGER, made / artifacts.TAGGER)
+        save_networks(work, states, settings, made)
+        split = Split.load(work.corpus / "train.npz")
+        calibration.calibrate(made, split, work.base if work.keeps_vocabulary() else None)
+        record = record_of(work, states, settings)
+        artifacts.write_json(made / RECORD, record)
+        draw(record, made / PICTURE)
 
-    calibration.calibrate(out, Split.load(corpus / "train.npz"), base if before == vocabulary else None)
-    record = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
-    if (base / "training.json").is_file():
-        record["begun_from"] = json.loads((base / "training.json").read_text(encoding="utf-8"))
+
+def keep_other_files(out: Path, made: Path) -> None:
+    """Copy what an earlier `out` has beside the files that `export` writes anew."""
+    for file in out.iterdir() if out.is_dir() else ():
+        if file.name in WRITTEN:
+            continue
+        if file.is_dir():
+            shutil.copytree(file, made / file.name, symlinks=True)
+        else:
+            shutil.copy2(file, made / file.name, follow_symlinks=False)
+
+
+def save_networks(work: Work, states: dict[str, dict], settings: dict, made: Path) -> None:
+    """Write the two networks, the vocabulary and the configuration. states: the checkpoints of the networks that were trained."""
+    unchanged = [name for name in NETS if name not in states]
+    configs = {name: getattr(artifacts.verify(work.base), name) for name in unchanged}
+    configs |= {name: ModelConfig(**state["config"]) for name, state in states.items()}
+    tensors = {name: load_file(work.base / f"{name}.safetensors") for name in unchanged}
+    tensors |= {name: {key: tensor.half() for key, tensor in state["best"].items()} for name, state in states.items()}
+    config = artifacts.ArtifactConfig(pipeline_of(work.base, settings["bpe_threshold"]), **configs)
+    artifacts.save(made, config, tensors, read_tokens(work.corpus), work.corpus / "bpe.codes", work.corpus / "bpe.vocab.txt")
+
+
+def record_of(work: Work, states: dict[str, dict], settings: dict) -> dict:
+    """How the networks were trained: corpus, recipes, curves, and the record of the artifact that training began from."""
+    unchanged = [name for name in NETS if name not in states]
+    record: dict[str, Any] = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
+    if (work.base / RECORD).is_file():
+        record["begun_from"] = json.loads((work.base / RECORD).read_text(encoding="utf-8"))
         record |= {name: record["begun_from"][name] for name in unchanged if name in record["begun_from"]}
     if unchanged:
         record["unchanged"] = unchanged
-    artifacts.write_json(out / "training.json", record)
-    draw(record, out / "training.png")
+    return record
 
 
 def draw(record: dict, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a network's fine-tuning begins: the weights of an artifact, fitted to another vocabulary. No training, no optimiser."""
+"""The initial weights of fine-tuning: those of an artifact, fitted to another vocabulary."""
 
 import json
 from dataclasses import replace
@@ -21,8 +21,8 @@ RARE_LENGTH, RARE_BIAS = 1.25, 1.0  # of a rare token's row, to the common ones'
 def begin_from(base: Path, name: str, corpus: Path) -> SynPG:
     """The network of an artifact, fitted to the vocabulary and the limits of a prepared corpus.
 
-    Tokens that the artifact knows keep their vectors; a new one begins as the mean of the pieces that it was split into. A rare one
-    that the corpus has a word vector for begins at what a linear map makes of it, for words of a kind are near each other in both.
+    Tokens that the artifact knows keep their vectors. A new token begins as the mean of the pieces that it was split into. A rare
+    token that has a word vector begins where a linear map takes that vector: similar words are near each other in both spaces.
     """
     settings = artifacts.verify(base)
     net = artifacts.load_net(base / f"{name}.safetensors", getattr(settings, name), torch.device("cpu"))
@@ -45,7 +45,7 @@ def begin_from(base: Path, name: str, corpus: Path) -> SynPG:
     for key in "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias":
         state[key] = torch.stack([state[key][ids].mean(0) for ids in origins])
     if of_words and (corpus / VECTORS).exists():
-        begin_at_vectors(state, corpus, config.generation_vocab_size, torch.tensor([token in known for token in kept]))
+        begin_at_vectors(state, corpus, config.output_vocab_size, torch.tensor([token in known for token in kept]))
     fitted = SynPG(config)  # a new one: what `load_net` returns shares tied tensors, but not as one parameter
     fitted.load_state_dict(state)
     return fitted

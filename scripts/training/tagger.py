@@ -13,10 +13,10 @@ from nltk.tag.perceptron import PerceptronTagger
 from safetensors import numpy as safetensors
 
 from handler import artifacts
-from handler.errors import SyntaxTreeError
 from handler.language.tagger import FORMAT, START, Place, Tagger, history, normalize, places
-from handler.language.trees import read_tree, tags, words
-from scripts.training.corpus import read_columns
+from handler.language.trees import tags, words
+from scripts.common.command import InputError
+from scripts.training.corpus import read_columns, read_tree_of
 
 NOT_PROPER = {"NNP": "NN", "NNPS": "NNS"}  # for the accuracy that does not ask whether a noun is a name
 ROUNDED = 100  # stored weights are hundredths
@@ -53,6 +53,7 @@ class Word(str):
     """A token that carries its place, so that nltk's trainer hands it to `FeatureTrainer._get_features`."""
 
     __slots__ = ("place",)
+    place: Place
 
 
 class FeatureTrainer(PerceptronTagger):
@@ -77,22 +78,23 @@ class FeatureTrainer(PerceptronTagger):
 
 def read_sentences(file: Path) -> list[Sentence]:
     """Words and tags of each line's parse; unreadable parses are left out."""
-    found = []
-    for _, parse, *rest in read_columns(file, 2):
+    found, first = [], ""
+    for number, (_, parse, *rest) in enumerate(read_columns(file, 2), 1):
         try:
-            tree = read_tree(parse)
-        except SyntaxTreeError:
+            tree = read_tree_of(file, number, parse)
+        except InputError as error:
+            first = first or f"; {error}"
             continue
         if len(words(tree)) == len(tags(tree)):
             found.append(Sentence(rest[0] if rest else "", words(tree), tags(tree)))
     if not found:
-        raise SystemExit(f"{file.name}: expected parses, found none that can be read")
+        raise InputError(f"{file.name}: expected parses, found none that can be read{first or '.'}")
     return found
 
 
 def build_lexicon(sentences: list[Sentence], recipe: Recipe) -> dict[str, str]:
     """Normalized word -> its usual tags, most frequent first."""
-    counts = collections.defaultdict(collections.Counter)
+    counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for sentence in sentences:
         for word, tag in zip(sentence.words, sentence.tags):
             counts[normalize(word)][tag] += 1
@@ -107,7 +109,7 @@ def build_lexicon(sentences: list[Sentence], recipe: Recipe) -> dict[str, str]:
 
 def certain_words(sentences: list[Sentence], recipe: Recipe) -> dict[str, str]:
     """Words, case as written, that are practically always one tag."""
-    counts = collections.defaultdict(collections.Counter)
+    counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for sentence in sentences:
         for word, tag in zip(sentence.words, sentence.tags):
             counts[word][tag] += 1
@@ -124,7 +126,9 @@ def train(sentences: list[Sentence], recipe: Recipe, say=print) -> tuple[Feature
     chosen += rng.sample(others, recipe.sample) if 0 < recipe.sample < len(others) else others
     both = [form for s in chosen for form in (s, s.lower())]
     certain = certain_words(both, recipe)
-    placed, seen, names = [places(s.words, lexicon) for s in both], collections.Counter(), {}
+    placed = [places(s.words, lexicon) for s in both]
+    seen: collections.Counter[str] = collections.Counter()
+    names: dict[str, str] = {}  # each feature once in memory
     for row in placed:
         for place in row:
             seen.update(place.features)

@@ -1,10 +1,12 @@
 """Train the two networks from sentences with their parses, resumably, and write an artifact."""
 
+import io
 import json
 import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,10 +44,10 @@ class Recipe:
 
 REPORT_STEPS, CHECKPOINT_STEPS = 100, 500
 PROGRESS = "step", "epoch", "next_batch", "seconds", "curve", "best"  # of a training, in its checkpoint
-FINE_TUNE = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when going on from an artifact
+FINE_TUNE: dict[str, Any] = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when going on from an artifact
 LIMITS = corpus.Limits(words=64, template=64, parse=302)
 MERGES = 20000  # of BPE
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "parse_generator": dict(
         d_model=192,
         n_heads=4,
@@ -89,10 +91,10 @@ def make_batch(split: corpus.Split, indices: np.ndarray, recipe: Recipe, config:
     bag = corpus.pad(split.rows(recipe.bag, indices), widths[0])
     if rng is not None:
         bag[rng.random(bag.shape) < recipe.word_dropout] = PAD
-    target = split.rows(recipe.target, indices)
+    rows = split.rows(recipe.target, indices)
     if recipe.target == "words":  # the only field without <sos> and <eos>
-        target = [np.concatenate([[SOS], row, [EOS]]) for row in target]
-    target = corpus.pad(target)
+        rows = [np.concatenate([[SOS], row, [EOS]]) for row in rows]
+    target = corpus.pad(rows)
     arrays = bag, corpus.pad(split.rows(recipe.syntax, indices), widths[1]), target[:, :-1], target[:, 1:]
     return [torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays]
 
@@ -105,7 +107,9 @@ def loss_of(net: SynPG, bag, syntax, source, labels) -> tuple[torch.Tensor, torc
     else:
         labels = to_extended_ids(bag, labels, generation_vocab_size)
         counted &= labels >= 0  # a rare word that was dropped from the bag could not be written
-        copied = net.copies(bag).logits(states)[counted]
+        copies = net.copies(bag)
+        assert copies is not None  # as there is a generation_vocab_size
+        copied = copies.logits(states)[counted]
         logits = torch.cat(
             [F.linear(states[counted], net.linear.weight[:generation_vocab_size], net.linear.bias[:generation_vocab_size]), copied], -1
         )
@@ -117,7 +121,8 @@ def loss_of(net: SynPG, bag, syntax, source, labels) -> tuple[torch.Tensor, torc
 def evaluate(net: SynPG, split: corpus.Split, recipe: Recipe, autocast) -> dict:
     """Held-out loss (nats a token) and teacher-forced accuracy, without dropout."""
     net.eval()
-    loss = right = tokens = 0
+    loss = right = 0.0
+    tokens = 0
     device = next(net.parameters()).device
     for indices in corpus.batches(split, "parse", 4 * recipe.tokens, np.random.default_rng(0), np.arange(len(split))):
         with autocast():
@@ -155,8 +160,9 @@ class Training:
         )
         self.device, (self.autocast, self.precision) = device, pick_autocast(device)
         self.step = self.epoch = self.next_batch = 0
-        self.seconds, self.curve = 0.0, []
-        self.best = None  # state dict of the measurement with the lowest held-out loss
+        self.seconds = 0.0
+        self.curve: list[dict] = []
+        self.best: dict[str, torch.Tensor] | None = None  # state dict of the measurement with the lowest held-out loss
         if self.file.exists():
             state = torch.load(self.file, map_location=device, weights_only=True)
             self.net.load_state_dict(state["net"])
@@ -182,7 +188,9 @@ class Training:
             "torch": str(torch.__version__),
             **{key: getattr(self, key) for key in PROGRESS},
         }
-        torch.save(state, self.file.with_suffix(".tmp"))
+        buffer = io.BytesIO()  # torch's own errors about files are no OSError
+        torch.save(state, buffer)
+        self.file.with_suffix(".tmp").write_bytes(buffer.getbuffer())
         self.file.with_suffix(".tmp").replace(self.file)
 
     def run(self, say=print) -> None:

@@ -117,6 +117,7 @@ def inventory(aws) -> dict:
 
 
 @pytest.mark.parametrize("mode", ASKED)
+@pytest.mark.slow
 def test_what_deploy_makes_delete_removes(account, run, mode):
     before = inventory(account)
     status, made, err = run(deploy, mode, *ASKED[mode])
@@ -144,6 +145,7 @@ def test_what_deploy_makes_delete_removes(account, run, mode):
     assert status == 0 and again["deleted"] == []
 
 
+@pytest.mark.slow
 def test_everything_goes_with_everything(account, run):
     for mode in ASKED:
         assert run(deploy, mode, *ASKED[mode])[0] == 0
@@ -306,6 +308,7 @@ def test_a_running_job_is_stopped(account, run, monkeypatch):
     assert status == 0 and f"job {made['job']}" in gone["deleted"] and f"job {made['job']}: Stopped" in err
 
 
+@pytest.mark.slow
 def test_the_printed_policy_allows_every_call_that_is_made(account, run, monkeypatch):
     """Also those that only look. Each is recorded on its way to moto."""
     made: set = set()

@@ -11,7 +11,7 @@ import pytest
 from botocore import exceptions
 
 from scripts import invoke
-from scripts.aws import runtime
+from scripts.aws import runtime, s3
 from scripts.aws.runtime import AGAIN, REFUSED, SPLIT, STOP
 from scripts.aws.session import Session
 from scripts.client.invoke import LINES
@@ -104,6 +104,7 @@ def write(path, count: int, *more) -> list[str]:
     return sentences
 
 
+@pytest.mark.slow
 def test_one_request(gateway, capsys):
     assert call(capsys, '{"sent": "x"}') == (0, ["{"], "")
     assert call(capsys, "--sent", "x", "--tmpl", "command")[0] == 0
@@ -121,6 +122,7 @@ def test_one_request(gateway, capsys):
         (530, "InternalDependencyException", "oops"),
     ],
 )
+@pytest.mark.slow
 def test_what_passes_is_asked_again(gateway, capsys, pauses, refused):
     gateway.refusals += [refused] * 3
     assert call(capsys, '{"sent": "x"}')[0] == 0 and gateway.calls == 4
@@ -153,12 +155,14 @@ def test_errors_stand_in_their_place(gateway, capsys, tmp_path, pauses):
     assert answers[6]["error"] == {"code": 500, "type": "Unanswered", "message": "The model answered 500: Worker died.", "field": None}
 
 
+@pytest.mark.slow
 def test_what_is_too_large_is_halved(gateway, capsys, tmp_path, pauses):
     sentences = write(tmp_path / "in.jsonl", 16)
     assert call(capsys, "--endpoint", "small", "--file", tmp_path / "in.jsonl", "--chunk", 16)[:2] == (0, sentences)
     assert gateway.calls == 3 and not pauses  # 16 lines, then 8 and 8
 
 
+@pytest.mark.slow
 def test_a_dead_endpoint_is_given_up_and_taken_up_again(gateway, capsys, tmp_path, pauses, monkeypatch):
     source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     sentences = write(source, 20)
@@ -228,7 +232,7 @@ class Queue:
         self.s3, self.after, self.pending, self.lock = s3, after, [], threading.Lock()
 
     def invoke_endpoint_async(self, EndpointName, InputLocation, **_):
-        bucket, key = runtime.place(InputLocation)
+        bucket, key = s3.split_uri(InputLocation)
         asked = self.s3.get_object(Bucket=bucket, Key=key)
         status, _, answer = answering("", {"content-type": asked["ContentType"]}, asked["Body"].read())
         name = key.rpartition("/")[2]
@@ -241,7 +245,7 @@ class Queue:
         if self.pending:
             self.pending[0] -= 1
             if self.pending[0] == 0:
-                bucket, key = runtime.place(self.pending[1])
+                bucket, key = s3.split_uri(self.pending[1])
                 self.s3.put_object(Bucket=bucket, Key=key, Body=self.pending[2])
 
 
@@ -262,6 +266,7 @@ def queue(monkeypatch):
         yield Queue(s3, after=3)
 
 
+@pytest.mark.slow
 def test_asynchronous(queue, capsys, monkeypatch):
     made = runtime.AsyncEndpoint(Session(), "there")
     made.runtime, made.sleep = queue, queue.sleep

@@ -201,6 +201,7 @@ def test_the_region_is_where_people_set_it(stranger, monkeypatch):
         (delete, ["serverless", "--everything", "--region", "eu-west-1"], "leave the mode out"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_wrong_is_said_in_a_sentence(stranger, capsys, command, arguments, words):
     assert command.main(arguments) == 1
     out, err = capsys.readouterr()

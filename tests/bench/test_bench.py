@@ -55,12 +55,14 @@ def test_ctranslate2_has_the_same_weights(tmp_path, vocabulary):
 
 
 @pytest.mark.parametrize("entries", [20_000, 50_000])
+@pytest.mark.slow
 def test_the_published_shape_has_so_many_entries_whatever_the_shipped_model_has(tmp_path, entries):
     folder = published.make(tmp_path / "artifact", bench.DEMO, bench.TINY, entries, SENTENCES)
     assert artifacts.read_config(folder / "config.json").paraphraser.vocab_size == entries
     assert len(artifacts.load(folder).vocabulary) == entries
 
 
+@pytest.mark.slow
 def test_the_published_shape_says_the_sentences(artifact):
     paraphraser = artifacts.load(artifact)
     [ids] = workload.answered(paraphraser, workload.bodies(1, 0, SENTENCES))
@@ -97,6 +99,7 @@ def test_an_engine_in_its_own_process():
         remote.ready()
 
 
+@pytest.mark.slow
 def test_quick_path_and_what_it_saves(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(ctranslate, "available", lambda: False)
     saved = tmp_path / "saved"
@@ -168,6 +171,7 @@ def test_weights_read_and_memory():
     assert workers.vm_high_water(2**22 + 1) == 0
 
 
+@pytest.mark.slow
 def test_wrong_options_are_one_sentence(capsys):
     with pytest.raises(SystemExit):
         bench.main(["--only", "nonsense"])

@@ -38,6 +38,7 @@ def test_one_request(server, capsys):
     assert status == 0 and [a["seed"] for a in answer] == [3, 3] and answer[0]["tags_predicted"]
 
 
+@pytest.mark.slow
 def test_a_file_and_standard_input(server, capsys, tmp_path, monkeypatch):
     lines = "".join(json.dumps(value) + "\n" for value in [{**RAIN, "seed": i} for i in range(5)] + [BAD])
     (tmp_path / "requests.jsonl").write_text(lines)

@@ -71,7 +71,22 @@ def test_the_dockerfile_keeps_what_it_promises():
 def test_every_script_that_the_entry_point_imports_goes_to_the_engine():
     """Walked by imports, from what the Dockerfile runs; what goes beside them is named."""
     sent = set(re.findall(r"^!scripts/(\w+)$", (ROOT / ".dockerignore").read_text(), re.M))
-    done, waiting = set(), {f"container/{name}" for name in ("__main__", "bake", "class_archive")}
+    assert {name.partition("/")[0] for name in reached("__main__", "bake", "class_archive")} == sent
+
+
+def test_the_image_keeps_what_its_scripts_import_of_the_handler():
+    wanted = set()
+    for name in reached("__main__", "class_archive"):
+        for node in ast.walk(ast.parse((ROOT / "scripts" / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "handler":
+                wanted.add(f"{node.module.replace('.', '/').replace('handler/', '', 1)}.py")
+    kept = re.search(r"&& mkdir kept && mv (.*) kept ", DOCKERFILE)[1].split()
+    assert {f"handler/{name}" for name in {"__init__.py", "metrics.yaml"} | wanted} == set(kept)
+
+
+def reached(*names: str) -> set[str]:
+    """The modules of scripts/ that these of the container's import, and they themselves."""
+    done, waiting = set(), {f"container/{name}" for name in names}
     while waiting:
         name = waiting.pop()
         done.add(name)
@@ -80,4 +95,4 @@ def test_every_script_that_the_entry_point_imports_goes_to_the_engine():
                 places = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
                 found = [place.removeprefix("scripts.").replace(".", "/") for place in places]
                 waiting |= {place for place in found if (ROOT / "scripts" / f"{place}.py").is_file()} - done
-    assert {name.partition("/")[0] for name in done} == sent
+    return done

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 
-from scripts.container import entrypoint, environment, model_folder
+from scripts.container import entrypoint, environment, machine, model_folder
 from scripts.container.environment import MB, SettingsError, read_environment
 from scripts.container.model_folder import effective, find_model, link_model, properties
 from scripts.serving import archive
@@ -90,6 +90,13 @@ def test_what_cannot_be_meant_is_one_sentence(env, said):
         read_environment(env)
 
 
+def test_the_readme_has_the_table_of_variables():
+    text = (ROOT / "scripts" / "container" / "README.md").read_text(encoding="utf-8")
+    assert f"\n{environment.table()}\n" in text, "print(scripts.container.environment.table()) writes it"
+    names = [variable.name for variable in environment.VARIABLES]
+    assert len(set(names)) == len(names) and not any(environment.OWNED.match(name) for name in names if name != "TS_JOB_QUEUE_SIZE")
+
+
 @pytest.mark.parametrize(
     "cores, memory, gpus, workers",
     [(4, 8 << 30, 0, 4), (0.6, 1 << 30, 0, 1), (2, 1 << 30, 0, 1), (8, 3 << 30, 0, 4), (48, 64 << 30, 4, 4), (2, None, 0, 2)],
@@ -99,7 +106,7 @@ def test_workers_follow_cores_and_memory(cores, memory, gpus, workers):
 
 
 def test_this_machine_has_cores_and_memory():
-    assert environment.cores() > 0 and environment.memory() > MB and environment.memory_kills() >= 0
+    assert machine.cores() > 0 and machine.memory() > MB and machine.memory_kills() >= 0
     assert environment.heap(1 << 30) == 128 and environment.heap(16 << 30) == 512
 
 
@@ -305,6 +312,8 @@ def test_a_server_that_ends_ends_the_container(tmp_path, unpacked):
     assert (process.returncode, err) == (1, "TorchServe ended by itself, with status 3: Error: no memory for Java.\n")
 
 
+@pytest.mark.server
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_ends_the_container(tmp_path, unpacked):
     subprocess.run(["cp", "-r", unpacked, tmp_path / "ml"], check=True)
     weights = next((tmp_path / "ml" / "model" / "artifact").glob("parse*.safetensors"))
@@ -315,6 +324,8 @@ def test_a_model_that_cannot_be_loaded_ends_the_container(tmp_path, unpacked):
     assert err.startswith("The model could not be loaded: ") and weights.name in err
 
 
+@pytest.mark.server
+@pytest.mark.slow
 def test_one_run(unpacked, tmp_path):
     """Not ready, ready, a worker killed, ready again, and the end: all with a real TorchServe."""
     process, port = start(unpacked, TMPDIR=str(tmp_path))

@@ -78,6 +78,7 @@ def logits_of(net, bag, syntax, tokens):
 
 
 @pytest.mark.parametrize("attend_pads", [True, False])
+@pytest.mark.slow
 def test_logits_equal_the_plain_networks(folder, attend_pads):
     config = dataclasses.replace(artifacts.verify(folder).paraphraser, attend_pads=attend_pads, max_steps=48)
     net = random_net(config, 1)
@@ -141,6 +142,7 @@ def test_int8_attention_sums_alike_however_wide_the_batch_is(folder):
 
 @pytest.mark.parametrize("attend_pads", [True, False])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.slow
 def test_what_is_encoded_once_is_what_each_row_would_get_alone(tmp_path, attend_pads, precision, monkeypatch):
     folder = tiny_artifact(tmp_path / "tiny", attend_pads=attend_pads)
     calibrated(folder)
@@ -176,6 +178,7 @@ def test_the_longest_unused_templates_are_forgotten(monkeypatch):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
+@pytest.mark.slow
 def test_drafts_change_no_token(folder, temperature):
     fast, plain = artifacts.load(folder, precision="fp32"), artifacts.load(folder, compiled=False)
     net = fast.parse_generator.net
@@ -194,6 +197,7 @@ def test_drafts_change_no_token(folder, temperature):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
 @pytest.mark.parametrize("max_steps", [60, 12])
+@pytest.mark.slow
 def test_drafts_change_no_word(tmp_path, temperature, max_steps):
     """Steps that run out, rows that end at different times, rows whose tags are not known; log-probabilities too."""
     folder = tiny_artifact(tmp_path / "tiny", tag_weight=1.0, order_bonus=2.0)
@@ -250,6 +254,7 @@ def measured(net: SynPG):
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("tie", ["none", "output", "all"])
+@pytest.mark.slow
 def test_copied_tokens_are_those_of_the_plain_network_alone_and_in_a_batch(tie, temperature):
     net = copying_net(tie)
     fast, options = Engine(net), [DecodingOptions(temperature, i) for i in range(6)]
@@ -267,6 +272,7 @@ def test_copied_tokens_are_those_of_the_plain_network_alone_and_in_a_batch(tie, 
 
 
 @pytest.mark.parametrize("tie", ["none", "all"])
+@pytest.mark.slow
 def test_copies_in_int8_do_not_depend_on_neighbours_and_are_near_fp32(tie):
     net = copying_net(tie)
     exact, rounded = Engine(net), Engine(net, "int8", measured(net))
@@ -332,6 +338,7 @@ def rows_of(paraphraser, **more):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
+@pytest.mark.slow
 def test_drafts_change_no_copied_word(limited, temperature):
     plain, stepped, drafted = (
         artifacts.load(limited, **options)
@@ -353,6 +360,7 @@ def test_drafts_change_no_copied_word(limited, temperature):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.slow
 def test_answers_with_copied_words_are_the_same_alone_and_in_any_batch(limited, precision):
     """The answers are words: what a row numbers anew has been put back."""
     paraphraser = artifacts.load(limited, precision=precision)
@@ -405,6 +413,7 @@ def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_
 
 
 @pytest.mark.parametrize("steps", [24, 60])
+@pytest.mark.slow
 def test_machines_give_the_scores_of_the_tensors(folder, steps):
     paraphraser = artifacts.load(folder)
     g = torch.Generator().manual_seed(4)
@@ -451,6 +460,7 @@ def test_a_guess_is_the_likeliest_follower_of_the_longest_known_context():
 
 
 @pytest.mark.parametrize("attend_pads", [True, False])
+@pytest.mark.slow
 def test_a_text_is_the_same_in_every_engine(tmp_path, attend_pads):
     folder = tiny_artifact(tmp_path / "tiny", attend_pads=attend_pads)
     calibrated(folder)

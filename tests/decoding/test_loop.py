@@ -27,6 +27,7 @@ def run(net, rows, options):
 
 @pytest.mark.parametrize("attend_pads", [True, False])
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_greedy_ids_equal_the_oracle(attend_pads, seed):
     net = random_net(tiny_config(attend_pads, vocab_size=140), seed)
     with torch.no_grad():
@@ -53,6 +54,7 @@ def test_a_row_is_the_same_alone_and_in_any_batch(attend_pads):
         assert [row.ids for row in batch] == [alone[i] for i in order]
 
 
+@pytest.mark.slow
 def test_seeds_decide():
     net = random_net(tiny_config(), 2)
     texts = {tuple(run(net, ROWS[:1], [DecodingOptions(1.0, seed)])[0].ids) for seed in range(8)}

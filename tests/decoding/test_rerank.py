@@ -50,6 +50,7 @@ def rows_of(paraphraser, value):
 
 
 @pytest.mark.parametrize("temperature", [0, 1.2])
+@pytest.mark.slow
 def test_the_answer_is_the_best_of_its_candidates_each_made_alone(paraphraser, temperature):
     value = {**PICNIC, "tmpl": TEMPLATES, "temperature": temperature, "seed": 3}
     rows = rows_of(paraphraser, {**value, "candidates": 6})

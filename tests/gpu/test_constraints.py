@@ -380,6 +380,7 @@ def test_a_sentence_is_told_in_its_rows_own_numbering():
 @pytest.mark.parametrize("odds", [0.0, 3.0])
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("steps", [2, 4, 9, 24])
+@pytest.mark.slow
 def test_what_computes_the_scores_makes_no_difference_where_words_are_copied(steps, aligned, odds):
     """As `test_aligned_texts…`, and no text has a rare word of another sentence."""
     r, g = random.Random(steps), torch.Generator().manual_seed(steps)

@@ -38,6 +38,7 @@ def same(found, expected):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("attend_pads", [True, False])
+@pytest.mark.slow
 def test_tokens_are_those_of_generate(attend_pads, temperature):
     net = talkative_net(attend_pads)
     graphed = CudaGraphEngine(net)
@@ -57,6 +58,7 @@ def test_tokens_are_those_of_generate(attend_pads, temperature):
 
 @pytest.mark.parametrize("tie", ["none", "all"])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.slow
 def test_copied_tokens_are_those_of_generate_whatever_the_lane_held_before(temperature, tie):
     generation_vocab_size, copied = 60, 0
     net = talkative_net(False, generation_vocab_size=generation_vocab_size, tie=tie)
@@ -148,6 +150,7 @@ def pair(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.2])
+@pytest.mark.slow
 def test_constrained_parses_and_texts_are_those_of_generate(pair, temperature):
     plain, graphed = pair
     rows = plain.plan(read_request({**PICNIC, "tmpl": TEMPLATES, "temperature": temperature, "seed": 3, "details": True}))
@@ -166,6 +169,7 @@ def test_constrained_parses_and_texts_are_those_of_generate(pair, temperature):
     assert [(p.text, p.parse, p.truncated) for p in graphed.run(rows)] == [(p.text, p.parse, p.truncated) for p in plain.run(rows)]
 
 
+@pytest.mark.slow
 def test_warming_prepares_every_lane(pair):
     plain, graphed = pair
     graphed.warm(5)
@@ -203,6 +207,7 @@ class Recordable(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("sampled", [True, False])
+@pytest.mark.slow
 def test_a_graph_could_record_it(pair, sampled):
     """No operation waits for the host, and all that outlasts a step stays at its address."""
     _, graphed = pair
@@ -254,6 +259,7 @@ class Tape(TorchDispatchMode):
                 result.copy_(again)
 
 
+@pytest.mark.slow
 def test_recordings_repeat_what_was_recorded(pair, monkeypatch):
     plain, _ = pair
     for name, stand_in in {

@@ -78,6 +78,7 @@ def test_tokenize_loses_no_character():
 
 
 @pytest.mark.parametrize("pattern", "! !@ a@ @a . 1. 1, 12_ a. _ a' - http:// 's a 1".split())
+@pytest.mark.slow
 def test_tokenize_takes_linear_time(pattern):
     began = time.perf_counter()
     tokenize(pattern * (60_000 // len(pattern)))

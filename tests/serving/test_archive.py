@@ -49,6 +49,7 @@ def test_members_are_the_sources_and_the_manifest(tiny_archive):
     }
 
 
+@pytest.mark.slow
 def test_entry_imports_from_the_archive_alone_and_defines_one_class(tiny_archive, tmp_path):
     with zipfile.ZipFile(tiny_archive) as archive:
         archive.extractall(tmp_path)

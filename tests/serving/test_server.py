@@ -17,8 +17,9 @@ import pytest
 
 from scripts import serve
 from scripts.serving import server
-from scripts.serving.diagnosis import ServerError, cause
+from scripts.serving.diagnosis import SILENT, ServerError, cause, until_told
 from scripts.serving.java import find_java
+from scripts.serving.readiness import read_workers
 from scripts.serving.server import ROOT, Server, call, configure, members, running
 
 PROBE = '''
@@ -322,3 +323,29 @@ def test_setup_sh_needs_a_recent_python_with_venv(bare):
     code, out, err = shell(bare, "scripts/setup.sh", PYTHON=str(old))
     assert (code, out) == (1, "") and "install python3.12-venv" in err and err.count("\n") == 1
     assert not (bare / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    "status, workers, expected",
+    [
+        (200, [], (0, set(), False)),
+        (200, [{"pid": 1, "status": "READY"}], (1, {1}, True)),
+        (200, [{"pid": 1, "status": "READY"}, {"pid": 2, "status": "UNLOADING"}], (2, {1}, False)),
+        (404, [{"pid": 1, "status": "READY"}], (0, set(), False)),
+    ],
+)
+def test_a_model_is_ready_when_every_worker_has_loaded_it(status, workers, expected):
+    found = read_workers(status, json.dumps([{"workers": workers}]))
+    assert (found.total, found.loaded, found.ready) == expected
+
+
+def test_an_answer_about_workers_that_makes_no_sense_is_a_value_error():
+    for body in "[]", "{}", "1", "null", '[{"workers": null}]', '[{"workers": [{}]}]', "no JSON":
+        with pytest.raises(ValueError):
+            read_workers(200, body)
+
+
+def test_last_words_are_waited_for_until_the_log_tells():
+    told = iter([SILENT, SILENT, "ValueError: x"])
+    assert list(until_told(lambda: next(told))) == [1.0, 0.2, 0.2]
+    assert len(list(until_told(lambda: SILENT))) == 26

@@ -97,6 +97,7 @@ def test_same_sources_make_the_same_bytes(tarball, tmp_path):
     assert (tmp_path / "out" / "another.tar.gz").read_bytes() == tarball.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_shipped_model_fits_every_kind_of_endpoint(tmp_path, capsys):
     if not (DEMO / "manifest.json").is_file():
         pytest.skip("there is no model_store/demo")
@@ -156,6 +157,7 @@ def test_check_finds_what_differs(tarball, tmp_path, case, sentence):
         check_tarball(other, tarball.parent / "artifact")
 
 
+@pytest.mark.slow
 def test_the_four_functions_from_the_tarball_alone(model_dir):
     requests = [
         [body({**RAIN, "temperature": 0}).decode(), JSON],
@@ -266,6 +268,8 @@ def test_the_toolkits_transformer(model_dir, monkeypatch):
         sys.modules.pop("inference", None)
 
 
+@pytest.mark.server
+@pytest.mark.slow
 @pytest.mark.parametrize("manifest", [True, False], ids=["our handler", "their toolkit"])
 def test_a_server_set_up_as_in_awss_container(demo_tarball, tmp_path, manifest):
     """TorchServe prefers the manifest's handler to the configured one; without a manifest it is AWS's, and `code/inference.py`."""

@@ -49,6 +49,7 @@ def test_copying_and_following():
 
 
 @pytest.mark.parametrize("tagged", [False, True])
+@pytest.mark.slow
 def test_from_files_to_a_table(tmp_path, capsys, monkeypatch, tagged):
     pytest.importorskip("nltk")
     pytest.importorskip("sacrebleu")
@@ -85,8 +86,11 @@ def test_from_files_to_a_table(tmp_path, capsys, monkeypatch, tagged):
     assert said.count("\n") == 6 and ("words per leaf right, %" in said) == tagged
 
 
-def test_a_short_line_is_named(tmp_path):
+def test_a_line_at_fault_is_named(tmp_path, capsys):
     (tmp_path / "pairs.tsv").write_text("one\ttwo\n")
     tiny_artifact(tmp_path / "artifact")
-    with pytest.raises(SystemExit, match="pairs.tsv:1: expected 4 columns separated by tabs, found 2"):
-        evaluate.main([str(tmp_path / "artifact"), "--pairs", str(tmp_path / "pairs.tsv")])
+    assert evaluate.main([str(tmp_path / "artifact"), "--pairs", str(tmp_path / "pairs.tsv")]) == 1
+    assert capsys.readouterr().err == "pairs.tsv:1: expected 4 columns separated by tabs, found 2.\n"
+    (tmp_path / "trees.tsv").write_text(f"x\t{RAIN['synt']}\nx\t(ROOT (S\n")
+    assert evaluate.main([str(tmp_path / "artifact"), "--rebuild", str(tmp_path / "trees.tsv")]) == 1
+    assert capsys.readouterr().err == "trees.tsv:2: 2 opening brackets have no closing one.\n"

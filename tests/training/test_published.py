@@ -126,6 +126,7 @@ def greedy(paraphraser: Pipeline, request: dict = RAIN):
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.slow
 def test_tensors_and_sizes_are_the_checkpoints(given, zipped, prefix):
     originals = {net: {name: tensor for name, tensor in state.items() if name != "pos_encoder.pe"} for net, state in given.states.items()}
     given.states = {net: {prefix + name: t for name, t in state.items()} for net, state in given.states.items()}
@@ -142,6 +143,7 @@ def test_tensors_and_sizes_are_the_checkpoints(given, zipped, prefix):
 
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.slow
 def test_the_dictionary_may_be_pickled_by_any_python_3(given, protocol):
     given.files["dictionary"].write_bytes(pickled(dictionary(TOKENS), protocol))
     assert given.load().vocabulary.tokens == TOKENS
@@ -168,6 +170,7 @@ def test_an_imported_artifact_paraphrases(given, capsys):
         (["--faithful", "--tokenization", "ptb"], "ptb", False),
     ],
 )
+@pytest.mark.slow
 def test_options_of_the_pipeline(given, options, tokenization, constrained):
     paraphraser = given.load(*options, "--bpe-threshold", "7")
     assert (paraphraser.config.tokenization, paraphraser.config.constrained) == (tokenization, constrained)
@@ -202,6 +205,7 @@ def test_a_tagger_comes_along_and_replaces_the_parse(given, tagger, monkeypatch,
     assert f"verbs.safetensors | {artifacts.fingerprint(tagger)['sha256']} |" in note and "credits its data" in note
 
 
+@pytest.mark.slow
 def test_without_a_tagger_it_says_that_requests_need_a_parse(given, tagger, monkeypatch, capsys):
     assert given.load().planner.tagger is None
     assert "no tagger, so that requests need a parse." in capsys.readouterr().out
@@ -234,6 +238,7 @@ def test_half_precision_halves_the_files(given):
         assert torch.equal(half.backend(net).net.net.linear.weight, full.backend(net).net.net.linear.weight.half().float())
 
 
+@pytest.mark.slow
 def test_a_constrained_parse_generator_loses_the_words_it_cannot_say_and_nothing_else(given):
     length = "--max-synt-len", "50"
     short = given.load(*length)
@@ -474,6 +479,7 @@ MISMATCHES = {
 
 
 @pytest.mark.parametrize("mismatch", MISMATCHES)
+@pytest.mark.slow
 def test_a_mismatch_is_one_sentence_and_leaves_nothing(given, capsys, recwarn, mismatch):
     spoil, sentence = MISMATCHES[mismatch]
     spoil(given)
@@ -665,6 +671,7 @@ def rows_of(paraphraser: Pipeline, cases: list[dict], target: str = "tmpl"):
 
 
 @needs_published
+@pytest.mark.slow
 def test_ids_are_those_of_the_published_code(tmp_path, golden):
     config = replace(CONFIGS["paraphraser"], vocab_size=ENTRIES)
     paraphraser = import_published(tmp_path, lambda net: published_state(config, len(net)), "--heads", "2")
@@ -684,6 +691,7 @@ def disk():
 
 
 @needs_published
+@pytest.mark.slow
 def test_greedy_answers_are_those_of_the_published_code(disk, golden):
     shape = ModelConfig(
         vocab_size=ENTRIES,

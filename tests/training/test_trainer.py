@@ -1,7 +1,11 @@
 """Training in miniature: the loss falls, an interruption changes nothing, the artifact answers."""
 
 import dataclasses
+import errno
 import json
+import os
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +16,9 @@ from handler import artifacts
 from handler.model.network import EOS, PAD, SOS
 from handler.wire.request import read_request
 from scripts import train
-from scripts.training import calibration, corpus, export, initial_weights, trainer
+from scripts.common.command import InputError, UserError
+from scripts.common.paths import DEMO
+from scripts.training import calibration, corpus, export, initial_weights, staging, trainer
 from tests.factories import PICNIC, tiny_artifact
 from tests.reference import random_net, tiny_config
 
@@ -68,6 +74,7 @@ def lexicon_of(folder):
     return calibration.counts_of(vocabulary, corpus.Split.load(folder / "train.npz"))
 
 
+@pytest.mark.slow
 def test_loss_falls_and_the_artifact_answers(small, capsys):
     assert run(small) == 0
     assert "min left" in capsys.readouterr().out
@@ -82,6 +89,7 @@ def test_loss_falls_and_the_artifact_answers(small, capsys):
     assert paraphraser.run([row])[0].text
 
 
+@pytest.mark.slow
 def test_going_on_after_an_interruption_changes_nothing(small, monkeypatch):
     run(small, "--net", "paraphraser")
     whole = torch.load(small / "work" / "paraphraser.pt", weights_only=True)
@@ -152,8 +160,8 @@ def test_a_new_folder_needs_data(tmp_path, capsys):
     with pytest.raises(SystemExit):
         train.main([str(tmp_path / "new")])
     assert "needs --train and --dev" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="train the parse generator first"):
-        train.main([str(tmp_path / "new"), "--export", str(tmp_path / "out")])
+    assert train.main([str(tmp_path / "new"), "--export", str(tmp_path / "out")]) == 1
+    assert "train the parse generator first" in capsys.readouterr().err
 
 
 def test_what_fine_tuning_began_with_is_no_reason_to_stop():
@@ -165,10 +173,11 @@ def test_what_fine_tuning_began_with_is_no_reason_to_stop():
     assert training.stopped_early()
 
 
+@pytest.mark.slow
 def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(small, monkeypatch, capsys):
     run(small)
     run(small, "--export", str(small / "first"))
-    (small / "first" / "tagger.safetensors").write_bytes(b"kept as it is")
+    shutil.copyfile(DEMO / artifacts.TAGGER, small / "first" / artifacts.TAGGER)
     artifacts.write_manifest(small / "first")
     before = artifacts.read_config(small / "first" / "config.json")
     monkeypatch.setitem(trainer.FINE_TUNE, "peak_rate", 3e-3)
@@ -182,7 +191,7 @@ def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(
     after, record = artifacts.verify(small / "second"), json.loads((small / "second" / "training.json").read_text())
     assert after == before
     assert (small / "second" / "vocab.json").read_bytes() == (small / "first" / "vocab.json").read_bytes()
-    assert (small / "second" / "tagger.safetensors").read_bytes() == b"kept as it is"
+    assert (small / "second" / artifacts.TAGGER).read_bytes() == (DEMO / artifacts.TAGGER).read_bytes()
     was, now, new = (lexicon_of(small / folder) for folder in ("first", "second", "tuned/corpus"))
     assert was.any() and new.any() and np.array_equal(now, was + new)  # what was learned before is not forgotten
     curve = [point["loss"] for point in record["paraphraser"]["curve"]]
@@ -197,6 +206,7 @@ def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(
     assert "begun without --from" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_fine_tuning_with_a_larger_vocabulary_keeps_what_the_artifact_knows(small):
     run(small, "--merges", "10")
     run(small, "--export", str(small / "first"))
@@ -246,6 +256,7 @@ def test_fine_tuning_keeps_attended_pads(small, tmp_path):
     assert (bag.shape[1], syntax.shape[1]) == (config.bag_width, config.syntax_width)
 
 
+@pytest.mark.slow
 def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small, tmp_path):
     base = tiny_artifact(tmp_path / "base")
     artifacts.write_json(base / "training.json", {"parse_generator": {"curve": [{"epoch": 1, "loss": 3.0}]}, "paraphraser": {"curve": []}})
@@ -264,8 +275,8 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
     assert train.main([str(small / "one"), "--export", str(out)]) == 0
     assert "parse_generator" not in json.loads((out / "training.json").read_text())
     (small / "one" / "paraphraser.pt").unlink()
-    with pytest.raises(SystemExit, match="train the parse generator first"):
-        train.main([str(small / "one"), "--export", str(out)])  # nothing is new
+    with pytest.raises(UserError, match="train the parse generator first"):
+        export.export(small / "one", out)  # nothing is new
     assert train.main([str(small / "two"), *tune, "--net", "paraphraser", "--merges", "40"]) == 0
     assert train.main([str(small / "two"), "--export", str(out)]) == 0  # other words, but the parse generator reads none
     kept, stored = (load_file(folder / "parse_generator.safetensors") for folder in (base, out))
@@ -278,12 +289,12 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
     vocabulary = json.loads((small / "two" / "corpus" / "vocab.json").read_text())
     turned = [*vocabulary[:5], *vocabulary[5:109][::-1], *vocabulary[109:]]
     (small / "two" / "corpus" / "vocab.json").write_text(json.dumps(turned))
-    with pytest.raises(SystemExit, match="train the parse generator first"):
-        train.main([str(small / "two"), "--export", str(out)])
+    with pytest.raises(UserError, match="train the parse generator first"):
+        export.export(small / "two", out)
     (small / "two" / "corpus" / "vocab.json").write_text(json.dumps(vocabulary))
     (small / "two" / "paraphraser.pt").rename(small / "two" / "parse_generator.pt")
-    with pytest.raises(SystemExit, match="train the paraphraser first"):
-        train.main([str(small / "two"), "--export", str(out)])
+    with pytest.raises(UserError, match="train the paraphraser first"):
+        export.export(small / "two", out)
 
 
 @pytest.mark.parametrize(
@@ -434,6 +445,7 @@ def test_vectors_are_refused_where_they_cannot_be_used(small, tmp_path, capsys):
     assert not any((small / f"w{i}").exists() for i in range(4))  # nor is anything left that a next run would go on from
 
 
+@pytest.mark.slow
 def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_path):
     base = tiny_artifact(tmp_path / "base", tie="all")
     words = "the a . dog cat bird horse sees likes finds tree house ball river take see zebra giraffe".split()
@@ -490,6 +502,7 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
     assert initial_weights.begin_from(out, "paraphraser", small / "three" / "corpus").config.generation_vocab_size is None
 
 
+@pytest.mark.slow
 def test_what_an_untrained_network_cannot_read_is_left_out_of_its_ranges(small, tmp_path):
     base = tiny_artifact(tmp_path / "base")
     leaves = artifacts.verify(base).parse_generator.max_steps // 3
@@ -505,10 +518,49 @@ def test_what_an_untrained_network_cannot_read_is_left_out_of_its_ranges(small, 
     assert calibration.calibrate(small / "out", split)["sentences"] == len(split) - 5
 
 
-def test_files_that_cannot_be_learned_from_are_named(small, tmp_path):
+def test_files_that_cannot_be_learned_from_are_named(small, tmp_path, capsys):
     (small / "dev.tsv").write_text("x\t(ROOT (FOO x))\n")
-    with pytest.raises(SystemExit, match="dev.tsv: no sentence is left"):
-        run(small)
+    assert run(small) == 1
+    assert capsys.readouterr().err == (
+        "dev.tsv: no sentence is left to learn from; dev.tsv:1: label 2 of the tree is not one of the Penn Treebank's.\n"
+    )
     assert train.main([str(tmp_path / "w"), "--from", str(small), "--train", "a", "--dev", "b"]) == 1
-    with pytest.raises(SystemExit, match="vectors.txt: no word of the vocabulary has a vector in it"):
+    with pytest.raises(InputError, match="vectors.txt: no word of the vocabulary has a vector in it"):
         vocabulary_of(tmp_path, ["2 2", "Paris 1 2", ", 3 4"])
+
+
+def test_an_export_that_breaks_off_leaves_the_artifact_as_it_was(small, monkeypatch, capsys):
+    run(small, "--epochs", "0.1")
+    out = small / "out"
+    assert run(small, "--export", str(out)) == 0
+    (out / "notes.txt").write_text("mine")
+    (out / "more").mkdir()
+    (out / "more" / "figures.txt").write_text("mine too")
+    before = {file.relative_to(out): file.read_bytes() for file in out.rglob("*") if file.is_file()}
+
+    def full(folder, *_):
+        assert (folder / "manifest.json").is_file() and not (folder / artifacts.RANGES).exists()  # no derived file of before
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def spoiled(folder, *_):
+        (folder / "vocab.json").write_text("[]")
+
+    for broken, said in (full, "No space left on device.\n"), (spoiled, r"vocab\.json: expected .* bytes, found 2\.\n"):
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(calibration, "calibrate", broken)
+            assert run(small, "--export", str(out)) == 1
+        assert re.fullmatch(said, capsys.readouterr().err)
+        assert {file.relative_to(out): file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+        assert not list(small.glob(".out-*"))
+    assert run(small, "--export", str(out)) == 0
+    artifacts.verify(out)
+    assert (out / "notes.txt").read_text() == "mine" and (out / "more" / "figures.txt").read_text() == "mine too"
+
+
+def test_a_folder_that_cannot_be_renamed_into_place_gives_the_old_one_back(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.txt").touch()
+    with pytest.raises(FileNotFoundError):
+        staging.replace_folder(tmp_path / "out", tmp_path / "none", tmp_path / "before")
+    assert [file.name for file in tmp_path.rglob("*")] == ["out", "old.txt"]

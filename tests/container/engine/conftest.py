@@ -1,6 +1,6 @@
 """The image, built once a run, and containers of it. These tests are a group of their own, because building takes minutes:
 
-    ./scripts/test.sh tests/container        skipped, with the reason, where no Docker engine answers
+    ./scripts/test.sh tests/container/engine     skipped, with the reason, where no Docker engine answers
 
 The tests call containers at their own addresses, which works with a Linux engine on this machine. Behind a published port
 Docker's proxy would answer, and a connection that the container refuses would look accepted.
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(config, items):
     ours = [item for item in items if Path(__file__).parent in item.path.parents]
     reason = None
     if not any("container" in Path(argument.split("::")[0]).parts for argument in config.args):
-        reason = "a group of its own: ./scripts/test.sh tests/container"
+        reason = "a group of its own: ./scripts/test.sh tests/container/engine"
     elif ours:
         try:
             check_docker()

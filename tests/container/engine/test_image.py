@@ -34,7 +34,7 @@ def test_nothing_but_what_it_needs_is_in_the_image(image):
     )
     files = docker("run", "--rm", "--entrypoint", "python", image, "-c", program).splitlines()
     ours = {file.removeprefix("/opt/synpg/") for file in files if "__pycache__" not in file}
-    assert {"scripts/entrypoint.py", "model/artifact/manifest.json", "model/MAR-INF/MANIFEST.json", "config.properties"} <= ours
+    assert {"scripts/container/entrypoint.py", "model/artifact/manifest.json", "model/MAR-INF/MANIFEST.json", "config.properties"} <= ours
     odd = [
         file
         for file in ours
