@@ -31,7 +31,7 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
-from handler.cpu.engine import PRECISIONS, Engine
+from handler.cpu.engine import PRECISIONS, Engine, give_back
 from handler.cpu.graph import Ranges, layer_names
 from handler.decoding.backend import Backend, StepwiseBackend
 from handler.decoding.lexicon import Lexicon
@@ -295,6 +295,9 @@ def _backends(
             found.append(CudaGraphEngine(net, precision, output_size, input_size, always_scored=not parses))
         else:
             found.append(StepwiseBackend(PlainNetwork(net), precision, net.output_vocab_size))
+    if on_cpu:
+        del net  # the engines have copies of its weights
+        give_back()
     return found
 
 

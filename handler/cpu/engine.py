@@ -28,7 +28,7 @@ from handler.model.network import PAD, SynPG
 
 PRECISIONS = "fp32", "int8"
 ROOM = 32  # positions by which a cache grows
-ENCODED = 512  # positions of all rows encoded in one call: more need much memory and are no faster
+ENCODED = 512  # positions of all rows encoded in one call, which bounds the memory that it needs
 REMEMBERED_BYTES = 64 << 20  # of encoded templates; the published parse generator's take 1.5 MB each, the demo's under 0.1
 MASKED = np.float32(-math.inf)
 
@@ -118,8 +118,8 @@ class Cache:
         repeated = tokens if len(self.memory_mask) == 1 else 1  # see `graph.decoder`
         if self.binding is None:
             self.binding, self.bound = session.io_binding(), {}
-            for i, (tokens, memory) in enumerate(zip(self.tokens, self.memory)):
-                for name, held, read in zip(("keys", "values"), tokens, memory):
+            for i, layer in enumerate(zip(self.tokens, self.memory)):
+                for name, held, read in zip(("keys", "values"), *layer):
                     self._bind(f"{name}{i}", held)
                     self._bind(f"memory_{name}{i}", read)
                     self.binding.bind_output(f"new_{name}{i}", "cpu", 0, np.float32, held.shape, held.ctypes.data)
@@ -184,8 +184,8 @@ class Engine:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         if precision == "int8" and ranges is None:
             raise ValueError("int8 needs the ranges of the layers' inputs")
-        self.config, self.precision = net.config, precision
         c = net.config
+        self.config, self.precision = c, precision
         self.remembered = EncoderCache() if remembers else None
         self.shares = True  # encode rows that are equal once; a benchmark that repeats its sentences switches it off
         self.output_vocab_size = min(output_vocab_size or c.output_vocab_size, c.output_vocab_size)
@@ -219,22 +219,22 @@ class Engine:
         copies = None if self.copy_weights is None else CopyHead.of(torch.from_numpy(bag), c.generation_vocab_size, *self.copy_weights)
         words, tree = bag, syntax
         read, heard = widths(words), widths(tree)  # places of each row that count
-        bias = None
         if c.attend_pads:
             if (bag.shape[1], syntax.shape[1]) != (c.bag_width, c.syntax_width):
                 raise ValueError(f"widths {bag.shape[1]} and {syntax.shape[1]}, expected {c.bag_width} and {c.syntax_width}")
             pads = c.bag_width - read
             read, heard = read + (pads > 0), np.full_like(heard, c.syntax_width)
             bias = np.where(np.arange(c.bag_width) < read[:, None] - 1, 0.0, np.log(np.maximum(pads, 1))[:, None]).astype(np.float32)
+        else:
+            bias = np.where(words == PAD, MASKED, np.float32(0.0))
+            bias[:, 0] = 0.0  # as in `SynPG`
         ends = read + heard
         M = padded(int(ends.max()))
         memory = np.zeros((c.n_decoder_layers, 2, len(words), c.n_heads, M, c.d_model // c.n_heads), np.float32)
         mask = np.where(np.arange(M) < ends[:, None], np.float32(0.0), MASKED)  # (B, M)
-        if bias is not None:
-            for row, own, width in zip(mask, bias, read):
-                row[:width] = own[:width]
-        begin = np.zeros_like(read)
-        self._encode(words, 0, read, bias, memory, begin)
+        for row, own, width in zip(mask, bias, read):
+            row[:width] = own[:width]
+        self._encode(words, 0, read, bias, memory, np.zeros_like(read))
         if self.remembered is None:
             self._encode(tree, self.positions, heard, None, memory, read)
         else:

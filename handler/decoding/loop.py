@@ -9,7 +9,7 @@ A width of the bag, S width of the syntax, V columns of the logits; T tokens a r
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -38,10 +38,10 @@ class Network(Protocol):
         """Read both inputs: ids (B, A) and (B, S), <pad> after each row's end."""
         ...
 
-    def verify(self, tokens: np.ndarray, cache: Cache, lengths: list[int]) -> np.ndarray:
+    def verify(self, tokens: np.ndarray, cache: Any, lengths: list[int]) -> np.ndarray:
         """Feed T tokens a row, (B, T), after the first `lengths` (B) of each; the logits after each of them, (B, T, V) fp32.
 
-        What the cache held beyond these lengths is overwritten: that is how a rejected guess is dropped.
+        cache: what `encode` made. What it held beyond these lengths is overwritten: that is how a rejected guess is dropped.
         """
         ...
 

@@ -42,7 +42,7 @@ def answer(net: str, ids: Ids) -> list[int]:
     return ids.parse if net == "parse_generator" else ids.text
 
 
-def together(net: SynPG, pairs: list[tuple[list[int], list[int]]]) -> list[torch.Tensor]:
+def together(net: SynPG, pairs: list[tuple[list[int], list[int]]]) -> list[np.ndarray]:
     """(bag, syntax) of some rows as the network takes them, (B, A) and (B, S)."""
     c = net.config
     widths = (c.bag_width, c.syntax_width) if c.attend_pads else [max(len(pair[i]) for pair in pairs) for i in (0, 1)]
@@ -61,7 +61,7 @@ class Ours:
     def describe(self) -> str:
         """What `artifacts.load` made of options left to it."""
         backend = self.paraphraser.text_generator
-        return backend.precision + (" with drafts" if backend.drafts else "")
+        return backend.precision + (" with drafts" if getattr(backend, "drafts", False) else "")
 
     def answered(self, bodies: list[dict]) -> list[Ids]:
         return workload.answered(self.paraphraser, bodies)
