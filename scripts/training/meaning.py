@@ -15,19 +15,25 @@ SHORTEST, LONGEST = 6, 15  # words of a sentence that is evaluated
 
 
 def measure(sources: list[Tree], answers: list[Paraphrase]) -> dict[str, float]:
-    """Of answers to sentences whose parses are known: relations kept (mean of 1), content words missing (mean a sentence), content words
-    made up (% of those in the answers), and answers whose parse is the sentence's own, moved (%)."""
-    shares, lost, invented, said, moved = 0.0, 0, 0, 0, 0
+    """Of answers to sentences whose parses are known, each in %: relations kept (mean over the answers), content words of the sentences
+    missing, content words of the answers made up, and answers whose parse was made by moving the sentence's own."""
+    shares, lost, invented, given, said, moved = 0.0, 0, 0, 0, 0, 0
     for source, answer in zip(sources, answers):
         tree, text = read_tree(answer.parse), answer.text.split(" ")
         wanted = content(source)
-        whole = len(text) == len(tree.leaves())  # else the step limit cut it short, and nothing is known of its relations
+        whole = len(text) == len(tree.leaves())  # otherwise the step limit cut it short, and nothing is known of its relations
         found: Counter[str] = content(tree, text) if whole else Counter()
         shares += kept(relations(source), relations(tree, text)) if whole else 0.0
-        lost, invented, said = lost + missing(wanted, found), invented + made_up(wanted, found), said + found.total()
+        lost, invented = lost + missing(wanted, found), invented + made_up(wanted, found)
+        given, said = given + wanted.total(), said + found.total()
         moved += answer.moves is not None
     count = max(1, len(answers))
-    return {"relations": shares / count, "missing": lost / count, "made_up": 100 * invented / max(1, said), "moved": 100 * moved / count}
+    return {
+        "relations": 100 * shares / count,
+        "missing": 100 * lost / max(1, given),
+        "made_up": 100 * invented / max(1, said),
+        "moved": 100 * moved / count,
+    }
 
 
 def named_templates(pipeline: Pipeline, file: Path, limit: int | None, options: dict, with_parse: bool) -> list[dict]:
