@@ -6,6 +6,7 @@ Trees are never changed: what is new is built, what is old is shared. Words that
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from handler.language.heads import CONJUNCTIONS, head_leaf
 from handler.language.morphology import inflect, lemma
@@ -44,7 +45,7 @@ class Clause:
     mark: str = "."
     moves: tuple[str, ...] = ()  # that led to it
 
-    def but(self, *moves: str, **changes) -> "Clause":
+    def but(self, *moves: str, **changes: Any) -> "Clause":
         return replace(self, moves=self.moves + moves, **changes)
 
 
@@ -192,8 +193,8 @@ def reformed(vp: Tree, old: str, new: str) -> Tree | None:
     """The verbs of a verb phrase in another form; None where a member has not the form expected."""
     if verb_at(vp) is None or coordinated(vp) and any(child.label == "VP" for child in vp.children):
         members = [child for child in vp.children if child.label == "VP"]
-        changed = {id(child): reformed(child, old, new) for child in members}
-        if not members or None in changed.values():
+        changed = {id(child): form for child in members if (form := reformed(child, old, new)) is not None}
+        if not members or len(changed) < len(members):
             return None
         return Tree(vp.label, [changed.get(id(child), child) for child in vp.children])
     children = []
