@@ -1,7 +1,7 @@
 """What a clause is made of, and the small changes to it that movements share: verbs that agree, auxiliaries, phrases taken out.
 
-Trees are never changed: what is new is built, what is old is shared. Words that a change brings in are listed here and in
-`movement.py`; all others are the source's, some of them in another form.
+Trees are never changed: what is new is built, what is old is shared. A change brings in few words of its own. All others are the
+source's, some of them in another form.
 """
 
 from collections.abc import Callable

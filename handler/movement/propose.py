@@ -5,8 +5,8 @@
 
 A parse whose places the sentence's words can fill says the sentence in another order. The source is read as declarative clauses
 (`sources`), in both voices; from each come statements with a phrase in front, questions, commands, two clauses, noun phrases.
-What has exactly the asked top is proposed. Words that are not the source's are auxiliaries, pronouns, conjunctions and the like
-(ADDED); moves of LAST_RESORT bring in a frame of their own and come after all others.
+What has exactly the asked top is proposed. Words that are not the source's are auxiliaries, pronouns, conjunctions and the like.
+Moves of LAST_RESORT bring in a frame of their own and come after all others.
 """
 
 from collections.abc import Iterator

@@ -25,6 +25,7 @@ from scripts.training.parser_scores import evaluate
 
 PROGRESS = "step", "epoch", "next_batch", "seconds", "curve", "hurries"  # of a training, in its checkpoint
 ENCODER = "config.json", "tokenizer.json", "model.safetensors"  # files of the pretrained encoder
+EMBEDDING = "embeddings.word_embeddings.weight"
 POSITIONS = 256
 SAVE_SECONDS = 180
 
@@ -139,10 +140,17 @@ def require_encoder(folder: Path) -> None:
 
 
 def read_encoder(folder: Path) -> tuple[list[str], dict[str, Tensor]]:
-    """Vocabulary and tensors of such a BERT."""
-    vocabulary = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    """Vocabulary and tensors of such a BERT. Raises InputError if they are not what they should be."""
+    try:
+        vocabulary: dict[str, int] = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+        pieces = sorted(vocabulary, key=lambda piece: vocabulary[piece])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / 'tokenizer.json'} has no vocabulary of word pieces.") from None
     with safe_open(folder / "model.safetensors", framework="pt") as stored:
-        return sorted(vocabulary, key=vocabulary.get), {name: stored.get_tensor(name) for name in stored.keys()}
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}
+    if EMBEDDING not in tensors or len(tensors[EMBEDDING]) != len(pieces):
+        raise InputError(f"{folder / 'model.safetensors'} has no {EMBEDDING} of {len(pieces)} word pieces.")
+    return pieces, tensors
 
 
 def prepare(work: Path, files: dict[str, Path], encoder: Path, recipe: Recipe, say=print) -> None:
@@ -156,7 +164,7 @@ def prepare(work: Path, files: dict[str, Path], encoder: Path, recipe: Recipe, s
     seen = collections.Counter(word for tree, _ in trees["train"] for word in words(tree))
     pieces = choose_pieces(vocabulary, seen, recipe.pieces)
     places = {piece: i for i, piece in enumerate(vocabulary)}
-    table = tensors["embeddings.word_embeddings.weight"][[places[piece] for piece in pieces]]
+    table = tensors[EMBEDDING][[places[piece] for piece in pieces]]
     packed, scales = quantize_embedding(table)
     np.savez(work / "embedding.npz", packed=packed, scales=scales)
     ids = {piece: i for i, piece in enumerate(pieces)}

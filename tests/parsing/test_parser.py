@@ -345,6 +345,26 @@ def test_the_command_refuses_what_it_cannot_use(trained, tmp_path, capsys, conte
     assert re.fullmatch(rf".*train\.tsv: {said}\.\n", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("tokenizer.json", b"", "tokenizer.json has no vocabulary of word pieces"),
+        (
+            "tokenizer.json",
+            b'{"model": {"vocab": {"a": 0}}}',
+            "model.safetensors has no embeddings.word_embeddings.weight of 1 word pieces",
+        ),
+        ("model.safetensors", b"", "A file of tensors could not be read or written: .*"),
+    ],
+)
+def test_a_broken_encoder_is_refused(trained, tmp_path, capsys, name, content, said):
+    shutil.copytree(trained / "encoder", tmp_path / "encoder")
+    (tmp_path / "encoder" / name).write_bytes(content)
+    data = str(trained / "dev.tsv")
+    assert train_parser.main([str(tmp_path / "w"), "--train", data, "--dev", data, "--encoder", str(tmp_path / "encoder")]) == 1
+    assert re.search(rf"{said}\.\n$", capsys.readouterr().err)
+
+
 def test_the_command_says_how_it_is_called(tmp_path, capsys):
     for more, said in (
         ([], "give --train or --export"),
