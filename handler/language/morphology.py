@@ -131,7 +131,8 @@ VOWEL = "[aeiouy]"
 @cache
 def _verbs() -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
     """Past and participle of each irregular verb, and the verb of each such form."""
-    forms, bases = {}, {}
+    forms: dict[str, tuple[str, str]] = {}
+    bases: dict[str, str] = {}
     for entry in re.split(r"[|\n]", IRREGULAR_VERBS.strip()):
         base, past, *participle = entry.split()
         participles = (participle[0] if participle else past).split("/")

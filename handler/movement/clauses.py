@@ -1,11 +1,12 @@
 """What a clause is made of, and the small changes to it that movements share: verbs that agree, auxiliaries, phrases taken out.
 
-Trees are never changed: what is new is built, what is old is shared. Words that a change brings in are listed here and in
-`movement.py`; all others are the source's, some of them in another form.
+Trees are never changed: what is new is built, what is old is shared. A change brings in few words of its own. All others are the
+source's, some of them in another form.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from handler.language.heads import CONJUNCTIONS, head_leaf
 from handler.language.morphology import inflect, lemma
@@ -44,7 +45,7 @@ class Clause:
     mark: str = "."
     moves: tuple[str, ...] = ()  # that led to it
 
-    def but(self, *moves: str, **changes) -> "Clause":
+    def but(self, *moves: str, **changes: Any) -> "Clause":
         return replace(self, moves=self.moves + moves, **changes)
 
 
@@ -192,8 +193,8 @@ def reformed(vp: Tree, old: str, new: str) -> Tree | None:
     """The verbs of a verb phrase in another form; None where a member has not the form expected."""
     if verb_at(vp) is None or coordinated(vp) and any(child.label == "VP" for child in vp.children):
         members = [child for child in vp.children if child.label == "VP"]
-        changed = {id(child): reformed(child, old, new) for child in members}
-        if not members or None in changed.values():
+        changed = {id(child): form for child in members if (form := reformed(child, old, new)) is not None}
+        if not members or len(changed) < len(members):
             return None
         return Tree(vp.label, [changed.get(id(child), child) for child in vp.children])
     children = []

@@ -108,9 +108,9 @@ def gerund_of(vp: Tree) -> Tree | None:
     """A finite verb phrase as a gerund: modals and `do` go, `be` of a progressive as well."""
     verb = verb_at(vp)
     if verb is None:
-        below = [child for child in vp.children if child.label == "VP"]
-        changed = {id(child): gerund_of(child) for child in below}
-        if not below or None in changed.values():
+        members = [child for child in vp.children if child.label == "VP"]
+        changed = {id(child): gerund for child in members if (gerund := gerund_of(child)) is not None}
+        if not members or len(changed) < len(members):
             return None
         return Tree("VP", [changed.get(id(child), child) for child in vp.children])
     word, place = vp.children[verb], inner(vp)
@@ -122,20 +122,21 @@ def gerund_of(vp: Tree) -> Tree | None:
         return None
     if word.label == "MD" or name == "do" and place is not None:
         below = next((child for child in after if child.label == "VP"), None)
-        inside = below and verb_at(below) is not None and _ing(below)
-        if name in ("can", "could") and below:
+        inside = _ing(below) if below is not None and verb_at(below) is not None else None
+        if name in ("can", "could") and below is not None:
             able = node("ADJP", leaf("JJ", "able"), node("S", node("VP", leaf("TO", "to"), below)))
             return node("VP", *negation, *before, leaf("VBG", "being"), able, *[child for child in after if child is not below])
         return (
             Tree("VP", [*negation, *before, *[part for child in after for part in (inside.children if child is below else [child])]])
-            if inside
+            if inside is not None
             else None
         )
     if name == "be" and place is not None:
-        below = vp.children[place]
-        at = verb_at(below)
-        if at is not None and below.children[at].label == "VBG":
-            return Tree("VP", [*negation, *before, *[part for child in after for part in (child.children if child is below else [child])]])
+        progressive = vp.children[place]
+        at = verb_at(progressive)
+        if at is not None and progressive.children[at].label == "VBG":
+            parts = [part for child in after for part in (child.children if child is progressive else [child])]
+            return Tree("VP", [*negation, *before, *parts])
     adverbs = []
     while place is not None and after and after[0].label == "ADVP":
         adverbs.append(after.pop(0))

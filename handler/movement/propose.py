@@ -5,8 +5,8 @@
 
 A parse whose places the sentence's words can fill says the sentence in another order. The source is read as declarative clauses
 (`sources`), in both voices; from each come statements with a phrase in front, questions, commands, two clauses, noun phrases.
-What has exactly the asked top is proposed. Words that are not the source's are auxiliaries, pronouns, conjunctions and the like
-(ADDED); moves of LAST_RESORT bring in a frame of their own and come after all others.
+What has exactly the asked top is proposed. Words that are not the source's are auxiliaries, pronouns, conjunctions and the like.
+Moves of LAST_RESORT bring in a frame of their own and come after all others.
 """
 
 from collections.abc import Iterator
@@ -288,9 +288,10 @@ def fronted(clause: Clause) -> Iterator[Variant]:
     """S with one phrase before its subject: one that stands there, one of the verb phrase, one made of what there is, a filler."""
     comma = leaf(",", ",")
     for place, piece in enumerate(clause.front):
-        vp, more = clause.vp, ()
-        for other in reversed(clause.front[:place] + clause.front[place + 1 :]):
-            vp, more = with_phrase(vp, other), ("unfront",)
+        others = clause.front[:place] + clause.front[place + 1 :]
+        vp, more = clause.vp, ("unfront",) if others else ()
+        for other in reversed(others):
+            vp = with_phrase(vp, other)
         yield node("S", piece, comma, clause.subject, vp), clause.mark, clause.moves + more
         if piece.label == "S":
             yield node("S", node("SBAR", piece), comma, clause.subject, vp), clause.mark, (*clause.moves, *more, "wrap")
@@ -301,22 +302,22 @@ def fronted(clause: Clause) -> Iterator[Variant]:
     for adjunct in possible[:6]:
         if said(whole.subject) == "it" and said(adjunct.moved).startswith("in order "):
             continue  # it took a day to paint
-        vp = without(whole.vp, adjunct.piece)
+        rest = without(whole.vp, adjunct.piece)
         if (
-            vp is None
-            or verb_at(vp) is None
-            and not coordinated(vp)
+            rest is None
+            or verb_at(rest) is None
+            and not coordinated(rest)
             or is_reported(adjunct)
             and ("undo_question" in clause.moves or len(whole.subject.leaves()) > 4)
         ):
             continue
         move = "front_" + ("purpose" if said(adjunct.moved).startswith("in order ") else adjunct.moved.label.lower())
-        yield node("S", adjunct.moved, comma, whole.subject, vp), clause.mark, (*whole.moves, move)
+        yield node("S", adjunct.moved, comma, whole.subject, rest), clause.mark, (*whole.moves, move)
         if adjunct.moved.label == "PP":
-            yield node("S", node("ADVP", adjunct.moved), comma, whole.subject, vp), clause.mark, (*whole.moves, move, "wrap")
+            yield node("S", node("ADVP", adjunct.moved), comma, whole.subject, rest), clause.mark, (*whole.moves, move, "wrap")
             if while_clause(whole, adjunct.moved):
                 reduced = node("SBAR", leaf("IN", "while"), adjunct.moved)
-                yield node("S", reduced, comma, whole.subject, vp), clause.mark, (*whole.moves, move, "while_in")
+                yield node("S", reduced, comma, whole.subject, rest), clause.mark, (*whole.moves, move, "while_in")
     for piece, subject, vp, move in subordinated(whole):
         yield node("S", piece, comma, subject, vp), clause.mark, (*whole.moves, move)
     for label in FILLERS:
@@ -353,12 +354,12 @@ def subordinated(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
             yield reason, below.subject, below.vp, "so_because"
     found = members(clause.vp)
     again = taken_up(clause.subject)
-    if found is None or finite(found[0]) is None or finite(found[0]).label == "MD" or said(clause.subject) in ("there", "it"):
+    if found is None or (earlier := finite(found[0])) is None or earlier.label == "MD" or said(clause.subject) in ("there", "it"):
         return
     one, word, other = found
     later = finite(other)
     generic = later is not None and later.label == "VBP" and said(clause.subject) not in ("i", "you", "we")
-    if later is not None and later.label == finite(one).label and word in ("and", "but") and not generic:
+    if later is not None and later.label == earlier.label and word in ("and", "but") and not generic:
         marker = "although" if word == "but" else "while" if main_lemma(one) in LASTING or is_progressive(one) else "after"
         yield node("SBAR", leaf("IN", marker), node("S", clause.subject, one)), again, agreed(other, again), "join_" + marker
 

@@ -173,9 +173,9 @@ def read_command(top: Tree, mark: str) -> Clause | None:
     vp, subject, negation = vps[0], pronoun("you"), []
     front = tuple(piece for piece in front if said(piece) != "please")
     verb = verb_at(vp)
-    word = said(vp.children[verb]) if verb is not None else ""
+    word, after = ("", []) if verb is None else (said(vp.children[verb]), vp.children[verb + 1 :])
     if word == "let":
-        small = vp.children[verb + 1] if len(vp.children) > verb + 1 else None
+        small = after[0] if after else None
         inner = small.children if small is not None and small.label == "S" else []
         if len(inner) == 3 and is_negation(inner[1]):
             negation, inner = [inner[1]], [inner[0], inner[2]]
@@ -186,9 +186,8 @@ def read_command(top: Tree, mark: str) -> Clause | None:
     elif word == "thank":
         return None
     elif word == "do":
-        rest = vp.children[verb + 1 :]
-        if len(rest) == 2 and is_negation(rest[0]) and rest[1].label == "VP":
-            negation, vp = [leaf("RB", "not")], rest[1]
+        if len(after) == 2 and is_negation(after[0]) and after[1].label == "VP":
+            negation, vp = [leaf("RB", "not")], after[1]
     base = reformed(vp, "VBP", "VB") or vp
     return Clause(subject, Tree("VP", [leaf("MD", "should"), *negation, base]), front, mark, ("should",))
 

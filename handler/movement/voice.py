@@ -102,6 +102,8 @@ def passivated(clause: Clause) -> Clause | None:
 
 def _passive(vp: Tree, agent: Tree, particle: list[Tree], rest: list[Tree]) -> Tree | None:
     verb, place = verb_at(vp), inner(vp)
+    if verb is None:
+        return None
     word = vp.children[verb]
     name = lemma(word.word or "", word.label)
     if place is None:

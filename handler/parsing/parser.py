@@ -33,6 +33,7 @@ import json
 import re
 import unicodedata
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -122,7 +123,7 @@ class Parser:
     """Weights. Stateless between calls: the same tokens get the same tree on the same machine, whatever was parsed before."""
 
     def __init__(self, heads: int, tags: list[str], labels: list[str], pieces: list[str], arrays: dict[str, np.ndarray], precision: str):
-        """arrays: as in the file, whose types are those of `load`."""
+        """arrays: as in the file, checked by `from_arrays`."""
         self.tags, self.chains, self.heads, self.precision = tags, [label.split() for label in labels], heads, precision
         self._ids = {piece: i for i, piece in enumerate(pieces)}
         linear = [name.removesuffix(".weight") for name in arrays if name.endswith(".weight")]
@@ -313,7 +314,7 @@ def nest(leaves: list[Tree], constituents: list[tuple[int, int, list[str]]]) -> 
     return top.children
 
 
-def _check_header(file: str, header) -> None:
+def _check_header(file: str, header: Any) -> None:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ArtifactError(file, f"a parser of format {FORMAT}", repr(header.get("format") if isinstance(header, dict) else header))
     if set(header) != set(HEADER):
@@ -344,7 +345,7 @@ def _check_arrays(file: str, arrays: dict[str, np.ndarray], header: dict) -> Non
         raise ArtifactError(file, f"a width that {header['heads']} heads and groups of {GROUP} divide", f"{width}")
     if positions < WORD_PIECES + 2:
         raise ArtifactError(file, f"at least {WORD_PIECES + 2} positions", f"{positions}")
-    expected = {
+    expected: dict[str, tuple[str, tuple[int, ...]]] = {
         "pieces": ("uint8", (size("pieces", 0),)),
         "embedding": ("uint8", (vocabulary, width // 2)),
         "embedding.scale": ("float16", (vocabulary, width // GROUP)),
@@ -377,11 +378,11 @@ def _check_arrays(file: str, arrays: dict[str, np.ndarray], header: dict) -> Non
             f"the {len(expected)} arrays of {header['layers']} layers",
             f"{', '.join(missing[:3]) or 'none'} missing, {', '.join(extra[:3]) or 'none'} unknown",
         )
-    for name, (kind, form) in expected.items():
-        found = str(arrays[name].dtype), arrays[name].shape
-        if found != (kind, form):
-            raise ArtifactError(file, f"{name} of {kind} {form}", f"{found[0]} {found[1]}")
-        if kind == "float16" and not np.isfinite(arrays[name]).all():
+    for name, (kind, wanted) in expected.items():
+        found = arrays[name]
+        if (str(found.dtype), found.shape) != (kind, wanted):
+            raise ArtifactError(file, f"{name} of {kind} {wanted}", f"{found.dtype} {found.shape}")
+        if kind == "float16" and not np.isfinite(found).all():
             raise ArtifactError(file, f"finite numbers in {name}", "infinity or not-a-number")
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from handler.language.relations import content, kept, made_up, missing, relations
 from handler.language.trees import Tree, read_tree, words
@@ -43,7 +44,9 @@ def named_templates(pipeline: Pipeline, file: Path, limit: int | None, options: 
     """
     trees = [tree for _, parse, *_ in read_columns(file, 2) if SHORTEST <= len(words(tree := read_tree(parse))) <= LONGEST][:limit]
     task = f"{file.name}: {'with' if with_parse else 'without'} parse"
-    rows, all_sources, all_answers = [], [], []
+    rows: list[dict[str, Any]] = []
+    all_sources: list[Tree] = []
+    all_answers: list[Paraphrase] = []
     for name in CATALOGUE:
         requests = [
             {"sent": " ".join(words(tree)), **({"synt": str(tree)} if with_parse else {}), "tmpl": name, **options} for tree in trees

@@ -4,8 +4,10 @@ import collections
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +16,16 @@ from safetensors import numpy as safetensors
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from handler.language.trees import words
 from handler.parsing.parser import FORMAT, GROUP, SHAPES, unpack
+from scripts.common.command import InputError
 from scripts.training.corpus import origin
-from scripts.training.parser_data import Recipe, choose_pieces, encode, inventory, make_batch, plan, read_corpus, read_trees
+from scripts.training.parser_data import Recipe, choose_pieces, encode, inventory, make_batch, plan, read_corpus, some_trees
 from scripts.training.parser_scores import evaluate
 
 PROGRESS = "step", "epoch", "next_batch", "seconds", "curve", "hurries"  # of a training, in its checkpoint
+ENCODER = "config.json", "tokenizer.json", "model.safetensors"  # files of the pretrained encoder
+EMBEDDING = "embeddings.word_embeddings.weight"
 POSITIONS = 256
 SAVE_SECONDS = 180
 
@@ -28,18 +34,20 @@ def quantize_embedding(table: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """(V, D) as four-bit numbers (V, D/2) uint8 and the scales (V, D/GROUP) float16 of groups; see the file format."""
     groups = table.double().numpy().reshape(len(table), -1, GROUP)
     largest = np.abs(groups).max(-1, keepdims=True)
-    best, error = None, None
-    for share in (1.0, 0.92, 0.85, 0.78, 0.7):  # cutting off the outermost numbers can be the smaller error
-        scale = np.maximum((largest * share / 7.5), 1e-6).astype(np.float16)
-        q = np.clip(np.rint(groups / scale), -8, 7)
-        e = ((q * scale - groups) ** 2).sum(-1, keepdims=True)
-        if best is None:
-            best, error, scales = q, e, scale
-        else:
-            better = e < error
-            best, error, scales = np.where(better, q, best), np.where(better, e, error), np.where(better, scale, scales)
-    q = (best + 8).astype(np.uint8).reshape(len(table), -1)
-    return q[:, ::2] | q[:, 1::2] << 4, scales[..., 0].astype(np.float16)
+    best, scales, error = rounded_by(groups, largest / 7.5)
+    for share in (0.92, 0.85, 0.78, 0.7):  # cutting off the outermost numbers can be the smaller error
+        q, scale, e = rounded_by(groups, largest * share / 7.5)
+        better = e < error
+        best, scales, error = np.where(better, q, best), np.where(better, scale, scales), np.where(better, e, error)
+    packed = (best + 8).astype(np.uint8).reshape(len(table), -1)
+    return packed[:, ::2] | packed[:, 1::2] << 4, scales[..., 0].astype(np.float16)
+
+
+def rounded_by(groups: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numbers as multiples, from -8 to 7, of their group's scale; the scale in float16; the square of the error of each group."""
+    scale = np.maximum(scale, 1e-6).astype(np.float16)
+    q = np.clip(np.rint(groups / scale), -8, 7)
+    return q, scale, ((q * scale - groups) ** 2).sum(-1, keepdims=True)
 
 
 class Layer(nn.Module):
@@ -52,7 +60,7 @@ class Layer(nn.Module):
         self.up, self.down = nn.Linear(width, inner), nn.Linear(inner, width)
         self.norm1, self.norm2 = nn.LayerNorm(width, 1e-12), nn.LayerNorm(width, 1e-12)
 
-    def forward(self, x: Tensor, mask: Tensor, read) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
         """x (B, P, D), mask (B, 1, 1, P) -> (B, P, D); read: `rounded` or nothing, what happens to inputs"""
         b, p, d = x.shape
         q, k, v = self.qkv(read(x)).view(b, p, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
@@ -72,6 +80,8 @@ def rounded(x: Tensor) -> Tensor:
 
 class Net(nn.Module):
     """The network of `handler.parsing.parser`; the embedding is a buffer, for it is not trained."""
+
+    embedding: Tensor
 
     def __init__(
         self,
@@ -116,34 +126,45 @@ class Net(nn.Module):
         return self.labels(spans), self.tags(w[:, 1:-1].flatten(0, 1)[places])
 
 
-def loss_of(net: Net, inputs, targets: Tensor, tags: Tensor) -> Tensor:
+def loss_of(net: Net, inputs: list[Tensor], targets: Tensor, tags: Tensor) -> Tensor:
     """Cross-entropy of the spans' labels and of the tags, nats a word."""
     scores, kinds = net(*inputs)
     return (F.cross_entropy(scores, targets, reduction="sum") + F.cross_entropy(kinds, tags, reduction="sum")) / len(tags)
 
 
+def require_encoder(folder: Path) -> None:
+    """Raise InputError unless a folder has the files of a BERT as its makers publish it."""
+    missing = [name for name in ENCODER if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder} is not a pretrained encoder: there is no {missing[0]} in it.")
+
+
 def read_encoder(folder: Path) -> tuple[list[str], dict[str, Tensor]]:
-    """Vocabulary and tensors of a BERT as its makers publish it: `tokenizer.json` and `model.safetensors`."""
-    vocabulary = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    """Vocabulary and tensors of such a BERT. Raises InputError if they are not what they should be."""
+    try:
+        vocabulary: dict[str, int] = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+        pieces = sorted(vocabulary, key=lambda piece: vocabulary[piece])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / 'tokenizer.json'} has no vocabulary of word pieces.") from None
     with safe_open(folder / "model.safetensors", framework="pt") as stored:
-        return sorted(vocabulary, key=vocabulary.get), {name: stored.get_tensor(name) for name in stored.keys()}
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}
+    if EMBEDDING not in tensors or len(tensors[EMBEDDING]) != len(pieces):
+        raise InputError(f"{folder / 'model.safetensors'} has no {EMBEDDING} of {len(pieces)} word pieces.")
+    return pieces, tensors
 
 
 def prepare(work: Path, files: dict[str, Path], encoder: Path, recipe: Recipe, say=print) -> None:
     """Write what training reads into `work`: inventories, the embedding of the pieces kept, and each split as arrays."""
     work.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    trees = {name: list(read_trees(file)) for name, file in files.items()}
-    for name, found in trees.items():
-        if not found:
-            raise SystemExit(f"{files[name].name}: expected parses, found none that can be read")
+    trees = {name: some_trees(file) for name, file in files.items()}
     say(f"{', '.join(f'{len(found)} trees of {name}' for name, found in trees.items())}, {time.monotonic() - began:.0f} s")
     tags, labels = inventory(trees["train"], recipe.min_chain)
     vocabulary, tensors = read_encoder(encoder)
-    words = collections.Counter(leaf.word for tree, _ in trees["train"] for leaf in tree.leaves())
-    pieces = choose_pieces(vocabulary, words, recipe.pieces)
+    seen = collections.Counter(word for tree, _ in trees["train"] for word in words(tree))
+    pieces = choose_pieces(vocabulary, seen, recipe.pieces)
     places = {piece: i for i, piece in enumerate(vocabulary)}
-    table = tensors["embeddings.word_embeddings.weight"][[places[piece] for piece in pieces]]
+    table = tensors[EMBEDDING][[places[piece] for piece in pieces]]
     packed, scales = quantize_embedding(table)
     np.savez(work / "embedding.npz", packed=packed, scales=scales)
     ids = {piece: i for i, piece in enumerate(pieces)}
@@ -215,14 +236,17 @@ class Training:
             [{"params": self.net.pretrained()}, {"params": new}], betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=True
         )
         self.step = self.epoch = self.next_batch = 0
-        self.seconds, self.curve, self.hurries = 0.0, [], []  # of a hurry the step where it began and its minutes
+        self.seconds = 0.0
+        self.curve: list[dict[str, float]] = []
+        self.hurries: list[list[float]] = []  # of a hurry the step where it began and its minutes
         if self.file.exists():
             state = torch.load(self.file, weights_only=True)
             self.net.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
             for key in PROGRESS:
                 setattr(self, key, state[key])
-        self.minutes, self.hurry = minutes, None
+        self.minutes = minutes
+        self.hurry: tuple[float, float] | None = None  # when it began, and the share of the training that was left then
         if minutes is not None:
             self.hurries.append([self.step, minutes])
 
@@ -317,15 +341,16 @@ def train(
     work: Path, files: dict[str, Path], encoder: Path, recipe: Recipe, pause: Path | None = None, minutes: float | None = None, say=print
 ) -> None:
     """Prepare `work`, unless that is done, and train to the end of the recipe."""
+    require_encoder(encoder)
     if not (work / "corpus.json").exists():
         prepare(work, files, encoder, recipe, say)
     Training(work, encoder, recipe, pause, minutes).run(say)
 
 
-def export(work: Path, file: Path) -> dict:
-    """Write what `Parser.load` reads from the checkpoint, and return how it came to be, for the record."""
+def export(work: Path, file: Path) -> dict[str, Any]:
+    """Write what `artifacts.load_parser` reads from the checkpoint, and return how it came to be, for the record."""
     if not (work / "parser.pt").exists():
-        raise SystemExit(f"{work / 'parser.pt'} is missing: train first")
+        raise InputError(f"{work / 'parser.pt'} is missing: train first.")
     state = torch.load(work / "parser.pt", weights_only=True)
     settings, recipe, tensors = json.loads((work / "corpus.json").read_text(encoding="utf-8")), state["recipe"], state["net"]
     net = Net(

@@ -1,6 +1,7 @@
 """What the source parser learns from: trees as arrays, and the batches of an epoch. Knows no network."""
 
 import collections
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,11 @@ import torch
 from handler.errors import SyntaxTreeError
 from handler.language.trees import TAGS, Tree, read_tree
 from handler.parsing.parser import CLS, SEP, SPECIALS, UNK, shape, word_pieces
-from scripts.training.corpus import read_columns
+from scripts.common.command import InputError
+from scripts.training.corpus import read_columns, require_a_tree
+
+Sourced = tuple[Tree, str]  # a tree with words at its leaves, and the source of its sentence
+Batch = tuple[list[torch.Tensor], torch.Tensor, torch.Tensor, np.ndarray]  # as `make_batch` says
 
 
 @dataclass(frozen=True)
@@ -38,14 +43,31 @@ class Recipe:
     seed: int = 1
 
 
+DEFAULT = Recipe(
+    weights={
+        "masc": 3,
+        "mctb": 3,
+        "gum_open": 2,
+        "auto_tatoeba": 0.25,
+        "auto_snli": 0.5,
+        "auto_sgd": 0.5,
+        "auto_wikisplit": 0.5,
+        "hans_synthetic": 0.2,
+    },
+    epochs=4,
+)
+GOLD = "masc", "mctb"  # sources with trees by hand
+
+
 def brackets(tree: Tree) -> tuple[list[tuple[str, str]], dict[tuple[int, int], tuple[str, ...]]]:
     """Words with their tags, and for each span that is a constituent its labels, outermost first; without ROOT."""
-    leaves, found = [], {}
+    leaves: list[tuple[str, str]] = []
+    found: dict[tuple[int, int], tuple[str, ...]] = {}
 
     def visit(node: Tree) -> tuple[int, int]:
         begin = len(leaves)
         if not node.children:
-            leaves.append((node.word, node.label))
+            leaves.append((node.word or "", node.label))
             return begin, begin + 1
         for child in node.children:
             visit(child)
@@ -83,7 +105,7 @@ class Corpus:
         return self.cuts[self.words[1:]] - self.cuts[self.words[:-1]]
 
 
-def read_trees(file: Path):
+def read_trees(file: Path) -> Iterator[Sourced]:
     """Tree and source of each line that can be read and has a word at each leaf."""
     for _, parse, *rest in read_columns(file, 2):
         try:
@@ -94,11 +116,22 @@ def read_trees(file: Path):
             yield tree, rest[0] if rest else ""
 
 
-def encode(trees, ids: dict[str, int], tags: list[str], labels: list[str]) -> Corpus:
-    """`trees` are pairs of a tree and its source. A chain that is no label counts as its outermost label alone."""
+def some_trees(file: Path) -> list[Sourced]:
+    """The same as a list. Raises InputError, with the reason of the first line, if there are none."""
+    trees = list(read_trees(file))
+    if not trees:
+        complaint = "expected parses, found none that can be read"
+        require_a_tree(file, complaint)
+        raise InputError(f"{file.name}: {complaint}; no tree has a word at each leaf.")
+    return trees
+
+
+def encode(trees: Iterable[Sourced], ids: dict[str, int], tags: list[str], labels: list[str]) -> Corpus:
+    """Trees as arrays. A chain that is no label counts as its outermost label alone."""
     tag_ids, label_ids = {t: i for i, t in enumerate(tags)}, {label: i for i, label in enumerate(labels)}
-    names, sources, words, shapes, lowers, kinds, cuts, pieces, starts, spans = {}, [], [0], [], [], [], [0], [], [0], []
-    known = {}
+    names: dict[str, int] = {}
+    sources, words, shapes, lowers, kinds, cuts, pieces, starts, spans = [], [0], [], [], [], [0], [], [0], []
+    known: dict[str, tuple[list[int], int, int]] = {}
     for tree, source in trees:
         leaves, found = brackets(tree)
         for word, tag in leaves:
@@ -130,9 +163,10 @@ def encode(trees, ids: dict[str, int], tags: list[str], labels: list[str]) -> Co
     )
 
 
-def inventory(trees, min_chain: int) -> tuple[list[str], list[str]]:
+def inventory(trees: Iterable[Sourced], min_chain: int) -> tuple[list[str], list[str]]:
     """The tags, and the labels of spans: "" (none) and every chain seen often enough, the most frequent first."""
-    tags, chains = collections.Counter(), collections.Counter()
+    tags: collections.Counter[str] = collections.Counter()
+    chains: collections.Counter[str] = collections.Counter()
     for tree, _ in trees:
         leaves, found = brackets(tree)
         tags.update(tag for _, tag in leaves)
@@ -141,10 +175,10 @@ def inventory(trees, min_chain: int) -> tuple[list[str], list[str]]:
     return sorted(tag for tag in tags if tag in TAGS), ["", *kept]
 
 
-def choose_pieces(vocabulary: list[str], words, most: int) -> list[str]:
+def choose_pieces(vocabulary: list[str], words: Mapping[str, int], most: int) -> list[str]:
     """The word pieces that are kept: the special ones, single characters of Latin scripts and those seen, then what is seen most
     often in `words`, then the encoder's own order, in which frequent ones come first."""
-    counts = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     numbered = [*SPECIALS, *(piece for piece in vocabulary if piece not in SPECIALS)]
     ids = {piece: i for i, piece in enumerate(numbered)}
     for word, n in words.items():
@@ -161,7 +195,7 @@ def read_corpus(file: Path) -> Corpus:
         return Corpus(**{**arrays, "names": arrays["names"].tolist(), "stop": int(arrays["stop"])})
 
 
-def make_batch(corpus: Corpus, chosen: np.ndarray, recipe: Recipe, rng: np.random.Generator | None = None):
+def make_batch(corpus: Corpus, chosen: np.ndarray, recipe: Recipe, rng: np.random.Generator | None = None) -> Batch:
     """Inputs of `Net.forward`, then targets: the label of each span (S,), the tag of each word (N,), and the sentences' lengths."""
     rows = []
     for i in chosen:
@@ -183,8 +217,7 @@ def make_batch(corpus: Corpus, chosen: np.ndarray, recipe: Recipe, rng: np.rando
     longest, width = max(len(row[0]) for row in rows) + 2, int(n.max())
     ids, marks = np.zeros((len(rows), longest), np.int64), np.zeros((len(rows), longest), np.int64)
     mask, ends = np.zeros((len(rows), longest), bool), np.zeros((2, len(rows), width + 2), np.int64)
-    flat = [[], [], []]
-    targets, tags, places = [], [], []
+    of_row, from_word, to_word, targets, tags, places = [], [], [], [], [], []
     for r, (pieces, counts, shapes, kinds, spans) in enumerate(rows):
         size, words = len(pieces), len(counts)
         ids[r, 0], ids[r, 1 : size + 1], ids[r, size + 1] = CLS, pieces, SEP
@@ -199,13 +232,13 @@ def make_batch(corpus: Corpus, chosen: np.ndarray, recipe: Recipe, rng: np.rando
         begins, stops = np.triu_indices(words)
         chart = np.zeros((words, words + 1), np.int64)
         chart[spans[:, 0], spans[:, 1]] = spans[:, 2]
-        flat[0].append(np.full(len(begins), r))
-        flat[1].append(begins)
-        flat[2].append(stops + 1)
+        of_row.append(np.full(len(begins), r))
+        from_word.append(begins)
+        to_word.append(stops + 1)
         targets.append(chart[begins, stops + 1])
         tags.append(kinds)
         places.append(r * width + np.arange(words))
-    arrays = [ids, marks, mask, ends, *map(np.concatenate, flat), np.concatenate(places)]
+    arrays = [ids, marks, mask, ends, *(np.concatenate(parts) for parts in (of_row, from_word, to_word, places))]
     return (
         [torch.from_numpy(a) for a in arrays],
         torch.from_numpy(np.concatenate(targets)),
@@ -217,13 +250,13 @@ def make_batch(corpus: Corpus, chosen: np.ndarray, recipe: Recipe, rng: np.rando
 def plan(corpus: Corpus, recipe: Recipe, epoch: int) -> list[np.ndarray]:
     """The batches of an epoch: sentences of similar length, in random order."""
     rng = np.random.default_rng((recipe.seed, epoch))
-    chosen = []
+    drawn: list[np.ndarray] = []
     for place, name in enumerate(corpus.names):
         of_source = np.flatnonzero(corpus.sources == place)
         copies = recipe.weights.get(name, 1.0)
-        chosen += [of_source] * int(copies)
-        chosen.append(rng.permutation(of_source)[: round((copies % 1) * len(of_source))])
-    chosen = np.concatenate(chosen)
+        drawn += [of_source] * int(copies)
+        drawn.append(rng.permutation(of_source)[: round((copies % 1) * len(of_source))])
+    chosen = np.concatenate(drawn)
     sizes = corpus.piece_counts()[chosen] + 2
     order = np.lexsort((rng.random(len(chosen)), sizes))
     chosen, sizes = chosen[order], sizes[order]

@@ -3,19 +3,21 @@
 import collections
 import statistics
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from handler import artifacts
-from handler.language.trees import Tree
+from handler.language.trees import Tree, words
 from handler.parsing.parser import Parser, best_tree
-from scripts.training.parser_data import Corpus, Recipe, brackets, make_batch
+from scripts.training.parser_data import Corpus, Recipe, Sourced, brackets, make_batch
 
 
 @torch.no_grad()
-def predict(net: torch.nn.Module, corpus: Corpus, recipe: Recipe):
+def predict(net: torch.nn.Module, corpus: Corpus, recipe: Recipe) -> Iterator[tuple[int, list[tuple[int, int, int]], np.ndarray]]:
     """For each sentence its place, the constituents found, (begin, end, label) and the tags."""
     net.eval()
     order = np.argsort(corpus.piece_counts(), kind="stable")
@@ -38,7 +40,7 @@ def evaluate(net: torch.nn.Module, corpus: Corpus, recipe: Recipe, labels: list[
     """Source -> F1 of labelled brackets and accuracy of the tags, in percent; "all" are all together. Chains that are no label
     are measured as the corpus has them, cut: the final figures are those of `score`, of whole trees."""
     chains = [label.split() for label in labels]
-    counts = collections.defaultdict(lambda: np.zeros(5, int))
+    counts: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(5, int))
     for i, found, kinds in predict(net, corpus, recipe):
         gold = corpus.spans[corpus.starts[i] : corpus.starts[i + 1]]
         ours = collections.Counter((b, e, label) for b, e, chain in found for label in chains[chain])
@@ -63,14 +65,14 @@ def share(part: int, whole: int) -> float:
     return round(float(100 * part / max(1, whole)), 2)
 
 
-def score(parser: Parser, trees) -> dict[str, dict[str, float]]:
+def score(parser: Parser, trees: Iterable[Sourced]) -> dict[str, dict[str, float]]:
     """Source -> how its trees are parsed from their words, by the file as it is served: sentences, F1 of labelled brackets (every
     node but ROOT and the tags counts), trees exactly right and tags right, in percent. "all" are all together."""
-    counts = collections.defaultdict(lambda: np.zeros(7, int))
+    counts: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(7, int))
     for tree, source in trees:
-        leaves, true = brackets(tree)
-        tagged, ours = brackets(parser.parse([word for word, _ in leaves]))
-        true, ours = (collections.Counter((*span, label) for span, chain in found.items() for label in chain) for found in (true, ours))
+        leaves, asked = brackets(tree)
+        tagged, found = brackets(parser.parse([word for word, _ in leaves]))
+        true, ours = (collections.Counter((*span, label) for span, chain in spans.items() for label in chain) for spans in (asked, found))
         right = sum(a == b for a, b in zip(leaves, tagged))
         row = 1, (ours & true).total(), ours.total(), true.total(), ours == true and right == len(leaves), right, len(leaves)
         for name in source, "all":
@@ -87,18 +89,38 @@ def score(parser: Parser, trees) -> dict[str, dict[str, float]]:
     }
 
 
+def figures(file: Path, splits: Mapping[str, Sequence[Sourced]], gold: tuple[str, ...]) -> dict[str, Any]:
+    """What the record says of a parser's file. "test" is measured on the last of the splits, by source and on the gold ones.
+    "tags" is measured on the gold sentences of all splits, as `train_tagger` does."""
+    parser = artifacts.load_parser(file)
+    last = list(splits.values())[-1]
+    by_hand = [pair for pair in last if pair[1] in gold] or last
+    every = [pair for split in splits.values() for pair in split if pair[1] in gold] or last
+    found = score(parser, last) | {"gold": score(parser, by_hand)["all"], "gold_lower": score(parser, lowered(by_hand))["all"]}
+    return {
+        "test": found,
+        "tags": {"cased": score(parser, every)["all"], "lower": score(parser, lowered(every))["all"]},
+        "speed": {"precision": parser.precision, **speed(file, last)},
+        "bytes": file.stat().st_size,
+    }
+
+
+def lowered(trees: Iterable[Sourced]) -> list[Sourced]:
+    return [(lower(tree), source) for tree, source in trees]
+
+
 def lower(tree: Tree) -> Tree:
     return Tree(tree.label, list(map(lower, tree.children)), tree.word and tree.word.lower())
 
 
-def speed(file: Path, trees, length: int = 20, repeats: int = 200) -> dict[str, float]:
+def speed(file: Path, trees: Sequence[Sourced], length: int = 20, repeats: int = 200) -> dict[str, float]:
     """Milliseconds, medians: to load the file, to parse held-out sentences as they are, and to parse `length` words."""
     loads = []
     for _ in range(5):
         began = time.perf_counter()
         parser = artifacts.load_parser(file)
         loads.append(time.perf_counter() - began)
-    sentences = [[leaf.word for leaf in tree.leaves()] for tree, _ in trees]
+    sentences = [words(tree) for tree, _ in trees]
     text = [word for sentence in sentences for word in sentence]
     cut = [text[i : i + length] for i in range(0, len(text) - length + 1, length)][:repeats]
     step = max(1, len(sentences) // repeats)

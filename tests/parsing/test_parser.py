@@ -1,6 +1,9 @@
 """The source parser: trained on a dozen trees it parses them, any tokens get a tree of themselves, nothing broken is served."""
 
+import io
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from scripts import parse, train_parser
 from scripts.training import parser as training
 from scripts.training.parser_data import Recipe, encode, make_batch, plan, read_trees
 from scripts.training.parser_scores import score
+from tests.factories import tiny_artifact
 
 DEMO = Path(__file__).parents[2] / "model_store" / "demo" / "parser.safetensors"
 TREES = """(ROOT (S (NP (DT The) (NN cat)) (VP (VBD sat)) (. .)))
@@ -323,23 +327,59 @@ def test_the_command_measures_and_records(trained, capsys):
     assert out.read_bytes() == (trained / "parser.safetensors").read_bytes()
 
 
-def test_the_command_refuses_what_it_cannot_use(trained, tmp_path):
-    (tmp_path / "empty.tsv").write_text("no parse here\n", encoding="utf-8")
-    for train in "absent.tsv", "empty.tsv":
-        with pytest.raises(SystemExit, match=train):
-            train_parser.main(
-                [
-                    str(tmp_path / "w"),
-                    "--train",
-                    str(tmp_path / train),
-                    "--dev",
-                    str(trained / "dev.tsv"),
-                    "--encoder",
-                    str(trained / "encoder"),
-                ]
-            )
-    with pytest.raises(SystemExit, match="parser.pt is missing"):
-        train_parser.main([str(tmp_path / "w"), "--export", str(tmp_path / "never.safetensors")])
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (None, "No such file or directory"),
+        ("", "expected parses, found none that can be read; the file is empty"),
+        ("x\t(ROOT (FOO x))\n", "expected parses, found none that can be read; train.tsv:1: label 2 of the tree .*"),
+        ("x\t(ROOT (S (NP )))\n", "expected parses, found none that can be read; no tree has a word at each leaf"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_use(trained, tmp_path, capsys, content, said):
+    train = tmp_path / "train.tsv"
+    if content is not None:
+        train.write_text(content, encoding="utf-8")
+    more = ["--dev", str(trained / "dev.tsv"), "--encoder", str(trained / "encoder")]
+    assert train_parser.main([str(tmp_path / "w"), "--train", str(train), *more]) == 1
+    assert re.fullmatch(rf".*train\.tsv: {said}\.\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("tokenizer.json", b"", "tokenizer.json has no vocabulary of word pieces"),
+        (
+            "tokenizer.json",
+            b'{"model": {"vocab": {"a": 0}}}',
+            "model.safetensors has no embeddings.word_embeddings.weight of 1 word pieces",
+        ),
+        ("model.safetensors", b"", "A file of tensors could not be read or written: .*"),
+    ],
+)
+def test_a_broken_encoder_is_refused(trained, tmp_path, capsys, name, content, said):
+    shutil.copytree(trained / "encoder", tmp_path / "encoder")
+    (tmp_path / "encoder" / name).write_bytes(content)
+    data = str(trained / "dev.tsv")
+    assert train_parser.main([str(tmp_path / "w"), "--train", data, "--dev", data, "--encoder", str(tmp_path / "encoder")]) == 1
+    assert re.search(rf"{said}\.\n$", capsys.readouterr().err)
+
+
+def test_the_command_says_how_it_is_called(tmp_path, capsys):
+    for more, said in (
+        ([], "give --train or --export"),
+        (["--train", "x"], "--train needs --dev and --encoder"),
+        (["--train", "x", "--dev", "x", "--encoder", "x", "--test", "x"], "--test needs --export"),
+    ):
+        with pytest.raises(SystemExit):
+            train_parser.main([str(tmp_path / "w"), *more])
+        assert said in capsys.readouterr().err
+
+
+def test_an_exported_parser_is_part_of_its_artifact(trained, tmp_path):
+    folder = tiny_artifact(tmp_path / "artifact")
+    assert train_parser.main([str(trained / "work"), "--export", str(folder / "parser.safetensors")]) == 0
+    assert "parser.safetensors" in artifacts.members(folder)
 
 
 def test_figures_are_of_brackets_without_root_and_tags(trained):
@@ -355,6 +395,16 @@ def test_sentences_are_parsed_from_the_command_line(trained, tmp_path, capsys):
     (tmp_path / "in.txt").write_text("The cat sat.\n\nShe wants to see it.\n", encoding="utf-8")
     assert parse.main([str(tmp_path / "in.txt"), "--artifact", str(trained / "parser.safetensors")]) == 0
     assert capsys.readouterr().out == f"The cat sat.\t{TREES[0]}\nShe wants to see it.\t{TREES[4]}\n"
+
+
+def test_sentences_are_parsed_from_standard_input_by_an_artifact(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfThe  cat sat.\r\n\n")))
+    shutil.copy(trained / "parser.safetensors", tmp_path)
+    assert parse.main(["-", "--artifact", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"The cat sat.\t{TREES[0]}\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b" \n")))
+    assert parse.main(["-", "--artifact", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "There is no sentence in standard input.\n"
 
 
 def spoil(trained, tmp_path, change, header=None):
