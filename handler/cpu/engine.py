@@ -16,6 +16,7 @@ No loop over time, no files. Shapes as in `model/network.py`; T tokens a row.
 
 import ctypes
 import math
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -94,7 +95,7 @@ class Cache:
         self.memory, self.memory_mask, self.copies = memory, memory_mask, copies
         L, _, B, H, _, D = memory.shape
         self.tokens = np.zeros((L, 2, B, H, 0, D), np.float32)  # keys and values, (L, 2, B, H, C, D)
-        self.binding = None
+        self.binding: Any = None  # onnxruntime's, once something is bound
         self.bound: dict[str, np.ndarray] = {}  # what `binding` refers to
 
     def select_rows(self, rows: np.ndarray) -> None:
@@ -143,7 +144,7 @@ class Cache:
 class EncoderCache:
     """What was encoded last, by the input's ids; the longest unused are forgotten beyond `REMEMBERED_BYTES`."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.entries: dict[bytes, np.ndarray] = {}  # in the order of their last use
         self.bytes = 0
 
@@ -216,7 +217,9 @@ class Engine:
     def encode(self, bag: np.ndarray, syntax: np.ndarray) -> Cache:
         """Read both inputs, as `SynPG.encode` does."""
         c = self.config
-        copies = None if self.copy_weights is None else CopyHead.of(torch.from_numpy(bag), c.generation_vocab_size, *self.copy_weights)
+        copies = None
+        if self.copy_weights is not None and c.generation_vocab_size is not None:
+            copies = CopyHead.of(torch.from_numpy(bag), c.generation_vocab_size, *self.copy_weights)
         words, tree = bag, syntax
         read, heard = widths(words), widths(tree)  # places of each row that count
         if c.attend_pads:
@@ -238,7 +241,7 @@ class Engine:
         if self.remembered is None:
             self._encode(tree, self.positions, heard, None, memory, read)
         else:
-            self._encode_cached(tree, heard, memory, read)
+            self._encode_cached(self.remembered, tree, heard, memory, read)
         return Cache(memory, mask, copies)
 
     def _embed(self, table: torch.Tensor, ids: np.ndarray, positions: np.ndarray | int) -> np.ndarray:
@@ -267,14 +270,14 @@ class Engine:
                 for row in same:
                     self._place(found[: read[row]], memory, row, begin[row])
 
-    def _encode_cached(self, ids: np.ndarray, read: np.ndarray, memory: np.ndarray, begin: np.ndarray) -> None:
+    def _encode_cached(self, remembered: EncoderCache, ids: np.ndarray, read: np.ndarray, memory: np.ndarray, begin: np.ndarray) -> None:
         """`_encode` of syntax, from what was encoded before where it can be."""
         for i, row in enumerate(ids):
             key = row[: read[i]].tobytes()
-            found = self.remembered.get(key)
+            found = remembered.get(key)
             if found is None:
                 x = self._embed(self.encoder_embedding, row[None, : read[i]], self.positions[: read[i]])
-                found = self.remembered.add(key, self.encoder(x, None)[0, : read[i]])
+                found = remembered.add(key, self.encoder(x, None)[0, : read[i]])
             self._place(found, memory, i, begin[i])
 
     def _place(self, encoded: np.ndarray, memory: np.ndarray, row: int, begin: int) -> None:
@@ -291,7 +294,7 @@ class Engine:
         B, T = tokens.shape
         C = cache.make_room(max(lengths) + T)
         width, W, ids = self.output_vocab_size, self.config.generation_vocab_size, tokens
-        if cache.copies is not None:
+        if cache.copies is not None and W is not None:
             width += cache.copies.bag.shape[1]
             if any(token >= W for row in tokens.tolist() for token in row):  # most steps copy nothing
                 ids = to_token_ids(cache.copies.bag, torch.from_numpy(tokens), W).numpy()

@@ -51,16 +51,23 @@ class Graph:
         self.constants: dict[str, np.ndarray] = {}
         self.count = 0
 
-    def node(self, operator: str, *inputs: str, outputs: int | list[str] = 1, domain: str = "", **attributes):
-        """Add a node; returns the name of its output, or the names if there are several."""
-        if isinstance(outputs, int):
-            outputs = [f"v{self.count + i}" for i in range(outputs)]
-            self.count += len(outputs)
-        self.nodes.append(onnx_writer.node(operator, list(inputs), outputs, domain, attributes))
-        return outputs[0] if len(outputs) == 1 else outputs
+    def node(self, operator: str, *inputs: str, output: str | None = None, domain: str = "", **attributes: object) -> str:
+        """Add a node; returns the name of its output, a new one unless it is given."""
+        if output is None:
+            output = f"v{self.count}"
+            self.count += 1
+        self.nodes.append(onnx_writer.node(operator, list(inputs), [output], domain, attributes))
+        return output
 
-    def constant(self, array: np.ndarray) -> str:
-        self.constants[name := f"c{len(self.constants)}"] = array
+    def split(self, x: str, axis: int) -> list[str]:
+        """x in three equal parts."""
+        outputs = [f"v{self.count + i}" for i in range(3)]
+        self.count += 3
+        self.nodes.append(onnx_writer.node("Split", [x], outputs, "", {"axis": axis, "num_outputs": 3}))
+        return outputs
+
+    def constant(self, array: np.ndarray | np.generic) -> str:
+        self.constants[name := f"c{len(self.constants)}"] = np.asarray(array)
         return name
 
     def reshape(self, x: str, *shape: int) -> str:
@@ -139,9 +146,7 @@ def encoder(config: ModelConfig, weights: Weights, ranges: Ranges | None) -> byt
     x = "x"
     for i in range(config.n_encoder_layers):
         prefix = f"encoder.layers.{i}"
-        q, k, v = graph.node(
-            "Split", graph.linear(x, f"encoder.{i}.qkv", *graph.projection(f"{prefix}.self_attn")), outputs=3, axis=-1, num_outputs=3
-        )
+        q, k, v = graph.split(graph.linear(x, f"encoder.{i}.qkv", *graph.projection(f"{prefix}.self_attn")), axis=-1)
         attended = graph.node("Attention", q, k, v, "mask", scale=1.0, q_num_heads=config.n_heads, kv_num_heads=config.n_heads)
         x = graph.norm(
             f"{prefix}.norm1", x, graph.linear(attended, f"encoder.{i}.out", *graph.layer(f"transformer.{prefix}.self_attn.out_proj"))
@@ -149,7 +154,8 @@ def encoder(config: ModelConfig, weights: Weights, ranges: Ranges | None) -> byt
         x = graph.feed_forward("encoder", i, x, "norm2")
     x = graph.norm("encoder.norm", x)
     parts = [graph.projection(f"decoder.layers.{i}.multihead_attn", slice(E, None)) for i in range(config.n_decoder_layers)]
-    memory = graph.linear(x, "memory", *(np.concatenate(each) for each in zip(*parts)))
+    weight, bias = (np.concatenate(each) for each in zip(*parts))
+    memory = graph.linear(x, "memory", weight, bias)
     f = np.float32
     return graph.model([("x", f, ["B", "S", E]), ("mask", f, ["N", 1, "S", "S"])], [(memory, f, ["B", "S", 2 * E * len(parts)])])
 
@@ -165,17 +171,26 @@ def decoder(config: ModelConfig, weights: Weights, ranges: Ranges | None, output
     """
     graph, E, H = Graph(config, weights, ranges), config.d_model, config.n_heads
     D, f = E // H, np.float32
-    inputs = [("x", f, ["B", "T", E]), ("at", np.int64, ["B"]), ("mask", f, ["B", "Q", 1, "C"]), ("memory_mask", f, ["B", 1, 1, "M"])]
-    outputs, x = [], "x"
+    inputs: list[onnx_writer.Value] = [
+        ("x", f, ["B", "T", E]),
+        ("at", np.int64, ["B"]),
+        ("mask", f, ["B", "Q", 1, "C"]),
+        ("memory_mask", f, ["B", 1, 1, "M"]),
+    ]
+    outputs: list[onnx_writer.Value] = []
+    x = "x"
     for i in range(config.n_decoder_layers):
         prefix, cache, memory = f"decoder.layers.{i}", (f"keys{i}", f"values{i}"), (f"memory_keys{i}", f"memory_values{i}")
-        inputs += [(name, f, ["B", H, "C", D]) for name in cache] + [(name, f, ["B", H, "M", D]) for name in memory]
-        outputs += [(f"new_{name}", f, ["B", H, "C", D]) for name in cache]
+        for names, positions in ((cache, "C"), (memory, "M")):
+            for name in names:
+                inputs.append((name, f, ["B", H, positions, D]))
+        for name in cache:
+            outputs.append((f"new_{name}", f, ["B", H, "C", D]))
 
         packed = graph.reshape(graph.linear(x, f"decoder.{i}.qkv", *graph.projection(f"{prefix}.self_attn")), 0, 0, 3 * H, D)
-        q, *new = graph.node("Split", graph.node("Transpose", packed, perm=[0, 2, 1, 3]), outputs=3, axis=1, num_outputs=3)
-        stored = [graph.node("TensorScatter", name, each, "at", outputs=[f"new_{name}"], axis=2) for name, each in zip(cache, new)]
-        attended = graph.attend(graph.queries(q), *stored, "mask")
+        q, *new = graph.split(graph.node("Transpose", packed, perm=[0, 2, 1, 3]), axis=1)
+        keys, values = (graph.node("TensorScatter", name, each, "at", output=f"new_{name}", axis=2) for name, each in zip(cache, new))
+        attended = graph.attend(graph.queries(q), keys, values, "mask")
         x = graph.norm(
             f"{prefix}.norm1", x, graph.linear(attended, f"decoder.{i}.out", *graph.layer(f"transformer.{prefix}.self_attn.out_proj"))
         )

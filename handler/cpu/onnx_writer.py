@@ -13,7 +13,7 @@ OPSETS = {"": 24, "com.microsoft": 1}  # domain -> version of its operators
 TYPES = {np.dtype(np.float32): 1, np.dtype(np.uint8): 2, np.dtype(np.int8): 3, np.dtype(np.int32): 6, np.dtype(np.int64): 7}
 FLOAT, INT, INTS = 1, 2, 7  # what an attribute is
 
-Value = tuple[str, np.dtype, Iterable[int | str]]  # name, type, shape; a dimension that varies has a name
+Value = tuple[str, type[np.generic], Iterable[int | str]]  # name, type, shape; a dimension that varies has a name
 
 
 def varint(value: int) -> bytes:
@@ -32,8 +32,8 @@ def number(field: int, value: int) -> bytes:
 
 def block(field: int, *parts: bytes | memoryview | str) -> bytes:
     """A field of text, bytes or a message: the parts one after the other."""
-    parts = [part.encode() if isinstance(part, str) else part for part in parts]
-    return b"".join([varint(field << 3 | 2), varint(sum(map(len, parts))), *parts])
+    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
+    return b"".join([varint(field << 3 | 2), varint(sum(map(len, encoded))), *encoded])
 
 
 def attribute(name: str, value: int | float | list[int]) -> bytes:
@@ -60,20 +60,20 @@ def node(operator: str, inputs: list[str], outputs: list[str], domain: str, attr
 def tensor(name: str, array: np.ndarray) -> list[bytes | memoryview]:
     """An initialiser in two parts, the second being the array's own memory."""
     array = np.ascontiguousarray(array)
-    data = memoryview(array.reshape(-1).view(np.uint8)) if array.size else b""
+    data: bytes | memoryview = array.reshape(-1).view(np.uint8).data if array.size else b""
     head = b"".join([*(number(1, size) for size in array.shape), number(2, TYPES[array.dtype]), block(8, name)])
     head += varint(9 << 3 | 2) + varint(len(data))
     return [varint(5 << 3 | 2) + varint(len(head) + len(data)) + head, data]
 
 
-def value(field: int, name: str, kind: np.dtype, shape: Iterable[int | str]) -> bytes:
+def value(field: int, name: str, kind: type[np.generic], shape: Iterable[int | str]) -> bytes:
     """An input (field 11) or output (field 12) of a graph."""
     dimensions = [block(1, number(1, size) if isinstance(size, int) else block(2, size)) for size in shape]
     return block(field, block(1, name), block(2, block(1, number(1, TYPES[np.dtype(kind)]), block(2, *dimensions))))
 
 
 def model(nodes: list[bytes], constants: dict[str, np.ndarray], inputs: list[Value], outputs: list[Value]) -> bytes:
-    parts = [*nodes, block(2, "network")]
+    parts: list[bytes | memoryview] = [*nodes, block(2, "network")]
     for name, array in constants.items():
         parts += tensor(name, array)
     parts += [value(11, *each) for each in inputs] + [value(12, *each) for each in outputs]
