@@ -28,12 +28,15 @@ ARG CPU_INDEX=https://download.pytorch.org/whl/cpu
 RUN if [ "$DEVICE" = cpu ]; then sed -i 's/^\(torch==[0-9.]*\).*/\1+cpu/' /tmp/requirements.txt; fi \
  && /opt/venv/bin/pip install --no-cache-dir --no-compile --disable-pip-version-check \
       $(if [ "$DEVICE" = cpu ]; then echo --extra-index-url "$CPU_INDEX"; fi) -r /tmp/requirements.txt
-# What only building, testing and type checking need goes. Not sympy and networkx, which torch imports; not the debug symbols of
-# the other libraries, which do not survive it. Then everything is compiled, once, so that no start of a container has to.
+# What only building, testing and type checking need goes, and ONNX Runtime's second copy of itself, for programs in C. Not sympy
+# and networkx, which torch imports; not the debug symbols of the other libraries, which do not survive it. Then everything is
+# compiled, once, so that no start of a container has to.
 RUN cd /opt/venv/lib/python3*/site-packages \
  && rm -rf torch/test torch/include torch/share nvidia/*/include pip pip-* setuptools setuptools-* _distutils_hack \
       distutils-precedence.pth pkg_resources wheel wheel-* sympy/*/tests sympy/*/*/tests sympy/*/*/*/tests networkx/tests \
       networkx/*/tests networkx/*/*/tests numpy/tests numpy/*/tests torch/utils/benchmark \
+      onnxruntime/tools onnxruntime/quantization onnxruntime/transformers onnxruntime/backend onnxruntime/datasets \
+      onnxruntime/capi/libonnxruntime.so.* \
  && find torch/bin -type f ! -name torch_shm_manager -delete \
  && find . -name '*.pyi' -delete && find . -name '*.a' -delete \
  && if [ "$DEVICE" = cpu ]; then strip --strip-unneeded torch/lib/libtorch_cpu.so torch/lib/libtorch_python.so; fi \
@@ -50,8 +53,8 @@ COPY model_store ./model_store
 COPY handler ./handler
 COPY scripts ./scripts
 RUN /opt/venv/bin/python -m scripts.container.bake model \
- # the model brings its own handler/; of this one the commands need the errors, and TorchServe its metrics
- && mkdir kept && mv handler/__init__.py handler/errors.py handler/metrics.yaml kept \
+ # the model brings its own handler/; of this one the commands need the version, and TorchServe its metrics
+ && mkdir kept && mv handler/__init__.py handler/metrics.yaml kept \
  && rm -rf handler model_store scripts/serving/archive.py scripts/container/bake.py scripts/container/image.py \
  && mv kept handler \
  && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash model handler scripts

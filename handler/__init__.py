@@ -4,4 +4,4 @@ Data flows one way: request, plan, parse, text, response. Importing the package 
 `handler/README.md` says what lives where.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -8,10 +8,11 @@ An artifact is a folder that describes itself:
     vocab.json                    token list; a network's vocabulary is its first `vocab_size` entries
     bpe.codes, bpe.vocab.txt      subword-nmt's merges and piece counts
     tagger.safetensors            optional: tags requests without a parse (`language/tagger.py`)
-    drafts.safetensors            optional: guesses that make parses faster to generate (`decoding/proposer.py`)
+    parser.safetensors            optional: parses requests without a parse (`parsing/parser.py`)
+    drafts.safetensors            optional: guesses that make parses faster to generate (`decoding/proposers.py`)
     lexicon.safetensors           optional: how often each word had which tag (`decoding/lexicon.py`)
     endings.json                  optional: tokens that only end words and are never a word (`decoding/grammar.py`)
-    ranges.json                   optional: smallest and largest input of each linear layer, for int8 (`cpu/engine.py`)
+    ranges.json                   optional: smallest and largest input of each linear layer, for int8 (`cpu/graph.py`)
     manifest.json                 size and sha256 of each of these files; other files are not read
 """
 
@@ -30,12 +31,13 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
-from handler.cpu.backend import CpuBackend
-from handler.cpu.engine import PRECISIONS, Engine, Ranges, layer_names
-from handler.decoding.backend import Backend, PlainBackend
+from handler.cpu.engine import PRECISIONS, Engine, give_back
+from handler.cpu.graph import Ranges, layer_names
+from handler.decoding.backend import Backend, StepwiseBackend
 from handler.decoding.lexicon import Lexicon
-from handler.decoding.proposer import WIDTH as DRAFT_WIDTH
-from handler.decoding.proposer import NgramProposer
+from handler.decoding.plain import PlainNetwork
+from handler.decoding.proposers import WIDTH as DRAFT_WIDTH
+from handler.decoding.proposers import NgramProposer
 from handler.errors import ArtifactError
 from handler.gpu.engine import PRECISIONS as GPU_PRECISIONS
 from handler.gpu.engine import CudaGraphEngine
@@ -44,18 +46,20 @@ from handler.language.trees import LABELS
 from handler.language.vocabulary import Vocabulary, WordPieces, counted_pieces
 from handler.language.word_classes import ROWS as TAG_ROWS
 from handler.model.network import ModelConfig, PositionTable, SynPG
+from handler.parsing.parser import Parser
 from handler.pipeline import Pipeline
 from handler.planning import PipelineConfig
 
 FORMAT = 1
 NETS = "parse_generator", "paraphraser"
 FILES = "config.json", *(f"{net}.safetensors" for net in NETS), "vocab.json", "bpe.codes", "bpe.vocab.txt"
-TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON = OPTIONAL = (
+TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON, PARSER = OPTIONAL = (
     "tagger.safetensors",
     "drafts.safetensors",
     "ranges.json",
     "endings.json",
     "lexicon.safetensors",
+    "parser.safetensors",
 )
 RENAMED = {"written": "generation_vocab_size"}  # fields of config.json: name in version 0.1.0 -> name in the code
 STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
@@ -257,7 +261,8 @@ def load(
     parse_generator, text_generator = _backends(folder, config, syntax_end, device, precision, drafts, compiled)
     tagger = load_tagger(folder / TAGGER) if TAGGER in present else None
     endings = read_endings(folder / ENDINGS, vocabulary) if ENDINGS in present else ()
-    return Pipeline(config.pipeline, vocabulary, pieces, parse_generator, text_generator, tagger, endings, _lexicon(folder, config))
+    parser = load_parser(folder / PARSER) if PARSER in present else None
+    return Pipeline(config.pipeline, vocabulary, pieces, parse_generator, text_generator, tagger, endings, _lexicon(folder, config), parser)
 
 
 def _backends(
@@ -284,13 +289,15 @@ def _backends(
         output_size = syntax_end if parses and config.pipeline.constrained else None
         input_size = syntax_end if parses else None
         if on_cpu:
-            own = ranges[name] if ranges else None
-            engine = Engine(net, precision, own, output_vocab_size=output_size, input_vocab_size=input_size, remembers=parses)
-            found.append(CpuBackend(engine, proposer if parses else None, drafts=proposer is not None))
+            engine = Engine(net, precision, ranges[name] if ranges else None, output_size, input_size, remembers=parses)
+            found.append(StepwiseBackend(engine, precision, engine.output_vocab_size, proposer, drafts=proposer is not None))
         elif on_gpu:
             found.append(CudaGraphEngine(net, precision, output_size, input_size, always_scored=not parses))
         else:
-            found.append(PlainBackend(net))
+            found.append(StepwiseBackend(PlainNetwork(net), precision, net.output_vocab_size))
+    if on_cpu:
+        del net  # the engines have copies of its weights
+        give_back()
     return found
 
 
@@ -319,11 +326,21 @@ def read_pieces(codes: Path, counts: Path | None, threshold: int = 0) -> WordPie
 
 def load_tagger(file: Path) -> Tagger:
     """Read what `scripts.train_tagger` wrote; raises ArtifactError."""
+    return Tagger.from_arrays(*_with_metadata(file), file.name)
+
+
+def load_parser(file: Path, precision: str = "auto") -> Parser:
+    """Read what `scripts.train_parser` wrote; precision as in `Parser.from_arrays`. Raises ArtifactError."""
+    return Parser.from_arrays(*_with_metadata(file), file.name, precision)
+
+
+def _with_metadata(file: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """What a safetensors file says of itself, and its arrays."""
     if not file.is_file():
         raise ArtifactError(file.name, "a file", "none")
     try:
         with safe_open(file, framework="numpy") as stored:
-            return Tagger.from_arrays(stored.metadata() or {}, {name: stored.get_tensor(name) for name in stored.keys()}, file.name)
+            return stored.metadata() or {}, {name: stored.get_tensor(name) for name in stored.keys()}
     except SafetensorError as error:
         raise ArtifactError(file.name, "a safetensors file", str(error)) from None
 
@@ -365,7 +382,7 @@ def _vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary, int]:
 
 
 def save_drafts(file: Path, contexts: np.ndarray, tokens: np.ndarray) -> None:
-    """Write the arrays of an n-gram proposer (`decoding/proposer.py`)."""
+    """Write the arrays of an n-gram proposer (`decoding/proposers.py`)."""
     save_numpy({"contexts": contexts, "tokens": tokens}, file)
     file.chmod(0o644)
 

@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from handler.decoding import rerank
 from handler.decoding.backend import Backend
@@ -20,11 +19,11 @@ from handler.decoding.rules import ParseRules, TextRules
 from handler.decoding.sampling import Decoded
 from handler.errors import RequestError
 from handler.language.tagger import Tagger
-from handler.language.trees import from_syntax_tokens, template_of
+from handler.language.trees import from_syntax_tokens, read_tree, template_of
 from handler.language.vocabulary import Vocabulary, WordPieces
 from handler.language.word_classes import NO_TAG, ROWS
 from handler.model.network import EOS, PAD, SOS, UNK
-from handler.planning import PipelineConfig, Planner, Row
+from handler.planning import PipelineConfig, Planner, Row, SourceParser
 from handler.wire.request import Envelope, Request, guarded
 from handler.wire.response import Paraphrase
 
@@ -54,6 +53,7 @@ class Pipeline:
         tagger: Tagger | None = None,
         endings: Iterable[int] = (),
         lexicon: Lexicon | None = None,
+        parser: SourceParser | None = None,
     ):
         """endings: ids of pieces that only end words and are never a word. lexicon: if given, texts have one word for each leaf of their
         parse; its weight is the configuration's `tag_weight`."""
@@ -73,6 +73,7 @@ class Pipeline:
             parse_generator.config,
             writer,
             aligned=lexicon is not None,
+            parser=parser,
         )
 
     def backend(self, net: str) -> Backend:
@@ -82,7 +83,7 @@ class Pipeline:
     def warm(self, rows: int) -> None:
         """Prepare for chunks of up to `rows` rows, so that no request has to wait for that."""
         self.parse_generator.warm(rows, self._parse_rules([[]]), scored=self.config.candidates > 1)
-        self.text_generator.warm(rows, self._text_rules([[]], [[]], [[]]))
+        self.text_generator.warm(rows, self._text_rules([[]], [[]], [[]], [[]]))
 
     def plan(self, request: Request) -> list[Row]:
         """The rows of a request, targets x samples. Runs no network. Raises RequestError if something exceeds a limit."""
@@ -109,19 +110,19 @@ class Pipeline:
     def run(self, rows: list[Row], chunk_rows: int = CHUNK_ROWS, observe: Callable[[Stage], None] = lambda stage: None) -> list[Paraphrase]:
         """Paraphrases in the order of the rows, decoding `chunk_rows` candidates at a time. Calls `observe` for every stage."""
         tries = [(place, row.candidate(number)) for place, row in enumerate(rows) for number in range(row.candidates)]
-        best: list[tuple] = [()] * len(rows)  # score, parse and text
+        best: list[tuple] = [()] * len(rows)  # score, candidate, parse and text
         for i in range(0, len(tries), chunk_rows):
             places, chunk = zip(*tries[i : i + chunk_rows])
             for place, row, (parse, text) in zip(places, chunk, self._run_chunk(chunk, observe)):
-                score = self._rerank_score(row, parse, text) if row.candidates > 1 else 0.0
+                score = self._rerank_score(rows[place], row, parse, text) if row.candidates > 1 else 0.0
                 if not best[place] or score > best[place][0]:
-                    best[place] = score, parse, text
+                    best[place] = score, row, parse, text
         return [self._paraphrase(row, *done[1:]) for row, done in zip(rows, best)]
 
     def _run_chunk(self, rows: Sequence[Row], observe: Callable[[Stage], None]) -> list[tuple[Decoded, Decoded]]:
         """Generate the parse and the text of each row."""
         parses = [Decoded(row.syntax + [EOS], ended=True) for row in rows]
-        from_template = [i for i, row in enumerate(rows) if not row.target.whole]
+        from_template = [i for i, row in enumerate(rows) if not row.follows]
         began = time.perf_counter()
         generated = self.generate_parses([rows[i] for i in from_template])
         between = time.perf_counter()
@@ -162,17 +163,27 @@ class Pipeline:
         sentences = [row.pieces for row in rows]
         bag = self._pad(sentences, self.text_generator, self.text_generator.config.bag_width)
         syntax = self._pad([[SOS, *parse.ids] for parse in parses], self.text_generator, self.text_generator.config.syntax_width)
-        rules = self._text_rules(sentences, [parse.ids for parse in parses], [row.tagged_words for row in rows])
+        rules = self._text_rules(
+            sentences, [parse.ids for parse in parses], [row.tagged_words for row in rows], [row.leaf_words for row in rows]
+        )
         return self.text_generator.generate(bag, syntax, [row.options for row in rows], "text", rules, any(row.scored for row in rows))
 
     def _parse_rules(self, templates: list[list[int]]) -> ParseRules | None:
         return ParseRules(self.parse_grammar, templates, self.parse_generator.config.max_steps) if self.config.constrained else None
 
-    def _text_rules(self, sentences: list[list[int]], parses: list[list[int]], tagged: list[list[tuple[int, int]]]) -> TextRules | None:
+    def _text_rules(
+        self,
+        sentences: list[list[int]],
+        parses: list[list[int]],
+        tagged: list[list[tuple[int, int]]],
+        leaf_words: list[list[int]],
+    ) -> TextRules | None:
         c = self.config
         if not c.constrained:
             return None
-        alignment = Alignment(self.lexicon, [self._leaves(ids) for ids in parses], tagged) if self.lexicon else None
+        alignment = None
+        if self.lexicon:
+            alignment = Alignment(self.lexicon, [self._leaves(ids) for ids in parses], tagged, leaf_words)
         return TextRules(
             self.text_grammar,
             sentences,
@@ -181,6 +192,7 @@ class Pipeline:
             c.repetition_penalty,
             c.order_bonus,
             c.copy_odds,
+            c.word_weight if c.movement else 0.0,
             alignment,
         )
 
@@ -188,26 +200,42 @@ class Pipeline:
         """Rows of the lexicon for a parse's leaves."""
         return [self.leaf_rows.get(leaf, NO_TAG) for leaf in self.parse_grammar.leaves(parse)]
 
-    def _rerank_score(self, row: Row, parse: Decoded, text: Decoded) -> float:
-        return rerank.rerank_score(parse, text, rerank.content_of(row.tagged_words), self._leaves(parse.ids))
+    def _rerank_score(self, row: Row, candidate: Row, parse: Decoded, text: Decoded) -> float:
+        """The higher, the better. row: whose answer is wanted, one of whose candidates this is."""
+        if row.source is None:
+            return rerank.rerank_score(parse, text, rerank.content_of(row.tagged_words), self._leaves(parse.ids))
+        tree, said = read_tree(self._tree(parse)), self._text(candidate, text).split(" ")
+        return rerank.meaning_score(parse, text, row.source, tree, said, self.config.relation_weight)
 
     @staticmethod
-    def _pad(sequences: list[list[int]], backend: Backend, width: int) -> Tensor:
+    def _pad(sequences: list[list[int]], backend: Backend, width: int) -> np.ndarray:
         """(B, width) ids, filled up with <pad>. Where pads are masked, the width is that of the longest row."""
         if not backend.config.attend_pads:
             width = max(map(len, sequences))
-        return torch.tensor([ids + [PAD] * (width - len(ids)) for ids in sequences], device=backend.device)
+        padded = np.full((len(sequences), width), PAD, np.int64)
+        for row, ids in zip(padded, sequences):
+            row[: len(ids)] = ids
+        return padded
 
-    def _paraphrase(self, row: Row, parse: Decoded, text: Decoded) -> Paraphrase:
-        parse_tokens = self.vocabulary.decode_syntax(parse.ids[: len(parse.ids) - parse.ended])
-        written = self.text_grammar.tokens(text.ids, row.pieces)
+    def _tree(self, parse: Decoded) -> str:
+        """A parse as brackets and labels."""
+        return from_syntax_tokens(self.vocabulary.decode_syntax(parse.ids[: len(parse.ids) - parse.ended]))
+
+    def _text(self, row: Row, text: Decoded) -> str:
+        """A text as words; its row has the sentence that the text's columns are numbered by."""
+        ids = self.text_grammar.tokens(text.ids, row.pieces)
+        return self.vocabulary.decode_text(ids[: len(ids) - text.ended])
+
+    def _paraphrase(self, row: Row, candidate: Row, parse: Decoded, text: Decoded) -> Paraphrase:
         return Paraphrase(
-            text=self.vocabulary.decode_text(written[: len(written) - text.ended]),
+            text=self._text(candidate, text),
             template=str(template_of(row.target.tree)),
-            parse=from_syntax_tokens(parse_tokens),
+            parse=self._tree(parse),
             log_probability=text.log_probability if row.scored else None,
             truncated=not (parse.ended and text.ended),
             seed=row.seed,
             unknown_words=row.pieces.count(UNK),
             tags_predicted=row.tags_predicted,
+            moves=candidate.moves,
+            source_parse=str(row.source) if row.source is not None else None,
         )

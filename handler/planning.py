@@ -1,6 +1,7 @@
 """Turns a request into rows of ids and checks them against the networks' limits. No network, no files."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from handler.decoding import rerank
 from handler.decoding.grammar import ParseGrammar, TextGrammar
@@ -8,12 +9,14 @@ from handler.decoding.sampling import DecodingOptions
 from handler.errors import RequestError
 from handler.language.tagger import Tagger
 from handler.language.tokenizer import tokenize
-from handler.language.trees import syntax_tokens, tags, words
+from handler.language.trees import Tree, syntax_tokens, tags, words
 from handler.language.vocabulary import Vocabulary, WordPieces
 from handler.language.word_classes import AUXILIARIES, ROWS, VERBS
 from handler.model.network import UNK, ModelConfig
+from handler.movement.propose import Mover
 from handler.wire.request import MAX_CANDIDATES, Request, Target
 
+MOST_MOVED = 8  # parses by movement that are considered for a template
 TOKENIZATIONS = "ptb", "raw"
 
 
@@ -29,6 +32,9 @@ class PipelineConfig:
     tag_weight: float = 0.0  # times log p(tag | word), added to a word at a leaf of that tag; above 0: one word a leaf
     order_bonus: float = 0.0  # nats added to the word that follows the last one in the sentence; with constraints only
     candidates: int = 1  # paraphrases generated for a template, of which rerank keeps the best; a request may override it
+    movement: bool = False  # templates are also reached by moving the constituents of the sentence's own parse
+    word_weight: float = 0.0  # nats on the word that a moved parse has at the leaf; with movement only
+    relation_weight: float = 0.0  # nats a token in the choice of a candidate, for all relations of the sentence kept; with movement only
     copy_odds: float = 0.0  # of copying an unwritten word of the leaf's kind, to the network's choice; with tag_weight only
 
     def __post_init__(self) -> None:
@@ -38,7 +44,11 @@ class PipelineConfig:
             raise ValueError(f"bpe_threshold must be an integer of at least 0, not {self.bpe_threshold!r}")
         if type(self.constrained) is not bool:
             raise ValueError(f"constrained must be true or false, not {self.constrained!r}")
-        for name in ("source_bonus", "repetition_penalty", "tag_weight", "order_bonus", "copy_odds"):
+        if type(self.movement) is not bool:
+            raise ValueError(f"movement must be true or false, not {self.movement!r}")
+        if self.movement and not (self.constrained and self.tokenization == "ptb"):
+            raise ValueError("movement needs constrained true and tokenization ptb, where words and tags line up")
+        for name in ("source_bonus", "repetition_penalty", "tag_weight", "order_bonus", "copy_odds", "word_weight", "relation_weight"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 <= value <= 100:
                 raise ValueError(f"{name} must be a number from 0 to 100, not {value!r}")
@@ -46,6 +56,17 @@ class PipelineConfig:
             raise ValueError(f"candidates must be an integer from 1 to {MAX_CANDIDATES}, not {self.candidates!r}")
         if self.tag_weight and not (self.constrained and self.tokenization == "ptb"):
             raise ValueError("tag_weight above 0 needs constrained true and tokenization ptb, where words and tags line up")
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A parse made by moving constituents of the source's own, and the words that it is to be written with."""
+
+    pieces: list[int]  # ids of the BPE pieces of its words
+    tagged_words: list[tuple[int, int]]  # as `Row.tagged_words`
+    leaf_words: list[int]  # of each leaf its word, by its first piece as the row's columns are numbered
+    syntax: list[int]  # ids of its brackets and labels
+    moves: tuple[str, ...]  # that led to it from the source's parse
 
 
 @dataclass(frozen=True)
@@ -60,12 +81,35 @@ class Row:
     target: Target
     options: DecodingOptions
     seed: int  # of the request
-    scored: bool = True  # whether the text's log-probability is wanted
-    candidates: int = 1  # how many are generated, of which rerank keeps the best
+    scored: bool = True  # the text's log-probability is asked for
+    candidates: int = 1  # how many are made, of which the best answers
+    follows: bool = False  # `syntax` is a whole parse, to be followed as it is
+    source: Tree | None = None  # the sentence's own parse, given or predicted; None where it is not known or not used
+    moved: tuple[Moved, ...] = ()  # parses for the first candidates, best first
+    moves: tuple[str, ...] | None = None  # of this candidate's parse; None: it is generated, or the request's own
+    leaf_words: list[int] = field(default_factory=list)  # as `Moved.leaf_words`, where this candidate's parse is moved
 
     def candidate(self, number: int) -> "Row":
-        """The row of one of its candidates."""
-        return replace(self, options=replace(self.options, candidate=number), scored=self.scored or self.candidates > 1)
+        """One of its candidates, to be made by itself: first those whose parses are moved, then those whose parses are generated.
+
+        With several candidates at least one parse is generated. The first of them is the one that there would be without others.
+        """
+        moved = self.moved[: max(1, self.candidates - 1)]
+        scored = self.scored or self.candidates > 1
+        if number < len(moved):
+            one = moved[number]
+            made = replace(
+                self,
+                pieces=one.pieces,
+                tagged_words=one.tagged_words,
+                syntax=one.syntax,
+                tags=[],
+                follows=True,
+                moves=one.moves,
+                leaf_words=one.leaf_words,
+            )
+            return replace(made, options=replace(self.options, candidate=number), scored=scored)
+        return replace(self, options=replace(self.options, candidate=number - len(moved)), scored=scored)
 
     @property
     def parse_options(self) -> DecodingOptions:
@@ -78,6 +122,14 @@ class Row:
         if not given.candidate or given.temperature >= rerank.TEMPERATURE:
             return given
         return replace(given, temperature=rerank.TEMPERATURE, seed=given.seed if given.temperature else 0)
+
+
+class SourceParser(Protocol):
+    """What predicts the parse of a sentence."""
+
+    def parse(self, tokens: list[str]) -> Tree:
+        """A tree with exactly these tokens at its leaves."""
+        ...
 
 
 class Planner:
@@ -94,9 +146,10 @@ class Planner:
         parse_limits: ModelConfig,
         text_limits: ModelConfig,
         aligned: bool,
+        parser: SourceParser | None = None,
     ):
         """parse_limits, text_limits: the two networks' configurations. aligned: texts follow their parses leaf by leaf."""
-        self.config, self.vocabulary, self.pieces, self.tagger = config, vocabulary, pieces, tagger
+        self.config, self.vocabulary, self.pieces, self.tagger, self.parser = config, vocabulary, pieces, tagger, parser
         self.parse_grammar, self.text_grammar = parse_grammar, text_grammar
         self.parse_limits, self.text_limits, self.aligned = parse_limits, text_limits, aligned
         self.auxiliaries = {vocabulary.ids[word] for word in AUXILIARIES & vocabulary.ids.keys()}
@@ -107,38 +160,61 @@ class Planner:
         if len(pieces) > self.text_limits.bag_width:
             raise RequestError(f"has {len(pieces)} word pieces, at most {self.text_limits.bag_width} are read", "sent")
         from_template = not all(target.whole for target in request.targets)
-        labels = self.source_tags(request) if from_template or self.aligned else None
+        source = self.source_tree(request) if from_template or self.aligned else None
+        labels = self.source_tags(request, source) if from_template or self.aligned else None
         source_tags = self.encode_tags(request, labels) if from_template else []
         tagged = self.tagged_words(pieces, labels)
+        mover = Mover(source) if self.config.movement and from_template and source is not None else None
         rows = []
         for target in request.targets:
             syntax = self.encode_syntax(target)
+            moved = self.moved(mover, target) if mover and not target.whole else []
             for sample in range(request.num_paraphrases):
                 # The seed depends on the sample, not on the target: a target's answer is the same alone and in a list.
                 options = DecodingOptions(request.temperature, request.seed * 1_000_003 + sample)
-                predicted = request.source is None and (not target.whole or bool(tagged))
-                tries = 1 if target.whole else request.candidates or self.config.candidates
                 rows.append(
                     Row(
-                        pieces,
-                        [] if target.whole else source_tags,
-                        tagged,
-                        predicted,
-                        syntax,
-                        target,
-                        options,
-                        request.seed,
-                        request.details,
-                        tries,
+                        pieces=pieces,
+                        tags=[] if target.whole else source_tags,
+                        tagged_words=tagged,
+                        tags_predicted=request.source is None and (not target.whole or bool(tagged)),
+                        syntax=syntax,
+                        target=target,
+                        options=options,
+                        seed=request.seed,
+                        scored=request.details,
+                        candidates=1 if target.whole else request.candidates or self.config.candidates,
+                        follows=target.whole,
+                        source=source if mover else None,
+                        moved=tuple(moved[sample:]),  # another sample begins with another parse, while there are some
                     )
                 )
         return rows
 
-    def source_tags(self, request: Request) -> list[str] | None:
-        """The sentence's part-of-speech tags: from its parse, else from the tagger. None if there is neither."""
-        if request.source is not None:
-            return tags(request.source)
-        return self.tagger.tag(tokenize(request.sentence)) if self.tagger else None  # case is kept, because it helps to recognise names
+    def source_tree(self, request: Request) -> Tree | None:
+        """The sentence's parse: the request's, or the parser's where there is none; None without either."""
+        if request.source is not None or self.parser is None:
+            return request.source
+        return self.parser.parse(tokenize(request.sentence))  # case is kept: it tells names
+
+    def source_tags(self, request: Request, source: Tree | None) -> list[str] | None:
+        """The sentence's part-of-speech tags: its parse's, or the tagger's where there is none; None without either."""
+        if source is not None:
+            return tags(source)
+        return self.tagger.tag(tokenize(request.sentence)) if self.tagger else None
+
+    def moved(self, mover: Mover, target: Target) -> list[Moved]:
+        """Parses under a target's template that are made of the source's own, best first, as far as the networks can write them."""
+        found = []
+        for proposal in mover.propose(target.tree, MOST_MOVED):
+            pieces = self._ids([word.lower() for word in words(proposal.tree)])
+            syntax = [self.vocabulary.syntax_ids[token] for token in syntax_tokens(proposal.tree)]
+            limits = self.text_limits
+            fits = len(pieces) <= limits.bag_width and len(syntax) + 2 <= limits.syntax_width and len(pieces) < limits.max_steps
+            leaf_words = self.text_grammar.begin(pieces)
+            if fits and UNK not in pieces and len(leaf_words) == len(proposal.tree.leaves()):
+                found.append(Moved(pieces, self.tagged_words(pieces, tags(proposal.tree)), leaf_words, syntax, proposal.moves))
+        return found
 
     def encode_tags(self, request: Request, labels: list[str] | None) -> list[int]:
         """Ids of a sentence's part-of-speech tags, for the parse generator."""
@@ -169,6 +245,10 @@ class Planner:
         else:
             tokens = words(request.source) if request.source is not None else tokenize(request.sentence)
             tokens = [token.lower() for token in tokens]
+        return self._ids(tokens)
+
+    def _ids(self, tokens: list[str]) -> list[int]:
+        """Ids of the BPE pieces of tokens."""
         return [self.vocabulary.ids.get(piece, UNK) for piece in self.pieces.split(tokens)]
 
     def encode_syntax(self, target: Target) -> list[int]:

@@ -2,10 +2,16 @@
 
     python -m scripts.evaluate model_store/demo --rebuild test.tsv.gz --pairs edinburgh_test.tsv.gz hans.tsv.gz
     python -m scripts.evaluate model_store/demo --pairs pairs.tsv --limit 200 --json report.json
+    python -m scripts.evaluate model_store/demo --templates test.tsv.gz --limit 100
 
 --rebuild files hold `sentence<TAB>parse`: each sentence is made again from its own words and parse.
 --pairs files hold `sentence<TAB>reference<TAB>parse of sentence<TAB>parse of reference`: the reference's parse is followed,
 then its template alone, through the parse generator. Pairs without both parses are left out and counted.
+--templates files hold `sentence<TAB>parse`: sentences of 6 to 15 words under every named template, with their parse and without.
+
+Relations kept: F1 of the head-dependent pairs of sentence and answer, half of it with their class (subject, object, other), half
+without class and direction. Content missing: of the sentence's content words. Content made up: of the answer's. Moved: answers whose
+parse was made by moving the constituents of the sentence's own.
 
 BLEU (authors): mean of nltk's sentence BLEU-4 without smoothing over blank-separated tokens, as the SynPG authors compute
 it. BLEU (corpus): sacrebleu over the same tokens; BLEU of the source: the same against the sentence itself, how much is copied.
@@ -22,6 +28,7 @@ import torch
 from handler import artifacts
 from scripts.training.command import run
 from scripts.training.evaluation import evaluate, markdown
+from scripts.training.meaning import named_templates
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--rebuild", type=Path, nargs="*", default=[])
     parser.add_argument("--pairs", type=Path, nargs="*", default=[])
+    parser.add_argument("--templates", type=Path, nargs="*", default=[])
     parser.add_argument("--limit", type=int, help="first lines of each file only")
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
@@ -38,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", default="auto", help="fp32, int8, on a GPU bf16 or fp16 (default: as it is served)")
     parser.add_argument("--json", type=Path, help="write the table and its conditions here")
     args = parser.parse_args(argv)
-    if not args.rebuild and not args.pairs:
-        parser.error("give --rebuild or --pairs files")
+    if not args.rebuild and not args.pairs and not args.templates:
+        parser.error("give --rebuild, --pairs or --templates files")
     return run(lambda: evaluate_artifact(args))
 
 
@@ -49,6 +57,10 @@ def evaluate_artifact(args: argparse.Namespace) -> int:
     paraphraser = artifacts.load(args.artifact, device, args.precision)
     options = {"temperature": args.temperature, "seed": args.seed}
     table = evaluate(paraphraser, args.rebuild, args.pairs, args.limit, options, args.candidates)
+    drawn = {**options, "candidates": args.candidates or paraphraser.config.candidates}
+    for file in args.templates:
+        for with_parse in (True, False):
+            table += named_templates(paraphraser, file, args.limit, drawn, with_parse)
     conditions = {
         "artifact": artifacts.fingerprint(args.artifact / "manifest.json")["sha256"],
         **options,
@@ -58,7 +70,7 @@ def evaluate_artifact(args: argparse.Namespace) -> int:
         "precision": paraphraser.text_generator.precision,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "files": {file.name: artifacts.fingerprint(file)["sha256"] for file in [*args.rebuild, *args.pairs]},
+        "files": {file.name: artifacts.fingerprint(file)["sha256"] for file in [*args.rebuild, *args.pairs, *args.templates]},
     }
     print(markdown(table))
     if args.json:

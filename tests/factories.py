@@ -3,18 +3,24 @@
 import functools
 import json
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from handler import artifacts
-from handler.decoding.matchers import ParseMatchers, TextMatchers
+from handler.decoding import processors
+from handler.decoding.loop import LogitsProcessor, Step, decode
+from handler.decoding.plain import PlainNetwork
+from handler.decoding.proposers import TextDrafts
 from handler.decoding.rules import ParseRules, TextRules
+from handler.decoding.sampling import Decoded
 from handler.gpu.constraints import ParseConstraint, TextConstraint
 from handler.language import word_classes
 from handler.language.trees import SYNTAX_TOKENS
 from handler.language.vocabulary import SPECIALS, Vocabulary
+from handler.model.network import EOS, SynPG
 from handler.planning import PipelineConfig
 from scripts.serving.server import EXAMPLE
 from tests.reference import random_net, tiny_config
@@ -67,6 +73,7 @@ def tiny_artifact(
     copy_odds: float = 0.0,
     generation_vocab_size: int | None = None,
     candidates: int = 1,
+    movement: bool = False,
 ) -> Path:
     """A complete artifact of two random networks of a few thousand weights; with a tag weight, and a random lexicon."""
     source = folder.with_name(folder.name + "-source")
@@ -83,6 +90,8 @@ def tiny_artifact(
             order_bonus=order_bonus,
             copy_odds=copy_odds,
             candidates=candidates,
+            movement=movement,
+            relation_weight=4.0 if movement else 0.0,
         ),
         tiny_config(vocab_size=len(SPECIALS) + len(SYNTAX_TOKENS), syntax_width=41, max_steps=60, **shape),
         tiny_config(vocab_size=len(TOKENS), syntax_width=64, max_steps=12, generation_vocab_size=generation_vocab_size, **shape),
@@ -106,12 +115,40 @@ def body(value) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-def parse_matchers(grammar, templates, max_steps) -> ParseMatchers:
-    return ParseMatchers(ParseRules(grammar, templates, max_steps))
+class Ruled:
+    """Processors with the interface of a GPU's constraints: tensors in and out, rows that can be dropped."""
+
+    def __init__(self, processors: Sequence[LogitsProcessor], rows: int, drafts: TextDrafts | None = None):
+        self.processors, self.rows, self.drafts = processors, list(range(rows)), drafts
+
+    def process(self, scores: torch.Tensor) -> torch.Tensor:
+        step = Step(scores.numpy(), self.rows)
+        for processor in self.processors:
+            processor.process(step)
+        return torch.from_numpy(step.scores)
+
+    def accept(self, tokens: torch.Tensor) -> None:
+        for row, token in zip(self.rows, tokens.tolist()):
+            for processor in self.processors if token != EOS else ():
+                processor.accept(row, token)
+
+    def select_rows(self, rows: torch.Tensor) -> None:
+        self.rows = [self.rows[i] for i in rows.tolist()]
+
+    def propose(self, row: int, length: int) -> list[int]:
+        return self.drafts.propose(row, length)
 
 
-def text_matchers(grammar, sentences, max_steps, *settings, **more) -> TextMatchers:
-    return TextMatchers(TextRules(grammar, sentences, max_steps, *settings, **more))
+def parse_processors(grammar, templates, max_steps) -> Ruled:
+    rows = processors.parse_rows(ParseRules(grammar, templates, max_steps))
+    return Ruled([processors.TreeGrammar(grammar, rows)], len(rows))
+
+
+def text_processors(grammar, sentences, max_steps, *settings, **more) -> Ruled:
+    rules = TextRules(grammar, sentences, max_steps, *settings, **more)
+    rows = processors.text_rows(rules)
+    drafts = TextDrafts(rows, rules.alignment.lexicon.common) if rules.alignment else None
+    return Ruled(processors.text_processors(rules, rows), len(rows), drafts)
 
 
 def parse_constraint(grammar, templates, max_steps) -> ParseConstraint:
@@ -120,3 +157,9 @@ def parse_constraint(grammar, templates, max_steps) -> ParseConstraint:
 
 def text_constraint(grammar, sentences, max_steps, *settings, **more) -> TextConstraint:
     return TextConstraint(TextRules(grammar, sentences, max_steps, *settings, **more), torch.device("cpu"))
+
+
+def generate(net, bag, syntax, options, stream, processors=(), proposer=None, scored=True) -> list[Decoded]:
+    """`decode` of tensors, by a plain network or an engine."""
+    net = PlainNetwork(net) if isinstance(net, SynPG) else net
+    return decode(net, bag.numpy(), syntax.numpy(), options, stream, processors, proposer, scored)

@@ -42,7 +42,7 @@ def test_saved_and_loaded_networks_are_the_same(tmp_path, tie):
     stored = load_file(folder / "paraphraser.safetensors")
     assert ("linear.weight" in stored) == (tie == "none") and ("embedding_encoder.weight" in stored) == (tie != "all")
     one, two = artifacts.load(folder, compiled=False), artifacts.load(folder)
-    assert one.text_generator.net.embedding_encoder.weight.shape == one.text_generator.net.linear.weight.shape
+    assert one.text_generator.net.net.embedding_encoder.weight.shape == one.text_generator.net.net.linear.weight.shape
     rows = one.plan(read_request({**RAIN, "seed": 3, "num_paraphrases": 3}))
     assert one.run(rows) == two.run(two.plan(read_request({**RAIN, "seed": 3, "num_paraphrases": 3})))
 
@@ -55,7 +55,7 @@ def test_half_precision_is_stored_half_and_computed_whole(good, tmp_path, dtype)
     artifacts.save(tmp_path / "half", config, nets, vocabulary, good / "bpe.codes", good / "bpe.vocab.txt", dtype=dtype)
     assert {t.dtype for t in load_file(tmp_path / "half" / "paraphraser.safetensors").values()} == {dtype}
     loaded = artifacts.load(tmp_path / "half", compiled=False)
-    assert {p.dtype for p in loaded.text_generator.net.parameters()} == {torch.float32}
+    assert {p.dtype for p in loaded.text_generator.net.net.parameters()} == {torch.float32}
     assert loaded.run(loaded.plan(read_request(RAIN)))[0].text
 
 

@@ -63,8 +63,8 @@ def test_the_whole_chain_equals_the_oracle(tmp_path):
         folder = tiny_artifact(tmp_path / str(attend_pads), constrained=False, attend_pads=attend_pads)
         p, plain = artifacts.load(folder), artifacts.load(folder, compiled=False)
         [row] = p.plan(read_request({**PICNIC, "temperature": 0}))
-        parse = Oracle(plain.parse_generator.net).greedy(row.tags, [1, *row.syntax, 2])
-        text = Oracle(plain.text_generator.net).greedy(row.pieces, [1, *parse])
+        parse = Oracle(plain.parse_generator.net.net).greedy(row.tags, [1, *row.syntax, 2])
+        text = Oracle(plain.text_generator.net.net).greedy(row.pieces, [1, *parse])
         [decoded] = p.generate_parses([row])
         assert decoded.ids == parse
         assert p.generate_texts([row], [decoded])[0].ids == text
@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_refused_before_it_costs(paraphraser, value, field,
 
 def test_the_step_limit_is_reported(tmp_path):
     paraphraser = artifacts.load(tiny_artifact(tmp_path / "tiny"), compiled=False)
-    bias = paraphraser.text_generator.net.linear.bias
+    bias = paraphraser.text_generator.net.net.linear.bias
     for logit, truncated in ((-1e4, True), (1e4, False)):  # never <eos>, or at once
         bias[2] = logit
         [done] = paraphraser.run(paraphraser.plan(read_request({**RAIN, "seed": 1})))

@@ -2,14 +2,14 @@
 
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from handler.decoding.loop import generate
-from handler.decoding.matchers import matchers_of
-from handler.decoding.rules import Rules
+from handler.decoding.loop import Network, decode
+from handler.decoding.processors import TreeGrammar, parse_rows, text_processors, text_rows
+from handler.decoding.proposers import NgramProposer, ParseDrafts, TextDrafts
+from handler.decoding.rules import ParseRules, Rules
 from handler.decoding.sampling import Decoded, DecodingOptions
-from handler.model.network import ModelConfig, SynPG
+from handler.model.network import ModelConfig
 
 
 class Backend(Protocol):
@@ -27,23 +27,24 @@ class Backend(Protocol):
     def config(self) -> ModelConfig: ...
 
     @property
-    def device(self) -> torch.device:
-        """Where its inputs are to lie."""
-        ...
-
-    @property
     def output_vocab_size(self) -> int:
         """How many logits there are, but for copied tokens."""
         ...
 
     def generate(
-        self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, rules: Rules | None = None, scored: bool = True
+        self,
+        bag: np.ndarray,
+        syntax: np.ndarray,
+        options: list[DecodingOptions],
+        stream: str,
+        rules: Rules | None = None,
+        scored: bool = True,
     ) -> list[Decoded]:
         """Decode B rows from <sos> until each has <eos> or `max_steps` tokens.
 
-        bag (B, A) and syntax (B, S) as `SynPG.encode` takes them; options, one a row; stream names the use of the random numbers;
-        scored: log-probabilities are asked for (a backend may work them out all the same).
-        A row's tokens depend on its own inputs and options alone.
+        bag (B, A) and syntax (B, S): ids, <pad> after each row's end; with attended pads of the configuration's very widths. options,
+        one a row; stream names the use of the random numbers; scored: log-probabilities are asked for (a backend may work them out
+        all the same). A row's tokens depend on its own inputs and options alone.
         """
         ...
 
@@ -52,30 +53,40 @@ class Backend(Protocol):
         ...
 
 
-class PlainBackend:
-    """The plain network of `model/network.py`, a token a step, on any device: what every other backend is tested against."""
+class StepwiseBackend:
+    """A network that answers step by step, under `loop.decode`: the plain one, and the engine of a CPU.
 
-    precision = "fp32"
+    ngrams: guess the next tokens of a parse; None: a token a step.
+    drafts: texts that follow their parses are drafted too.
+    """
 
-    def __init__(self, net: SynPG):
-        self.net = net
+    def __init__(self, net: Network, precision: str, output_vocab_size: int, ngrams: NgramProposer | None = None, drafts: bool = False):
+        self.net, self.precision, self.output_vocab_size = net, precision, output_vocab_size
+        self.ngrams, self.drafts = ngrams, drafts
 
     @property
     def config(self) -> ModelConfig:
         return self.net.config
 
-    @property
-    def device(self) -> torch.device:
-        return self.net.device
-
-    @property
-    def output_vocab_size(self) -> int:
-        return self.net.output_vocab_size
-
     def generate(
-        self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, rules: Rules | None = None, scored: bool = True
+        self,
+        bag: np.ndarray,
+        syntax: np.ndarray,
+        options: list[DecodingOptions],
+        stream: str,
+        rules: Rules | None = None,
+        scored: bool = True,
     ) -> list[Decoded]:
-        return generate(self.net, bag, syntax, options, stream, matchers_of(rules) if rules else None, scored)
+        if rules is None:
+            return decode(self.net, bag, syntax, options, stream, scored=scored)
+        if isinstance(rules, ParseRules):
+            parses = parse_rows(rules)
+            guesses = ParseDrafts(self.ngrams, parses) if self.ngrams else None
+            tree = TreeGrammar(rules.grammar, parses)
+            return decode(self.net, bag, syntax, options, stream, [tree, guesses] if guesses else [tree], guesses, scored)
+        texts = text_rows(rules)
+        drafts = TextDrafts(texts, rules.alignment.lexicon.common) if self.drafts and rules.alignment else None
+        return decode(self.net, bag, syntax, options, stream, text_processors(rules, texts), drafts, scored)
 
     def warm(self, rows: int, rules: Rules | None = None, scored: bool = True) -> None:
-        """Nothing to do: every batch is computed as it comes."""
+        """Nothing to do: a batch of any size costs the same the first time."""

@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Iterable
 
-import torch
+import numpy as np
 
 from handler.language.trees import PHRASES, TAGS
 from handler.language.vocabulary import SEPARATOR, SPECIALS, Vocabulary
@@ -28,21 +28,21 @@ class ParseGrammar:
         self.open, self.close = ids["("], ids[")"]
         self.syntax_end = max(ids.values()) + 1  # special and syntax tokens come first in the vocabulary
         self.phrases = frozenset(ids[label] for label in PHRASES)
-        self.is_phrase = torch.zeros(vocab_size, dtype=torch.bool)
+        self.is_phrase = np.zeros(vocab_size, bool)
         self.is_phrase[list(self.phrases)] = True
-        self.table = torch.zeros(5, vocab_size, dtype=torch.bool)
+        self.table = np.zeros((5, vocab_size), bool)
         self.table[[OPEN, EITHER], self.open] = True
         self.table[[CLOSE, EITHER], self.close] = True
         tags = [ids[label] for label in TAGS]
-        self.table[ANY_TAG, tags] = self.table[ANY_LABEL, tags] = True
+        self.table[np.ix_([ANY_TAG, ANY_LABEL], tags)] = True
         self.table[ANY_LABEL, [ids[label] for label in PHRASES - {"ROOT"}]] = True
-        forced = torch.eye(self.syntax_end, vocab_size, dtype=torch.bool)
-        self.masks = torch.cat([self.table, forced])  # (5 + syntax tokens, V): and one for each token that can be forced
-        self.kinds = torch.where(self.is_phrase, PHRASE, TAG)  # (V,)
+        forced = np.eye(self.syntax_end, vocab_size, dtype=bool)
+        self.masks = np.concatenate([self.table, forced])  # (5 + syntax tokens, V): and one for each token that can be forced
+        self.kinds = np.where(self.is_phrase, PHRASE, TAG)  # (V,)
         self.kinds[self.open], self.kinds[self.close] = OPENED, CLOSED
-        self.turns = torch.zeros_like(self.kinds)  # (V,): by how much a token changes the depth
+        self.turns = np.zeros_like(self.kinds)  # (V,): by how much a token changes the depth
         self.turns[self.open], self.turns[self.close] = 1, -1
-        self.rules = torch.tensor(
+        self.rules = np.array(
             [
                 [[[self.rule(inside, slot, last, room) for room in range(5)] for last in range(4)] for slot in (False, True)]
                 for inside in (False, True)
@@ -53,14 +53,14 @@ class ParseGrammar:
         self.kind_of: list[int] = self.kinds.tolist()
 
     @functools.cached_property
-    def score_masks(self) -> torch.Tensor:
+    def score_masks(self) -> np.ndarray:
         """`masks` as what is added to scores: 0 or minus infinity."""
-        return torch.zeros(self.masks.shape).masked_fill_(~self.masks, -math.inf)
+        return np.where(self.masks, np.float32(0.0), np.float32(-math.inf))
 
     @functools.cached_property
     def allowed(self) -> list[frozenset[int]]:
         """`masks` as sets of tokens."""
-        return [frozenset(row.nonzero()[:, 0].tolist()) for row in self.masks]
+        return [frozenset(row.nonzero()[0].tolist()) for row in self.masks]
 
     def leaves(self, ids: list[int]) -> list[int]:
         """Labels of a parse's leaves, left to right: those right between two brackets."""
@@ -112,7 +112,7 @@ class TextGrammar:
         self.output_vocab_size, self.copies = generation_vocab_size or vocab_size, generation_vocab_size is not None
         self.continued = [token.endswith(SEPARATOR) for token in vocabulary.tokens[:vocab_size]]
         self.is_word = [i >= first and not more and i not in endings for i, more in enumerate(self.continued[: self.output_vocab_size])]
-        self.words = torch.tensor(self.is_word)  # (W,)
+        self.words = np.array(self.is_word)  # (W,)
 
     def width(self, sentences: list[list[int]]) -> int:
         """How many columns the scores of a batch of sentences have."""
@@ -137,7 +137,7 @@ class TextGrammar:
                 word = []
         return found
 
-    def said(self, pieces: list[int]) -> set[int]:
+    def whole_words(self, pieces: list[int]) -> set[int]:
         """The words of a sentence that are one piece. They may come again, whatever the vocabulary takes them for."""
         return {
             column
@@ -152,7 +152,7 @@ class TextGrammar:
         """
         return sorted(
             {column for a, b, column in zip(pieces, pieces[1:], self.columns(pieces)[1:]) if self.continued[a] and not self.continued[b]}
-            - self.said(pieces)
+            - self.whole_words(pieces)
         )
 
     def begin(self, pieces: list[int]) -> list[int]:

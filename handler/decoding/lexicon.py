@@ -1,6 +1,6 @@
 """Which parts of speech a word may be, so that the k-th word of a text fits the k-th leaf of the parse it follows.
 
-A small network loses count in a long parse; the rules of `matchers.py` keep it, and this table says which
+A small network loses count in a long parse; the rules of `processors.py` keep it, and this table says which
 words fit a leaf. It is made of counts over the training corpus; a word of several pieces is known by its first.
 Shapes: B rows, T tags (`trees.TAGS`, sorted), V vocabulary, A words of a sentence.
 """
@@ -8,9 +8,6 @@ Shapes: B rows, T tags (`trees.TAGS`, sorted), V vocabulary, A words of a senten
 from typing import NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from handler.language.word_classes import KIN, NO_TAG, ROWS
 
@@ -27,37 +24,46 @@ class Lexicon:
     def __init__(self, counts: np.ndarray, weight: float, copies: int = 0):
         """counts (T, V): how often words that begin with a piece had a tag; see `learn`. copies: columns to add, for words of which
         nothing is known (`model.copying.CopyHead`)."""
-        self.weight, self.counts = weight, torch.from_numpy(np.pad(counts.astype(np.int32), ((0, 0), (0, copies))))
-        rare = self.counts[:, self.counts.sum(0) < RARE].sum(1).double()  # (T,)
-        self.rare = rare / rare.sum() if rare.any() else torch.full_like(rare, 1 / len(rare))
+        self.weight, self.counts = weight, np.pad(counts.astype(np.int32), ((0, 0), (0, copies)))
+        rare = self.counts[:, self.counts.sum(0) < RARE].sum(1).astype(np.float64)  # (T,)
+        self.rare = rare / rare.sum() if rare.any() else np.full_like(rare, 1 / len(rare))
         self.table = self._rows(self.counts)  # (1 + T, V) fp32, row NO_TAG first
         self.common = [FILL, *self.counts.argmax(1).tolist()]  # of each row, the commonest word
 
-    def _rows(self, counts: Tensor) -> Tensor:
+    def _rows(self, counts: np.ndarray) -> np.ndarray:
         """Rows of the table for N words from their counts: (T, N) to (1 + T, N)."""
-        counts = counts.double()  # rounded at the end: the same in every batch
-        logs = ((counts + ALPHA * self.rare[:, None]) / (counts.sum(0) + ALPHA)).log().clamp_min(FLOOR)
-        return F.pad(self.weight * logs, (0, 0, 1, 0)).float()
+        shares = (counts + ALPHA * self.rare[:, None]) / (counts.sum(0) + ALPHA)  # in fp64, rounded at the end: the same in every batch
+        logs = np.log(shares, where=shares > 0, out=np.full_like(shares, FLOOR)).clip(FLOOR)
+        return np.pad(self.weight * logs, ((1, 0), (0, 0))).astype(np.float32)
 
-    def own(self, tagged_words: list[list[tuple[int, int]]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Columns of the table for the words of each row's own sentence: pieces (B, A), FILL after a row's last; (B, 1 + T, A); and
-        which words are of a tag's kind, the same shape.
+    def own(self, tagged_words: list[list[tuple[int, int]]]) -> tuple[np.ndarray, np.ndarray]:
+        """Columns of the table for the words of each row's own sentence: pieces (B, A), FILL after a row's last; and (B, 1 + T, A).
 
         tagged_words: as in `Alignment`.
         """
-        places = [{piece: i for i, piece in enumerate(dict.fromkeys(piece for piece, _ in row))} for row in tagged_words]
-        width = max(1, *map(len, places))
-        pieces = torch.tensor([[*row, *[FILL] * (width - len(row))] for row in places])
-        counts = self.counts.index_select(1, pieces.flatten())  # (T, B * A)
-        there = torch.tensor(
-            [(tag - 1, i * width + places[i][piece]) for i, row in enumerate(tagged_words) for piece, tag in row], dtype=torch.long
-        ).view(-1, 2)
-        counts.index_put_((there[:, 0], there[:, 1]), torch.tensor(SOURCE_COUNT, dtype=counts.dtype), accumulate=True)
-        kin = torch.zeros(len(tagged_words), 1 + len(ROWS), width, dtype=torch.bool)
+        pieces, places = self._places(tagged_words)
+        B, A = pieces.shape
+        counts = self.counts[:, pieces.ravel()]  # (T, B * A)
         for i, row in enumerate(tagged_words):
             for piece, tag in row:
-                kin[i, KIN.get(tag, ()), places[i][piece]] = True
-        return pieces, self._rows(counts).view(-1, len(tagged_words), width).transpose(0, 1).contiguous(), kin
+                counts[tag - 1, i * A + places[i][piece]] += SOURCE_COUNT
+        return pieces, self._rows(counts).reshape(-1, B, A).transpose(1, 0, 2).copy()
+
+    def kin(self, tagged_words: list[list[tuple[int, int]]]) -> np.ndarray:
+        """Which words of each row's own sentence are of a tag's kind, (B, 1 + T, A)."""
+        pieces, places = self._places(tagged_words)
+        found = np.zeros((len(pieces), 1 + len(ROWS), pieces.shape[1]), bool)
+        for i, row in enumerate(tagged_words):
+            for piece, tag in row:
+                found[i, KIN.get(tag, ()), places[i][piece]] = True
+        return found
+
+    @staticmethod
+    def _places(tagged_words: list[list[tuple[int, int]]]) -> tuple[np.ndarray, list[dict[int, int]]]:
+        """The distinct pieces of each row (B, A), FILL after a row's last, and where each piece stands."""
+        places = [{piece: i for i, piece in enumerate(dict.fromkeys(piece for piece, _ in row))} for row in tagged_words]
+        width = max(1, *map(len, places))
+        return np.array([[*row, *[FILL] * (width - len(row))] for row in places]), places
 
 
 class Alignment(NamedTuple):
@@ -66,6 +72,8 @@ class Alignment(NamedTuple):
     lexicon: Lexicon
     leaves: list[list[int]]  # rows of the table, NO_TAG where any word will do; a row without leaves follows none
     tagged_words: list[list[tuple[int, int]]]  # first piece and tag (row of the table) of the sentence's words; empty if not known
+    # Of a row whose parse was made by moving the source's constituents: the word of each leaf, by its first piece; else empty.
+    leaf_words: list[list[int]] | None = None
 
 
 def learn(pieces: np.ndarray, tags: np.ndarray, size: int) -> np.ndarray:

@@ -8,9 +8,12 @@ Numbers only: no network, no strings.
 from collections import Counter
 
 from handler.decoding.sampling import Decoded
+from handler.language.relations import content, kept, made_up, missing, relations
+from handler.language.trees import Tree, words
 from handler.language.word_classes import KIN
 
 TEMPERATURE = 0.6  # at least, of all candidates' parses but the first; higher ones are more different, and worse
+UNCHANGED_PENALTY = 0.5  # nats a token, for an answer that says the sentence as it was
 MISSING_PENALTY, EXTRA_PENALTY = 2.0, 1.0  # nats a token, for all content words missing, and for as many that the sentence does not have
 
 
@@ -33,3 +36,19 @@ def rerank_score(parse: Decoded, text: Decoded, content: Counter[int], leaves: l
     missing = (content - Counter(text.ids)).total()
     extra = max(0, sum(leaf in KIN for leaf in leaves) - (wanted - missing))
     return likely - (MISSING_PENALTY * missing + EXTRA_PENALTY * extra) / wanted
+
+
+def meaning_score(parse: Decoded, text: Decoded, source: Tree, tree: Tree, said: list[str], weight: float) -> float:
+    """`rerank_score` by meaning: beside content words missing and made up, the share of the sentence's relations that are kept.
+
+    source: the sentence's parse, words at its leaves; tree: the candidate's parse, and its words, one a leaf. weight: nats a token
+    for all relations kept.
+    """
+    likely = (text.log_probability + parse.log_probability) / max(1, len(text.ids))
+    if len(said) != len(tree.leaves()):  # cut short by the step limit: nothing is known of its relations
+        return likely - MISSING_PENALTY - EXTRA_PENALTY
+    if said == [word.lower() for word in words(source)]:
+        likely -= UNCHANGED_PENALTY
+    wanted, found = content(source), content(tree, said)
+    lost = (MISSING_PENALTY * missing(wanted, found) + EXTRA_PENALTY * made_up(wanted, found)) / max(1, wanted.total())
+    return likely - lost + weight * kept(relations(source), relations(tree, said))

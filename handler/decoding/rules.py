@@ -30,6 +30,7 @@ class TextRules:
     repetition_penalty: float = 0.0  # nats off the logit of a piece written often enough
     order_bonus: float = 0.0  # nats on the word that follows the last one in the sentence
     copy_odds: float = 0.0  # of copying a word of the leaf's kind to what the network says
+    word_weight: float = 0.0  # nats on the word that a moved parse has at the leaf
     alignment: Alignment | None = None  # the parses that the texts follow word by word
 
 

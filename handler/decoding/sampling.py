@@ -3,8 +3,9 @@
 import random
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
+import numpy as np
+
+LEAST_TEMPERATURE = 1e-3  # of a sampled row; below it the quotient would overflow
 
 
 @dataclass(frozen=True)
@@ -30,25 +31,24 @@ class Decoded:
     ended: bool = False  # False: the step limit came first
 
 
-def choose(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> Tensor:
-    """The next token of each row, (B,).
+def choose(scores: np.ndarray, temperatures: list[float], uniforms: list[float]) -> list[int]:
+    """The next token of each row.
 
-    logits (B, V), minus infinity where forbidden; temperatures (B,); uniforms (B,) in [0, 1). Sampling inverts the
+    scores (N, V), minus infinity where forbidden; uniforms in [0, 1), read where the temperature is above 0. Sampling inverts the
     cumulative distribution, so one number decides a row's token and no row depends on another's draw.
     """
-    if not temperatures.any():
-        return logits.argmax(-1)
-    return sample(logits, temperatures, uniforms) if temperatures.all() else draw(logits, temperatures, uniforms)
+    tokens = scores.argmax(1).tolist()
+    for i, temperature in enumerate(temperatures):
+        if temperature:
+            heated = scores[i] / np.float32(max(temperature, LEAST_TEMPERATURE))
+            weights = np.exp(heated - heated[tokens[i]])  # the likeliest has weight 1
+            cumulative = weights.cumsum(dtype=np.float64)
+            drawn = int(cumulative.searchsorted(uniforms[i] * cumulative[-1], side="right"))
+            tokens[i] = min(drawn, len(cumulative) - 1)
+    return tokens
 
 
-def draw(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> Tensor:
-    """`choose` without asking first whether any row is sampled, for which a GPU would have to be waited for."""
-    return torch.where(temperatures > 0, sample(logits, temperatures, uniforms), logits.argmax(-1))
-
-
-def sample(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> Tensor:
-    """`choose` where every temperature is above 0."""
-    heated = logits / temperatures.clamp_min(1e-3)[:, None]
-    cumulative = torch.softmax(heated, -1).double().cumsum(-1)  # (B, V)
-    drawn = torch.searchsorted(cumulative, (uniforms * cumulative[:, -1])[:, None], right=True)[:, 0]
-    return drawn.clamp_max(logits.shape[1] - 1)
+def logsumexp(logits: np.ndarray) -> np.ndarray:
+    """Of each row of (N, V), which may hold minus infinity but not nothing else: (N,) fp32."""
+    most = logits.max(1, keepdims=True)
+    return np.log(np.exp(logits - most).sum(1)) + most[:, 0]

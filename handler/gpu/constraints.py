@@ -139,7 +139,10 @@ class TextConstraint(StaticState):
     B rows as everywhere; their scores' columns, V of them here, are numbered as `model.copying.CopyHead` says.
     """
 
-    ROWS, SHARED = (("tries", "node", "bias", "unused", "words", "due", "leaves", "seen", "own", "kin", "pairs", "last"), ("left", "begun"))
+    ROWS, SHARED = (
+        ("tries", "node", "bias", "unused", "words", "due", "leaves", "leaf_words", "seen", "own", "kin", "pairs", "last"),
+        ("left", "begun"),
+    )
 
     def __init__(self, rules: TextRules, device: torch.device):
         grammar, sentences, alignment = rules.grammar, rules.sentences, rules.alignment
@@ -149,7 +152,8 @@ class TextConstraint(StaticState):
         table = [[(node + [none] * edges)[:edges] for node in trie + [[]] * (nodes - len(trie))] for trie in tries]
         self.grammar, self.penalty = grammar, rules.repetition_penalty
         self.order_bonus, self.copy_odds, self.lexicon = rules.order_bonus, rules.copy_odds, alignment and alignment.lexicon
-        self.fixed = grammar, self.penalty, self.order_bonus, self.copy_odds, self.lexicon
+        self.word_weight = rules.word_weight
+        self.fixed = grammar, self.penalty, self.order_bonus, self.copy_odds, self.word_weight, self.lexicon
         [known_words] = on(device, grammar, "words")
         self.tag_scores = on(device, self.lexicon, "table")[0] if self.lexicon else None  # (1 + T, V)
         self.pad_values = {
@@ -157,6 +161,7 @@ class TextConstraint(StaticState):
             for name, value in {
                 "tries": none,
                 "seen": FILL,
+                "leaf_words": FILL,
                 "pairs": FILL,
                 "kin": False,
                 "bias": 0.0,
@@ -175,7 +180,7 @@ class TextConstraint(StaticState):
         self.unused = counts.clamp_min(1)  # (B, V): times left without penalty
         self.words = F.pad(known_words, (0, columns - grammar.output_vocab_size)).repeat(len(tries), 1)  # (B, V)
         for row, sentence in zip(self.words, sentences):
-            row[list(grammar.said(sentence))], row[grammar.endings(sentence)] = True, False
+            row[list(grammar.whole_words(sentence))], row[grammar.endings(sentence)] = True, False
         self.left = torch.tensor(rules.max_steps, device=device)  # steps
         self.begun = torch.tensor(False, device=device)
         pairs = [grammar.follow(row) for row in sentences]
@@ -186,16 +191,23 @@ class TextConstraint(StaticState):
         # The tag of the leaf with so many left, itself included; after the last one any. What lies pad_values is never looked up.
         self.leaves = torch.tensor([[NO_TAG, *row[::-1], *[NO_TAG] * (deepest - len(row))] for row in leaves], device=device)  # (B, L)
         self.due = torch.tensor([[len(row) or -1] for row in leaves], device=device)  # (B, 1): leaves left; -1: no parse to follow
+        found = alignment.leaf_words if alignment and alignment.leaf_words else [[] for _ in tries]
+        self.leaf_words = torch.tensor(
+            [[FILL, *row[::-1], *[FILL] * (deepest - len(row))] for row in found], device=device
+        )  # (B, L), in the order of the leaves
         # Pieces that have a table of the row's own (B, A), that table, and whether they are of a tag's kind (B, 1 + T, A).
-        own = alignment.lexicon.own(alignment.tagged_words) if alignment else [self.due] * 3  # the latter are not looked at
-        self.seen, self.own, self.kin = (tensor.to(device) for tensor in own)
+        self.seen = self.own = self.kin = self.due  # without an alignment they are not looked at
+        if alignment:
+            seen, own = alignment.lexicon.own(alignment.tagged_words)
+            kin = alignment.lexicon.kin(alignment.tagged_words)
+            self.seen, self.own, self.kin = (torch.from_numpy(array).to(device) for array in (seen, own, kin))
 
     def sizes(self, config: ModelConfig) -> dict[str, tuple[int, ...]]:
         # No more nodes than pieces, and a split word, of which each edge of a node is a part, has two of them at least.
         sizes = {"tries": (config.bag_width, max(1, config.bag_width // 2), 3), "pairs": (config.bag_width, 2)}
         if self.tag_scores is not None:  # a leaf is a bracket, a tag and a bracket
             sizes |= {
-                "leaves": (1 + config.syntax_width // 3,),
+                **dict.fromkeys(("leaves", "leaf_words"), (1 + config.syntax_width // 3,)),
                 "seen": (config.bag_width,),
                 **dict.fromkeys(("own", "kin"), (len(self.tag_scores), config.bag_width)),
             }
@@ -223,6 +235,9 @@ class TextConstraint(StaticState):
                 copied = raw_logits.logsumexp(1, keepdim=True) + (self.copy_odds * share).log()  # minus infinity: not to be copied
                 own = own + torch.logaddexp(raw_source_logits, copied) - raw_source_logits
             scores = scores + self.tag_scores[:, : scores.shape[1]].index_select(0, tag[:, 0]).scatter(1, self.seen, own)
+        if self.word_weight:
+            word = self.leaf_words.gather(1, self.due.clamp_min(0)) * (self.node == 0)[:, None]  # (B, 1); FILL inside a word
+            scores = scores + torch.zeros_like(scores).scatter_(1, word, self.word_weight)
         if self.order_bonus:
             last, after = self.pairs.unbind(-1)  # (B, A) each
             after = after * (last == self.last)  # FILL where it does not apply; it never does inside a word
@@ -259,11 +274,11 @@ class TextConstraint(StaticState):
 
 
 def on(device: torch.device, owner: object, *names: str) -> list[Tensor]:
-    """Tensors of a grammar or a lexicon on a device. Each is copied there once: graphs are recorded with its address."""
+    """Tables of a grammar or a lexicon as tensors on a device. Each is copied there once: graphs are recorded with its address."""
     copies: dict = owner.__dict__.setdefault("_on_device", {})
     for name in names:
         if (device, name) not in copies:
-            copies[device, name] = getattr(owner, name).to(device)
+            copies[device, name] = torch.from_numpy(getattr(owner, name)).to(device)
     return [copies[device, name] for name in names]
 
 

@@ -11,7 +11,7 @@ A graph is recorded once and repeats the same operations on the same addresses. 
   cache has room for all steps. A tensor holds the current position. `GraphBuffers` has the tensors of one such shape, and they are
   never replaced.
 * A step includes the constraints, the choice of the token, its log-probability, storing the token and noting which rows have ended.
-  The random numbers are drawn beforehand. They are the same ones as in `decoding.loop.generate`.
+  The random numbers are drawn beforehand. They are the same ones as in `decoding.loop.decode`.
 * The host checks every few steps whether all rows have ended. Tokens after a row's <eos> are dropped, so a late check costs time but
   changes no answer.
 * An ended row stays in the batch. A smaller batch would need another graph and another cache to copy into.
@@ -27,13 +27,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from handler.decoding.rules import Rules
-from handler.decoding.sampling import Decoded, DecodingOptions, draw
+from handler.decoding.sampling import LEAST_TEMPERATURE, Decoded, DecodingOptions
 from handler.gpu.constraints import StaticState, constraint_of
 from handler.gpu.weights import FusedWeights
 from handler.model.copying import CopyHead, to_token_ids
@@ -56,6 +57,17 @@ def best_precision(device: torch.device) -> str:
 
 def round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
+
+
+def draw(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> Tensor:
+    """`sampling.choose` without asking whether any row is sampled, for which the GPU would have to be waited for.
+
+    logits (B, V), minus infinity where forbidden; temperatures (B,); uniforms (B,) fp64 in [0, 1); returns tokens (B,).
+    """
+    heated = logits / temperatures.clamp_min(LEAST_TEMPERATURE)[:, None]
+    cumulative = torch.softmax(heated, -1).double().cumsum(-1)  # (B, V)
+    drawn = torch.searchsorted(cumulative, (uniforms * cumulative[:, -1])[:, None], right=True)[:, 0]
+    return torch.where(temperatures > 0, drawn.clamp_max(logits.shape[1] - 1), logits.argmax(-1))
 
 
 class GraphBuffers:
@@ -86,12 +98,14 @@ class GraphBuffers:
         self.memory_bias[..., c.bag_width + width :] = -math.inf
         self.recorded: dict[str | tuple[bool, bool], Callable[[], None]] = {}  # "start", and steps: (sampled, scored)
 
-    def load_batch(self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, constraint: StaticState | None) -> None:
-        """Copy the inputs of a batch into these tensors."""
+    def load_batch(
+        self, bag: np.ndarray, syntax: np.ndarray, options: list[DecodingOptions], stream: str, constraint: StaticState | None
+    ) -> None:
+        """Copy a batch's inputs here."""
         B, steps = len(options), self.ids.shape[1]
         for mine, theirs in ((self.bag, bag), (self.syntax, syntax)):
             mine[:B].zero_()
-            mine[:B, : theirs.shape[1]].copy_(theirs)
+            mine[:B, : theirs.shape[1]].copy_(torch.from_numpy(theirs))
         self.temperatures[:B].copy_(torch.tensor([o.temperature for o in options]))
         if any(o.temperature for o in options):
             uniforms = [o.uniforms(steps, stream) if o.temperature else [0.0] * steps for o in options]
@@ -145,9 +159,15 @@ class CudaGraphEngine:
 
     @torch.inference_mode()
     def generate(
-        self, bag: Tensor, syntax: Tensor, options: list[DecodingOptions], stream: str, rules: Rules | None = None, scored: bool = True
+        self,
+        bag: np.ndarray,
+        syntax: np.ndarray,
+        options: list[DecodingOptions],
+        stream: str,
+        rules: Rules | None = None,
+        scored: bool = True,
     ) -> list[Decoded]:
-        """Does what `decoding.loop.generate` does, with the same random numbers."""
+        """Does what `decoding.loop.decode` does, with the same random numbers."""
         c, constraint, scored = self.config, constraint_of(rules, self.device), scored or self.always_scored
         if c.attend_pads and (bag.shape[1], syntax.shape[1]) != (c.bag_width, c.syntax_width):
             raise ValueError(f"widths {bag.shape[1]} and {syntax.shape[1]}, expected {c.bag_width} and {c.syntax_width}")

@@ -26,6 +26,8 @@ class Paraphrase:
     seed: int  # of the request; the same request with this seed gives the same text
     unknown_words: int  # pieces of the sentence that are not in the vocabulary
     tags_predicted: bool  # `synt` was missing and the tagger's tags were used
+    moves: tuple[str, ...] | None = None  # that made the parse from the sentence's own; None: it was generated, or is the request's
+    source_parse: str | None = None  # the sentence's parse, given or predicted; None where it was not used
 
     def value(self, details: bool) -> str | dict:
         """The JSON value: the text alone, or an object with all fields."""
@@ -40,6 +42,8 @@ class Paraphrase:
             "seed": self.seed,
             "unknown_words": self.unknown_words,
             "tags_predicted": self.tags_predicted,
+            "moves": None if self.moves is None else list(self.moves),
+            "source_parse": self.source_parse,
         }
 
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from handler import artifacts
@@ -41,11 +42,11 @@ def answer(net: str, ids: Ids) -> list[int]:
     return ids.parse if net == "parse_generator" else ids.text
 
 
-def together(net: SynPG, pairs: list[tuple[list[int], list[int]]]) -> list[torch.Tensor]:
+def together(net: SynPG, pairs: list[tuple[list[int], list[int]]]) -> list[np.ndarray]:
     """(bag, syntax) of some rows as the network takes them, (B, A) and (B, S)."""
     c = net.config
     widths = (c.bag_width, c.syntax_width) if c.attend_pads else [max(len(pair[i]) for pair in pairs) for i in (0, 1)]
-    return [torch.tensor([pair[i] + [PAD] * (width - len(pair[i])) for pair in pairs]) for i, width in enumerate(widths)]
+    return [np.array([pair[i] + [PAD] * (width - len(pair[i])) for pair in pairs]) for i, width in enumerate(widths)]
 
 
 class Ours:
@@ -65,14 +66,13 @@ class Ours:
     def answered(self, bodies: list[dict]) -> list[Ids]:
         return workload.answered(self.paraphraser, bodies)
 
-    @torch.inference_mode()
     def steps(self, name: str, ids: Ids, batch: int, count: int) -> Steps:
         net = self.paraphraser.backend(name).net
         rows = together(net, [inputs(name, ids)] * batch)
         clock = StepClock()
-        cache, tokens = net.encode(*rows), torch.full((batch,), SOS)
-        for _ in range(count):
-            tokens = net.step(tokens, cache).argmax(-1)
+        cache, tokens = net.encode(*rows), np.full((batch, 1), SOS)
+        for done in range(count):
+            tokens = net.verify(tokens, cache, [done] * batch).argmax(-1)
             clock.tick()
         return clock.steps()
 
@@ -116,8 +116,8 @@ class Ours:
         for chunk in (ids[i : i + CHUNK_ROWS] for i in range(0, len(ids), CHUNK_ROWS)):
             answers = [answer(name, each) for each in chunk]
             cache, last = net.encode(*together(net, [inputs(name, each) for each in chunk])), max(map(len, answers))
-            fed = torch.tensor([[SOS, *ids, *[PAD] * (last - len(ids))] for ids in answers])  # (B, T + 1)
-            steps = [net.step(fed[:, t], cache).argmax(-1).tolist() for t in range(last)]
+            fed = np.array([[SOS, *ids, *[PAD] * (last - len(ids))] for ids in answers])  # (B, T + 1)
+            steps = [net.verify(fed[:, t : t + 1], cache, [t] * len(chunk)).argmax(-1)[:, 0].tolist() for t in range(last)]
             found += [list(column)[: len(ids)] for column, ids in zip(zip(*steps), answers)]
         return found
 

@@ -21,7 +21,7 @@ from handler.language.vocabulary import Vocabulary
 from handler.model.network import EOS, PAD, SOS, ModelConfig, SynPG
 from handler.planning import PipelineConfig
 from scripts.bench import workload
-from scripts.training.recording import RecordingEngine
+from scripts.training.recording import record
 
 VOCABULARY = 31_414
 SHAPE = dict(d_model=300, n_heads=6, d_feedforward=2048, n_encoder_layers=6, n_decoder_layers=6, bag_width=40, attend_pads=True, tie="none")
@@ -92,11 +92,10 @@ def padded(c: ModelConfig, bag: list[int], tree: list[int]) -> list[torch.Tensor
 @torch.no_grad()
 def calibrate(net: SynPG, examples: list[Example]) -> dict:
     """The bounds of each layer's input for int8, over the very sentences that will be decoded: enough for the clock."""
-    recording = RecordingEngine(net)
+    ranges = record(net)
     for bag, tree, answer in examples:
-        cache = recording.encode(*padded(net.config, bag, tree))
-        recording.verify(torch.tensor([[SOS, *answer[:-1]]]), cache, [0])
-    return recording.ranges or {}
+        net.logits(net(*padded(net.config, bag, tree), torch.tensor([[SOS, *answer[:-1]]])), None)
+    return ranges
 
 
 @torch.no_grad()

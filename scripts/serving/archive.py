@@ -21,7 +21,7 @@ from scripts.common.paths import ARCHIVE, ROOT, TARBALL, shown
 
 ENTRY, SETTINGS = ROOT / "handler" / "synpg_handler.py", ROOT / "handler" / "model-config.yaml"
 TOOLKIT, PINS = ROOT / "handler" / "sagemaker_toolkit.py", ROOT / "handler" / "requirements.txt"
-LACKING = "subword-nmt", "safetensors"  # what the package needs and AWS's PyTorch containers do not have
+LACKING = "onnxruntime", "subword-nmt", "safetensors"  # what the package needs and AWS's PyTorch containers do not have
 MANIFEST = "MAR-INF/MANIFEST.json"
 
 

@@ -31,7 +31,7 @@ EXAMPLE = {
     "sent": "we will have a picnic if it is a sunny day tomorrow.",
     "synt": "(ROOT (S (NP (PRP we)) (VP (MD will) (VP (VB have) (NP (DT a) (NN picnic)) (SBAR (IN if) (S (NP (PRP it)) "
     "(VP (VBZ is) (NP (DT a) (JJ sunny) (NN day)) (NP (NN tomorrow))))))) (. .)))",
-    "tmpl": "(ROOT (S (S ) (, ) (CC ) (S ) (. )))",
+    "tmpl": "(ROOT (S (SBAR ) (, ) (NP ) (VP ) (. )))",
 }
 
 # Every address TorchServe listens on, in config.properties' terms; True: a URL, False: a bare port.

@@ -8,15 +8,16 @@ import torch
 from safetensors.numpy import load_file
 
 from handler import artifacts
-from handler.cpu.engine import Engine, Ranges
-from handler.decoding import lexicon, proposer
+from handler.cpu.graph import Ranges
+from handler.decoding import lexicon, proposers
+from handler.decoding.loop import Network
 from handler.language import word_classes
 from handler.language.vocabulary import SEPARATOR, Vocabulary
 from handler.model.copying import to_extended_ids
-from handler.model.network import PAD
+from handler.model.network import PAD, SynPG
 from scripts.common.command import InputError
 from scripts.training import corpus, trainer
-from scripts.training.recording import RecordingEngine
+from scripts.training.recording import record
 
 SENTENCES = 512  # for the ranges; more moved no bound by more than a few percent
 PARSES = 60_000  # for the drafts
@@ -35,13 +36,13 @@ def calibrate(folder: Path, split: corpus.Split, base: Path | None = None) -> di
     for name in artifacts.NETS:
         net_config = getattr(config, name)
         net = artifacts.load_net(folder / f"{name}.safetensors", net_config, torch.device("cpu"))
-        ranges[name] = ranges_of(RecordingEngine(net), split, trainer.RECIPES[name], chosen[fits[chosen]][:SENTENCES])
+        ranges[name] = ranges_of(net, split, trainer.RECIPES[name], chosen[fits[chosen]][:SENTENCES])
     vocabulary = artifacts.read_vocabulary(folder / "vocab.json")
     counts = counts_of(vocabulary, split)[:, : config.paraphraser.output_vocab_size]
     words = int(counts.sum())
     if base and (base / artifacts.LEXICON).is_file():
         counts += artifacts.load_lexicon(base / artifacts.LEXICON, counts.shape[1])
-    contexts, tokens = proposer.learn([row.astype(np.uint8).tobytes() for row in split.rows("parse", np.sort(chosen[:PARSES]))])
+    contexts, tokens = proposers.learn([row.astype(np.uint8).tobytes() for row in split.rows("parse", np.sort(chosen[:PARSES]))])
     artifacts.write_json(folder / artifacts.RANGES, ranges)
     artifacts.write_json(folder / artifacts.ENDINGS, {"tokens": endings_of(vocabulary, split)})
     artifacts.save_drafts(folder / artifacts.DRAFTS, contexts, tokens)
@@ -82,8 +83,8 @@ def borrow_drafts(source: Path, folder: Path) -> None:
     ours, theirs = (artifacts.read_vocabulary(each / "vocab.json") for each in (source, folder))
     lookup = np.arange(256, dtype=np.uint8)
     for token, i in ours.syntax_ids.items():
-        j = theirs.syntax_ids.get(token, proposer.FREE)
-        if j >= proposer.FREE:  # a parse of this vocabulary cannot be written in bytes
+        j = theirs.syntax_ids.get(token, proposers.FREE)
+        if j >= proposers.FREE:  # a parse of this vocabulary cannot be written in bytes
             return
         lookup[i] = j
     arrays = load_file(source / artifacts.DRAFTS)
@@ -92,24 +93,27 @@ def borrow_drafts(source: Path, folder: Path) -> None:
 
 
 @torch.inference_mode()
-def ranges_of(net: RecordingEngine, split: corpus.Split, recipe: trainer.Recipe, chosen: np.ndarray) -> Ranges:
-    """Least and greatest input of every linear layer on the chosen sentences."""
+def ranges_of(net: SynPG, split: corpus.Split, recipe: trainer.Recipe, chosen: np.ndarray) -> Ranges:
+    """Least and greatest input of every linear layer on the chosen sentences and their own targets."""
+    ranges = record(net)
     for batch in batches(split, recipe, chosen):
-        teacher_forced(net, split, batch, recipe)
-    return net.ranges or {}
+        bag, syntax, source, _ = trainer.make_batch(split, batch, recipe, net.config, "cpu", None)
+        net.logits(net(bag, syntax, source), net.copies(bag))
+    return ranges
 
 
 def batches(split: corpus.Split, recipe: trainer.Recipe, chosen: np.ndarray) -> list[np.ndarray]:
     return corpus.batches(split, "parse", recipe.tokens, np.random.default_rng(0), chosen)
 
 
-def teacher_forced(net: Engine, split: corpus.Split, batch: np.ndarray, recipe: trainer.Recipe) -> tuple[torch.Tensor, torch.Tensor]:
+def teacher_forced(net: Network, split: corpus.Split, batch: np.ndarray, recipe: trainer.Recipe) -> tuple[np.ndarray, np.ndarray]:
     """The likeliest token at every position of the sentences' own targets, and these targets: (tokens,) each, without pads."""
     bag, syntax, source, labels = trainer.make_batch(split, batch, recipe, net.config, "cpu", None)
     if (generation_vocab_size := net.config.generation_vocab_size) is not None:
         source, labels = (to_extended_ids(bag, tokens, generation_vocab_size) for tokens in (source, labels))
-    logits = net.verify(source, net.encode(bag, syntax), [0] * len(batch))  # (B, T, V)
-    return logits.argmax(-1)[labels != PAD], labels[labels != PAD]
+    logits = net.verify(source.numpy(), net.encode(bag.numpy(), syntax.numpy()), [0] * len(batch))  # (B, T, V)
+    known = labels.numpy()
+    return logits.argmax(-1)[known != PAD], known[known != PAD]
 
 
 @torch.inference_mode()

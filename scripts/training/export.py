@@ -20,8 +20,9 @@ from scripts.training.staging import staged
 from scripts.training.trainer import NETS
 
 RECORD, PICTURE = "training.json", "training.png"
-# What `export` writes anew. Of an artifact's other files it keeps the tagger, which is trained by itself.
-WRITTEN = {"manifest.json", *artifacts.FILES, *artifacts.OPTIONAL, RECORD, PICTURE} - {artifacts.TAGGER}
+# What `export` writes anew. Of an artifact's other files it keeps the tagger and the parser, which are trained by themselves.
+APART = artifacts.TAGGER, artifacts.PARSER
+WRITTEN = {"manifest.json", *artifacts.FILES, *artifacts.OPTIONAL, RECORD, PICTURE} - set(APART)
 RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
 # Settings of a new artifact: the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
 DECODING: dict[str, Any] = {
@@ -31,6 +32,9 @@ DECODING: dict[str, Any] = {
     "order_bonus": 3.0,
     "copy_odds": 4.0,
     "candidates": 4,
+    "movement": True,
+    "word_weight": 8.0,
+    "relation_weight": 4.0,
 }
 
 
@@ -98,8 +102,9 @@ def export(work_folder: Path, out: Path) -> None:
     settings = json.loads((work.corpus / "corpus.json").read_text(encoding="utf-8"))
     with staged(out) as made:
         keep_other_files(out, made)
-        if (work.base / artifacts.TAGGER).is_file() and not (made / artifacts.TAGGER).exists():
-            shutil.copyfile(work.base / artifacts.TAGGER, made / artifacts.TAGGER)
+        for name in APART:
+            if (work.base / name).is_file() and not (made / name).exists():
+                shutil.copyfile(work.base / name, made / name)
         save_networks(work, states, settings, made)
         split = Split.load(work.corpus / "train.npz")
         calibration.calibrate(made, split, work.base if work.keeps_vocabulary() else None)

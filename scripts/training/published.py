@@ -22,7 +22,8 @@ from scripts.training import calibration
 from scripts.training.checkpoints import CheckpointError, is_finite, read_config, read_dictionary, read_state
 from scripts.training.staging import staged
 
-TAGGER = DEMO / artifacts.TAGGER
+TAGGER, PARSER = DEMO / artifacts.TAGGER, DEMO / artifacts.PARSER
+RELATION_WEIGHT = 4.0  # as in the model that ships
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 PER_ENTRY = "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias"  # a row per token
 SAMPLED_WORDS = 2000  # of the dictionary, to see whether the BPE files are its own
@@ -126,6 +127,10 @@ def write(
     if options.tagger:
         shutil.copyfile(options.tagger, made / artifacts.TAGGER)
     pipeline = PipelineConfig(options.tokenization, options.bpe_threshold, options.constrained)
+    if options.constrained and options.tokenization == "ptb":  # templates are reached by moving the sentence's constituents as well
+        pipeline = replace(pipeline, movement=True, relation_weight=RELATION_WEIGHT)
+        if options.tagger == TAGGER and PARSER.is_file():
+            shutil.copyfile(PARSER, made / artifacts.PARSER)
     artifacts.save(
         made,
         artifacts.ArtifactConfig(pipeline, configs["parse_generator"], configs["paraphraser"]),
@@ -217,9 +222,9 @@ def record(options: ImportOptions, prints: dict[str, str]) -> str:
     """The artifact's README: where it comes from."""
     files = options.files()
     rows = "".join(f"| {part.replace('_', ' ')} | {files[part].name} | {prints[part]} |\n" for part in files)
-    credit = (
-        "" if options.tagger != TAGGER else ("\nThe tagger is not theirs: model_store/demo/README.md of this project credits its data.\n")
-    )
+    credit = "\nThe tagger and the parser are not theirs: model_store/demo/README.md of this project credits their data.\n"
+    if options.tagger != TAGGER:
+        credit = ""
     return f"""# An imported SynPG checkpoint
 
 Made by `scripts.import_checkpoint` (heads {options.heads}, {options.dtype}, tokenization {options.tokenization}, \

@@ -1,48 +1,40 @@
-"""The network in fp32, noting what its linear layers are given: the ranges that int8 rounds within (`handler/engine.py`)."""
+"""What the linear layers of a network are given: the ranges that int8 rounds within (`handler/cpu/graph.py`)."""
 
 import math
+from collections.abc import Callable
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from handler.cpu.engine import Decoder, Encoder, Engine, Float, LayerFactory, Ranges
+from handler.cpu.graph import Ranges
 from handler.model.network import SynPG
 
 
-class Recording(nn.Module):
-    """A linear layer in fp32 that notes the least and the greatest input it has seen."""
+def record(net: SynPG) -> Ranges:
+    """Least and greatest input of every linear layer in whatever the network computes from now on, kept up to date.
 
-    def __init__(self, name: str, weight: Tensor, bias: Tensor, ranges: Ranges):
-        super().__init__()
-        self.name, self.linear, self.ranges = name, Float(weight, bias), ranges
+    What computes with a layer is replaced by a function that looks at its first argument and calls it; the answers stay the same.
+    """
+    ranges: Ranges = {}
 
-    def forward(self, x: Tensor) -> Tensor:
-        low, high = self.ranges.get(self.name, (math.inf, -math.inf))
-        self.ranges[self.name] = min(low, x.min().item()), max(high, x.max().item())
-        return self.linear(x)
+    def watched(owner, method: str, name: str) -> None:
+        compute: Callable = getattr(owner, method)
 
-    def relu(self, x: Tensor) -> Tensor:
-        return torch.relu(self(x))
+        def watching(x: Tensor, *others):
+            low, high = ranges.get(name, (math.inf, -math.inf))
+            ranges[name] = min(low, x.min().item()), max(high, x.max().item())
+            return compute(x, *others)
 
+        setattr(owner, method, watching)
 
-class RecordingLayerFactory(LayerFactory):
-    """LayerFactory in fp32 whose linear layers write what they see into `ranges`."""
-
-    def __init__(self):
-        super().__init__("fp32", {})
-
-    def linear(self, name: str, weight: Tensor, bias: Tensor) -> nn.Module:
-        return Recording(name, weight, bias, self.ranges)
-
-
-class RecordingEngine(Engine):
-    """An fp32 engine that collects the `ranges` which int8 needs. Slow: its layers are called one by one."""
-
-    def __init__(self, net: SynPG):
-        self.config, self.precision, self.output_vocab_size = net.config, "fp32", net.config.output_vocab_size
-        self.remembered, self.shares = None, False
-        parts = RecordingLayerFactory()
-        self.ranges = parts.ranges
-        self.encoder, self.decoder = Encoder(net, parts).eval(), Decoder(net, parts, self.output_vocab_size).eval()
-        self.take_tables(net, parts, None, None)
-        self.positions, self.scale, self.dtype = net.pos_encoder.table, math.sqrt(net.config.d_model), torch.float32
+    for half in ("encoder", "decoder"):
+        for i, layer in enumerate(getattr(net.transformer, half).layers):
+            watched(layer.self_attn, "qkv", f"{half}.{i}.qkv")
+            watched(layer.self_attn.out_proj, "forward", f"{half}.{i}.out")
+            watched(layer.linear1, "forward", f"{half}.{i}.up")
+            watched(layer.linear2, "forward", f"{half}.{i}.down")
+            if half == "decoder":
+                watched(layer.multihead_attn, "q", f"{half}.{i}.cross_q")
+                watched(layer.multihead_attn, "kv", "memory")  # one range for all layers, which are given the same
+                watched(layer.multihead_attn.out_proj, "forward", f"{half}.{i}.cross_out")
+    watched(net, "logits", "logits")
+    return ranges

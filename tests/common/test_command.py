@@ -72,6 +72,25 @@ MISTAKES = [
     ("evaluate", "{artifact} --rebuild none.tsv", r"none\.tsv: No such file or directory"),
     ("evaluate", "{artifact} --rebuild {broken}", BROKEN),
     ("evaluate", "{artifact} --pairs {pairs}", r"pairs\.tsv:2: 1 opening bracket has no closing one"),
+    ("parse", "{text} --artifact {artifact}", r"The artifact .* has no parser\.safetensors; `python -m scripts\.train_parser` trains one"),
+    ("parse", "{text} --artifact none", "none: expected a file, found none"),
+    ("parse", "{text} --artifact {text}", r"words\.txt: expected a safetensors file, found .*"),
+    ("parse", "none.txt", r"none\.txt: No such file or directory"),
+    ("parse", "{empty}", r"There is no sentence in .*empty\.tsv"),
+    ("parse", "{latin}", r"The input is not text in UTF-8: .*"),
+    ("train_parser", "{state} --train none.tsv --dev {data} --encoder {encoder}", r"none\.tsv: No such file or directory"),
+    (
+        "train_parser",
+        "{state} --train {broken} --dev {data} --encoder {encoder}",
+        rf"broken\.tsv: expected parses, found none .*; {BROKEN}",
+    ),
+    ("train_parser", "{state} --train {data} --dev {empty} --encoder {encoder}", r"empty\.tsv: expected parses, .*; the file is empty"),
+    (
+        "train_parser",
+        "{state} --train {data} --dev {data} --encoder none",
+        r"none is not a pretrained encoder: there is no config\.json in it",
+    ),
+    ("train_parser", "{state} --export {state}/p.safetensors", r".*parser\.pt is missing: train first"),
     ("push_image", "", "No AWS region is set; .*"),
     ("deploy", "serverless", "No AWS region is set; .*"),
     ("deploy", "serverless --memory 1000", "--memory must be one of .*"),
@@ -99,11 +118,15 @@ def given(tmp_path_factory) -> dict[str, Path]:
     }
     for name, content in files.values():
         (folder / name).write_bytes(content)
+    (folder / "encoder").mkdir()
+    for name in "config.json", "tokenizer.json", "model.safetensors":
+        (folder / "encoder" / name).touch()
     with zipfile.ZipFile(folder / "any.mar", "w") as archive:
         archive.writestr("x", "x")
     return {
         **{key: folder / name for key, (name, _) in files.items()},
         "zip": folder / "any.mar",
+        "encoder": folder / "encoder",
         "artifact": tiny_artifact(folder / "artifact"),
     }
 

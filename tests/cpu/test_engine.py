@@ -1,5 +1,6 @@
 """The CPU engine against the plain network: logits, ids, texts; int8 alone and in a batch; drafts against one token a step."""
 
+import copy
 import dataclasses
 import json
 
@@ -9,29 +10,30 @@ import torch
 
 from handler import artifacts
 from handler.cpu import engine
-from handler.cpu.engine import Engine, layer_names
-from handler.decoding import proposer
+from handler.cpu.engine import Engine
+from handler.cpu.graph import layer_names
+from handler.decoding import proposers
 from handler.decoding.lexicon import Alignment, Lexicon
-from handler.decoding.loop import generate
+from handler.decoding.plain import PlainNetwork
 from handler.decoding.sampling import DecodingOptions, choose
-from handler.decoding.speculative import draft_parses
 from handler.errors import ArtifactError
 from handler.language.trees import read_tree, syntax_tokens
 from handler.language.word_classes import ROWS
 from handler.model.copying import to_extended_ids
 from handler.model.network import EOS, SynPG
 from handler.wire.request import CATALOGUE, read_request
-from scripts.training.recording import RecordingEngine
+from scripts.training.recording import record
 from tests.factories import (
     PICNIC,
     RAIN,
     TOKENS,
     WRITTEN,
+    generate,
     parse_constraint,
-    parse_matchers,
+    parse_processors,
     random_net,
     text_constraint,
-    text_matchers,
+    text_processors,
     tiny_artifact,
 )
 from tests.reference import inputs, tiny_config
@@ -52,19 +54,27 @@ def calibrated(folder):
     ranges = {}
     with torch.inference_mode():
         for name in artifacts.NETS:
-            recording = RecordingEngine(plain.backend(name).net)
-            plain.backend(name).net = recording
-            ranges[name] = recording.ranges
+            ranges[name] = record(plain.backend(name).net.net)
         plain.run(plain.plan(read_request({**PICNIC, "seed": 1, "temperature": 1.0})))
     artifacts.write_json(folder / artifacts.RANGES, ranges)
     parses = [bytes([1, *(plain.vocabulary.syntax_ids[t] for t in syntax_tokens(read_tree(PICNIC["synt"]))), 2])]
-    artifacts.save_drafts(folder / artifacts.DRAFTS, *proposer.learn(parses, least=1))
+    artifacts.save_drafts(folder / artifacts.DRAFTS, *proposers.learn(parses, least=1))
     artifacts.write_manifest(folder)
 
 
+def encode(net, bag, syntax):
+    return net.encode(bag.numpy(), syntax.numpy())
+
+
+def verify(net, tokens, cache, lengths):
+    return torch.from_numpy(net.verify(tokens.numpy().copy(), cache, lengths))
+
+
 def logits_of(net, bag, syntax, tokens):
-    cache = net.encode(bag, syntax)
-    return torch.stack([net.step(column, cache) for column in tokens.T], 1)  # (B, T, V)
+    """A token a step: (B, T, V)."""
+    net = PlainNetwork(net) if isinstance(net, SynPG) else net
+    cache = encode(net, bag, syntax)
+    return torch.cat([verify(net, tokens[:, t : t + 1], cache, [t] * len(tokens)) for t in range(tokens.shape[1])], 1)
 
 
 @pytest.mark.parametrize("attend_pads", [True, False])
@@ -92,10 +102,10 @@ def test_several_tokens_at_once_equal_one_at_a_time(folder, precision):
     close = {"fp32": dict(atol=2e-5, rtol=1e-4), "int8": dict(atol=0, rtol=0)}[precision]
     with torch.inference_mode():
         expected = logits_of(net, bag, syntax, tokens)
-        cache = net.encode(bag, syntax)
-        torch.testing.assert_close(net.verify(tokens[:, :5], cache, [0, 0, 0]), expected[:, :5], **close)
+        cache = encode(net, bag, syntax)
+        torch.testing.assert_close(verify(net, tokens[:, :5], cache, [0, 0, 0]), expected[:, :5], **close)
         # rows of different lengths; what was padded them is overwritten
-        found = net.verify(torch.stack([tokens[0, 5:8], tokens[1, 2:5], tokens[2, 3:6]]), cache, [5, 2, 3])
+        found = verify(net, torch.stack([tokens[0, 5:8], tokens[1, 2:5], tokens[2, 3:6]]), cache, [5, 2, 3])
         torch.testing.assert_close(found, torch.stack([expected[0, 5:8], expected[1, 2:5], expected[2, 3:6]]), **close)
 
 
@@ -119,13 +129,12 @@ def test_int8_is_near_fp32(folder):
 
 
 def test_int8_attention_sums_alike_however_wide_the_batch_is(folder):
-    """A width of its own for every neighbour: in fp32 the sums' last bits would differ, and be rounded apart."""
+    """A width of its own for every neighbour: sums in another order would differ in their last bits, and be rounded apart."""
     net = artifacts.load(folder, precision="int8").text_generator.net
     tokens = torch.randint(5, net.config.vocab_size, (1, 8), generator=torch.Generator().manual_seed(5))
     bag, syntax = inputs(net.config, 1)
     with torch.inference_mode():
         alone = logits_of(net, bag, syntax, tokens)
-        assert net.encode(bag, syntax).memory_keys[0].dtype == torch.float64
         for more in range(1, 40, 3):
             wide_bag, wide_syntax = (torch.nn.functional.pad(ids, (0, more)) for ids in (bag, syntax))
             assert torch.equal(logits_of(net, wide_bag, wide_syntax, tokens), alone)
@@ -158,43 +167,32 @@ def test_what_is_encoded_once_is_what_each_row_would_get_alone(tmp_path, attend_
 
 def test_the_longest_unused_templates_are_forgotten(monkeypatch):
     monkeypatch.setattr(engine, "REMEMBERED_BYTES", 100)
-    remembered, memory = engine.EncoderCache(), ([torch.zeros(5)], [torch.zeros(5)])  # 40 bytes
+    remembered, memory = engine.EncoderCache(), np.zeros(10, np.float32)  # 40 bytes
     for key in (b"a", b"b"):
         remembered.add(key, memory)
     assert remembered.get(b"a") is not None and remembered.get(b"c") is None
     remembered.add(b"c", memory)
     assert list(remembered.entries) == [b"a", b"c"] and remembered.bytes == 80
-    remembered.add(b"d", ([torch.zeros(99)], [torch.zeros(99)]))  # more than all room: it is kept, alone
+    remembered.add(b"d", np.zeros(199, np.float32))  # more than all room: it is kept, alone
     assert list(remembered.entries) == [b"d"]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
 @pytest.mark.slow
 def test_drafts_change_no_token(folder, temperature):
-    paraphraser = artifacts.load(folder, precision="fp32")
-    backend, net = paraphraser.parse_generator, paraphraser.parse_generator.net
-    request = {**PICNIC, "tmpl": TEMPLATES, "temperature": temperature, "seed": 3}
-    rows = paraphraser.plan(read_request(request))
-    bag = paraphraser._pad([row.tags for row in rows], backend, 0)
-    syntax = paraphraser._pad([[1, *row.syntax, 2] for row in rows], backend, 0)
-    options, templates = [row.options for row in rows], [row.syntax for row in rows]
-    plain = artifacts.load(folder, compiled=False)
-    slow = generate(
-        plain.parse_generator.net, bag, syntax, options, "parse", parse_constraint(plain.parse_grammar, templates, net.config.max_steps)
-    )
-    calls = []
-    verify = net.verify
-    net.verify = lambda *args: calls.append(args[0].shape) or verify(*args)
-    try:
-        for some in (slice(None), slice(0, 1), slice(3, 5)):  # how long drafts are depends on how many rows there are
-            calls.clear()
-            machines = parse_matchers(paraphraser.parse_grammar, templates[some], net.config.max_steps)
-            fast = draft_parses(net, bag[some], syntax[some], options[some], "parse", machines, backend.proposer, scored=True)
-            assert [(d.ids, d.ended) for d in fast] == [(d.ids, d.ended) for d in slow[some]]
-            assert [d.log_probability for d in fast] == pytest.approx([d.log_probability for d in slow[some]], abs=1e-2)
-        assert len(calls) < max(len(d.ids) for d in fast)
-    finally:
-        net.verify = verify
+    fast, plain = artifacts.load(folder, precision="fp32"), artifacts.load(folder, compiled=False)
+    net = fast.parse_generator.net
+    rows = fast.plan(read_request({**PICNIC, "tmpl": TEMPLATES, "temperature": temperature, "seed": 3, "candidates": 2}))
+    slow = plain.generate_parses(rows)
+    assert fast.parse_generator.ngrams
+    calls, original = [], net.verify
+    net.verify = lambda *args: calls.append(args[0].shape) or original(*args)
+    for some in (slice(None), slice(0, 1), slice(3, 5)):  # how long drafts are depends on how many rows there are
+        calls.clear()
+        found = fast.generate_parses(rows[some])
+        assert [(d.ids, d.ended) for d in found] == [(d.ids, d.ended) for d in slow[some]]
+        assert [d.log_probability for d in found] == pytest.approx([d.log_probability for d in slow[some]], abs=1e-2)
+    assert len(calls) < max(len(d.ids) for d in found)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 3.0])
@@ -207,7 +205,8 @@ def test_drafts_change_no_word(tmp_path, temperature, max_steps):
     fast, plain = artifacts.load(folder, precision="fp32"), artifacts.load(folder, compiled=False)
     for paraphraser in (fast, plain):
         paraphraser.config = dataclasses.replace(paraphraser.config, source_bonus=9.0, repetition_penalty=2.0)
-        paraphraser.text_generator.net.config = dataclasses.replace(paraphraser.text_generator.config, max_steps=max_steps)
+        net = paraphraser.text_generator.net
+        (net if paraphraser is fast else net.net).config = dataclasses.replace(net.config, max_steps=max_steps)
     request = {**PICNIC, "temperature": temperature, "seed": 3, "details": True}
     rows = plain.plan(read_request({**request, "tmpl": TEMPLATES}))
     rows += [
@@ -215,8 +214,8 @@ def test_drafts_change_no_word(tmp_path, temperature, max_steps):
         for row in plain.plan(read_request({**request, "sent": RAIN["sent"], "synt": RAIN["synt"]}))
     ]
     parses = plain.generate_parses(rows)
-    calls, verify = [], fast.text_generator.net.verify
-    fast.text_generator.net.verify = lambda *args: calls.append(args[0].shape) or verify(*args)
+    calls, original = [], fast.text_generator.net.verify
+    fast.text_generator.net.verify = lambda *args: calls.append(args[0].shape) or original(*args)
     for some in (slice(None), slice(0, 1), slice(3, 6)):  # how long drafts are depends on how many rows there are
         calls.clear()
         expected, found = plain.generate_texts(rows[some], parses[some]), fast.generate_texts(rows[some], parses[some])
@@ -247,9 +246,10 @@ def batch_of(net, rows=6):
 
 def measured(net: SynPG):
     """The ranges of a network's inputs."""
-    recording = RecordingEngine(net)
-    generate(recording, *batch_of(net), [DecodingOptions(1.0, i) for i in range(6)], "x")
-    return recording.ranges
+    watched = copy.deepcopy(net)
+    ranges = record(watched)
+    generate(watched, *batch_of(net), [DecodingOptions(1.0, i) for i in range(6)], "x")
+    return ranges
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -302,13 +302,13 @@ def test_several_copied_tokens_at_once_equal_one_at_a_time(generation_vocab_size
     tokens = to_extended_ids(bag, bag[:, [0, 0, 0, 0]], generation_vocab_size)
     with torch.inference_mode():
         expected = logits_of(net, bag, syntax, tokens)
-        cache = fast.encode(bag, syntax)
-        torch.testing.assert_close(fast.verify(tokens[:, :3], cache, [0, 0, 0]), expected[:, :3], atol=2e-5, rtol=1e-4)
-        cache.select_rows(torch.tensor([2, 0]))
-        found = fast.verify(tokens[[2, 0], 2:], cache, [2, 2])
+        cache = encode(fast, bag, syntax)
+        torch.testing.assert_close(verify(fast, tokens[:, :3], cache, [0, 0, 0]), expected[:, :3], atol=2e-5, rtol=1e-4)
+        cache.select_rows(np.array([2, 0]))
+        found = verify(fast, tokens[[2, 0], 2:], cache, [2, 2])
         torch.testing.assert_close(found, expected[[2, 0], 2:], atol=2e-5, rtol=1e-4)
-        recording = RecordingEngine(net)  # what calibration looks at
-        torch.testing.assert_close(recording.verify(tokens, recording.encode(bag, syntax), [0] * 3), expected, atol=2e-5, rtol=1e-4)
+        ranges = record(net)  # what calibration looks at
+        assert torch.equal(logits_of(net, bag, syntax, tokens), expected) and set(ranges) == layer_names(net.config)
 
 
 @pytest.fixture(scope="module", params=["none", "all"])
@@ -347,8 +347,8 @@ def test_drafts_change_no_copied_word(limited, temperature):
     rows = rows_of(plain, temperature=temperature)
     parses = plain.generate_parses([row for row in rows if not row.target.whole])
     parses += [dataclasses.replace(parses[0], ids=[*row.syntax, EOS]) for row in rows if row.target.whole]
-    calls, verify = [], drafted.text_generator.net.verify
-    drafted.text_generator.net.verify = lambda *args: calls.append(args[0].shape) or verify(*args)
+    calls, original = [], drafted.text_generator.net.verify
+    drafted.text_generator.net.verify = lambda *args: calls.append(args[0].shape) or original(*args)
     copied = 0
     for some in (slice(None), slice(0, 1), slice(3, 6), slice(-2, None)):
         expected = plain.generate_texts(rows[some], parses[some])
@@ -389,7 +389,7 @@ def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_
     seen = list(zip(words, (DT, NN, VBZ, DT, NN)))
 
     def machines(leaves, seen=seen, order=1.0):
-        return text_matchers(paraphraser.text_grammar, [words], 20, 1.0, 1.0, order, alignment=Alignment(lexicon, [leaves], [seen]))
+        return text_processors(paraphraser.text_grammar, [words], 20, 1.0, 1.0, order, alignment=Alignment(lexicon, [leaves], [seen]))
 
     the, x, is_, a, y = words
     assert machines([NN, VBZ, DT, JJ, NN]).propose(0, 9) == [x, is_, a, ids["z"], y, EOS]
@@ -400,7 +400,7 @@ def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_
     assert machines([DT, NN], order=0.0).propose(0, 9) == [the, x, EOS]
     assert machines([], []).propose(0, 9) == []  # no leaves to go by
     rain, ing = ids["rain@@"], ids["ing"]
-    split = text_matchers(
+    split = text_processors(
         paraphraser.text_grammar,
         [[is_, rain, ing]],
         20,
@@ -423,13 +423,13 @@ def test_machines_give_the_scores_of_the_tensors(folder, steps):
         (
             len(paraphraser.parse_grammar.is_phrase),
             parse_constraint(paraphraser.parse_grammar, [row.syntax for row in rows], steps),
-            parse_matchers(paraphraser.parse_grammar, [row.syntax for row in rows], steps),
+            parse_processors(paraphraser.parse_grammar, [row.syntax for row in rows], steps),
             len(rows),
         ),
         (
             len(paraphraser.text_grammar.words),
             text_constraint(paraphraser.text_grammar, sentences, steps, 2.0, 1.5),
-            text_matchers(paraphraser.text_grammar, sentences, steps, 2.0, 1.5),
+            text_processors(paraphraser.text_grammar, sentences, steps, 2.0, 1.5),
             len(sentences),
         ),
     ):
@@ -438,7 +438,8 @@ def test_machines_give_the_scores_of_the_tensors(folder, steps):
             logits = torch.randn(len(open_rows), size, generator=g)
             expected, found = one.process(logits), two.process(logits)
             assert torch.equal(expected[open_rows], found[open_rows])
-            tokens = choose(expected, torch.ones(len(logits)), torch.rand(len(logits), generator=g, dtype=torch.double))
+            drawn = torch.rand(len(logits), generator=g, dtype=torch.double).tolist()
+            tokens = torch.tensor(choose(expected.numpy(), [1.0] * len(logits), drawn))
             one.accept(tokens)
             two.accept(tokens)
             open_rows &= tokens != 2
@@ -450,12 +451,12 @@ def test_machines_give_the_scores_of_the_tensors(folder, steps):
 
 
 def test_a_guess_is_the_likeliest_follower_of_the_longest_known_context():
-    table = proposer.NgramProposer(*proposer.learn([bytes([1, 7, 8, 9, 2])] * 3 + [bytes([1, 6, 8, 5, 2])] * 4, least=3))
+    table = proposers.NgramProposer(*proposers.learn([bytes([1, 7, 8, 9, 2])] * 3 + [bytes([1, 6, 8, 5, 2])] * 4, least=3))
     anything = frozenset(range(20))
     assert table.propose(bytes([1, 7, 8]), anything) == 9 and table.propose(bytes([1, 6, 8]), anything) == 5
     assert table.propose(bytes([8]), anything) == 5 and table.propose(bytes([1, 7, 8]), anything - {9}) == 5
     assert table.propose(bytes([17]), anything) is None
-    assert len(proposer.learn([bytes([1, 7, 8])], least=2)[1]) == 0
+    assert len(proposers.learn([bytes([1, 7, 8])], least=2)[1]) == 0
 
 
 @pytest.mark.parametrize("attend_pads", [True, False])

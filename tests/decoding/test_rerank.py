@@ -61,8 +61,8 @@ def test_the_answer_is_the_best_of_its_candidates_each_made_alone(paraphraser, t
             one = row.candidate(n)
             [parse] = paraphraser.generate_parses([one])
             [text] = paraphraser.generate_texts([one], [parse])
-            made.append(paraphraser._paraphrase(row, parse, text))
-            merits.append(paraphraser._rerank_score(row, parse, text))
+            made.append(paraphraser._paraphrase(row, one, parse, text))
+            merits.append(paraphraser._rerank_score(row, one, parse, text))
         best = merits.index(max(merits))
         assert (answer.text, answer.parse) == (made[best].text, made[best].parse)
         chosen.append(best)
@@ -80,7 +80,11 @@ def test_the_first_candidate_is_what_there_would_be_without_others(paraphraser, 
     firsts = [row.candidate(0) for row in rows_of(paraphraser, {**value, "candidates": 5})]
     parses = paraphraser.generate_parses(firsts)
     made = zip(firsts, parses, paraphraser.generate_texts(firsts, parses))
-    assert [paraphraser._paraphrase(*each) for each in made] == alone == paraphraser.run(rows_of(paraphraser, value))
+    assert (
+        [paraphraser._paraphrase(row, row, parse, text) for row, parse, text in made]
+        == alone
+        == paraphraser.run(rows_of(paraphraser, value))
+    )
 
 
 def test_the_others_parses_are_drawn_even_where_texts_are_greedy(paraphraser):
@@ -107,7 +111,7 @@ def test_a_greedy_text_of_the_same_parse_is_written_once(paraphraser):
     parse = "(ROOT (S (NP (PRP )) (VP (VBZ )) (. )))"
     stages = []
     rows = rows_of(paraphraser, {**RAIN, "tmpl": parse.replace("(PRP )", "").replace("(VBZ )", ""), "temperature": 0})
-    row = dataclasses.replace(rows[0], target=dataclasses.replace(rows[0].target, whole=True))  # every candidate follows it
+    row = dataclasses.replace(rows[0], follows=True)  # every candidate follows it
     several = dataclasses.replace(row, candidates=8)
     assert paraphraser.run([several], observe=stages.append)[0].text == paraphraser.run([row])[0].text
     assert [(stage.name, stage.rows) for stage in stages] == [("text", 1)]
@@ -130,8 +134,8 @@ def test_graphs_choose_the_same(tmp_path):
     parts = plain.config, plain.vocabulary, plain.planner.pieces
     graphed = Pipeline(
         *parts,
-        CudaGraphEngine(plain.parse_generator.net, output_vocab_size=plain.parse_generator.output_vocab_size),
-        CudaGraphEngine(plain.text_generator.net, always_scored=True),
+        CudaGraphEngine(plain.parse_generator.net.net, output_vocab_size=plain.parse_generator.output_vocab_size),
+        CudaGraphEngine(plain.text_generator.net.net, always_scored=True),
         lexicon=plain.lexicon,
     )
     value = {**PICNIC, "tmpl": TEMPLATES, "seed": 3, "candidates": 5}

@@ -13,7 +13,7 @@ from handler.language.trees import PHRASES, TAGS, from_syntax_tokens, read_tree,
 from handler.language.word_classes import KIN, NO_TAG, ROWS
 from handler.model.network import EOS, UNK
 from handler.wire.request import CATALOGUE
-from tests.factories import TOKENS, WRITTEN, parse_constraint, random_counts, text_constraint, text_matchers, vocabulary
+from tests.factories import TOKENS, WRITTEN, parse_constraint, random_counts, text_constraint, text_processors, vocabulary
 from tests.reference import tiny_config
 
 V = len(TOKENS)
@@ -192,7 +192,7 @@ def test_an_ending_of_a_split_word_comes_in_its_word_only():
     rain, ing, it = (v.ids[piece] for piece in ("rain@@", "ing", "it"))
     assert grammar.endings([it, rain, ing]) == [ing] and grammar.endings([ing, rain, ing]) == [] and grammar.endings([it]) == []
     never = TextGrammar(v, len(v.tokens), [ing])
-    for kind in (text_constraint, text_matchers):
+    for kind in (text_constraint, text_processors):
         anywhere = kind(never, [[it], [it, ing]], 10, 1.0, 1.0).process(torch.zeros(2, len(v.tokens))).isfinite()
         assert anywhere[:, ing].tolist() == [False, True]  # the sentence has it as a word
         constraint = kind(grammar, [[it, rain, ing], [it, it, it]], 10, 1.0, 1.0)
@@ -250,7 +250,7 @@ def test_aligned_texts_have_a_word_for_each_leaf_whatever_computes_the_scores(st
     for _ in range(3):
         used.accept(torch.tensor([sentence[0] for sentence in earlier]))
     tensors = text_constraint(TEXT, sentences, **options, alignment=alignment)
-    machines = text_matchers(TEXT, sentences, **options, alignment=alignment)
+    machines = text_processors(TEXT, sentences, **options, alignment=alignment)
     used.copy_from(tensors)
     texts, rows, split = [[] for _ in leaves], list(range(len(leaves))), 0
     for step in range(steps):
@@ -277,7 +277,7 @@ def alone(kind, sentence, leaves, seen=(), steps=9):
     return kind(TEXT, [sentence], steps, alignment=Alignment(LEXICON, [leaves], [list(seen)]))
 
 
-@pytest.mark.parametrize("kind", [text_constraint, text_matchers])
+@pytest.mark.parametrize("kind", [text_constraint, text_processors])
 def test_a_split_word_is_only_begun_if_the_words_after_it_fit_too(kind):
     th, e, n, it = (vocabulary().ids[piece] for piece in ("th@@", "e@@", "n", "it"))
     for leaves, steps, offered in ((1, 4, True), (1, 3, False), (3, 6, True), (3, 5, False)):
@@ -291,7 +291,7 @@ def test_a_split_word_is_only_begun_if_the_words_after_it_fit_too(kind):
         assert constraint.process(zeros)[0].isfinite().nonzero()[:, 0].tolist() == sorted(set(expected) - {n})
 
 
-@pytest.mark.parametrize("kind", [text_constraint, text_matchers])
+@pytest.mark.parametrize("kind", [text_constraint, text_processors])
 def test_words_gain_by_how_likely_they_are_of_the_leafs_tag(kind):
     counts, (dt, nn) = random_counts().astype(float), (ROWS[tag] for tag in ("DT", "NN"))
     th, e, n, it, the = (vocabulary().ids[piece] for piece in ("th@@", "e@@", "n", "it", "the"))
@@ -323,7 +323,7 @@ def test_words_gain_by_how_likely_they_are_of_the_leafs_tag(kind):
     assert scores[it] == scores[the] == scores[th] == 0  # a leaf without a tag
 
 
-@pytest.mark.parametrize("kind", [text_constraint, text_matchers])
+@pytest.mark.parametrize("kind", [text_constraint, text_processors])
 @pytest.mark.parametrize("aligned", [True, False])
 def test_the_word_after_the_last_one_gains_once(kind, aligned):
     th, n, it, the, is_, a = (vocabulary().ids[piece] for piece in ("th@@", "n", "it", "the", "is", "a"))
@@ -363,7 +363,7 @@ def test_a_sentence_is_told_in_its_rows_own_numbering():
     assert columns == [it, *(WRITTEN + i for i in (1, 2, 3, 4, 1)), rain, WRITTEN + 4, WRITTEN + 8, it]
     assert LIMITED.tokens([*columns, EOS], ids) == [*ids, EOS] and LIMITED.width([ids, [it]]) == WRITTEN + 10
     assert LIMITED.split_words(ids) == [(WRITTEN + 2, WRITTEN + 3, WRITTEN + 4), (rain, WRITTEN + 4)]
-    assert LIMITED.said(ids) == {it, WRITTEN + 1, WRITTEN + 8} and LIMITED.endings(ids) == [WRITTEN + 4]
+    assert LIMITED.whole_words(ids) == {it, WRITTEN + 1, WRITTEN + 8} and LIMITED.endings(ids) == [WRITTEN + 4]
     assert LIMITED.begin(ids) == [it, WRITTEN + 1, WRITTEN + 2, WRITTEN + 1, rain, WRITTEN + 8, it]
     assert LIMITED.follow(ids) == [
         (it, WRITTEN + 1),
@@ -401,7 +401,7 @@ def test_what_computes_the_scores_makes_no_difference_where_words_are_copied(ste
     used = text_constraint(LIMITED, earlier, **options, alignment=followed).allocate(len(leaves), config)
     for _ in range(3):
         used.accept(torch.tensor([LIMITED.columns(sentence)[-1] for sentence in earlier]))
-    tensors, machines = (kind(LIMITED, sentences, **options, alignment=alignment) for kind in (text_constraint, text_matchers))
+    tensors, machines = (kind(LIMITED, sentences, **options, alignment=alignment) for kind in (text_constraint, text_processors))
     used.copy_from(tensors)
     texts, rows, width = [[] for _ in leaves], list(range(len(leaves))), max(map(len, sentences))
     for step in range(steps):
@@ -436,7 +436,7 @@ def gains(constraint, logits: torch.Tensor, *columns: int) -> list[float]:
 
 
 @pytest.mark.parametrize("grammar, size", [(LIMITED, WRITTEN), (TEXT, V)], ids=["written", "all written"])
-@pytest.mark.parametrize("kind", [text_constraint, text_matchers])
+@pytest.mark.parametrize("kind", [text_constraint, text_processors])
 def test_copying_shares_its_odds_among_unwritten_words_of_the_leafs_kind(kind, grammar, size):
     pieces = [vocabulary().ids[piece] for piece in "the x is th@@ e@@ n x it o".split()]
     the, x, is_, th, e, n, _, it, o = grammar.columns(pieces)
@@ -465,7 +465,7 @@ def test_copying_shares_its_odds_among_unwritten_words_of_the_leafs_kind(kind, g
     check([0, 0, 0, 0.6, 0, 0])
 
 
-@pytest.mark.parametrize("kind", [text_constraint, text_matchers])
+@pytest.mark.parametrize("kind", [text_constraint, text_processors])
 def test_copying_comes_before_the_bonuses_and_needs_tags_and_odds(kind):
     pieces = [vocabulary().ids[piece] for piece in "it x o".split()]
     it, x, o = LIMITED.columns(pieces)
@@ -496,16 +496,16 @@ def test_kinds_are_those_of_one_form():
     assert not {NO_TAG, *(ROWS[tag] for tag in ("DT", "IN", "PRP", ".", "MD"))} & KIN.keys()
     assert all(set(KIN[b]) == set(kin) for kin in KIN.values() for b in kin)  # of a word and of a leaf: the same question
     seen = [[(7, ROWS["NN"]), (9, ROWS["DT"]), (7, ROWS["VB"])], [(9, ROWS["NNS"])]]
-    pieces, _, kin = LEXICON.own(seen)
+    (pieces, _), kin = LEXICON.own(seen), LEXICON.kin(seen)
     assert pieces.tolist() == [[7, 9], [9, 0]] and kin.shape == (2, 1 + len(ROWS), 2)
-    of = {tuple(place) for place in kin.nonzero().tolist()}
+    of = {tuple(place) for place in np.argwhere(kin).tolist()}
     assert of == {*((0, ROWS[tag], 0) for tag in ("NN", "NNP", "VB", "VBP")), *((1, ROWS[tag], 0) for tag in ("NNS", "NNPS"))}
 
 
 def test_rare_words_are_known_by_those_like_them_and_counts_fit_their_type():
     counts = np.zeros((len(ROWS), 4), dtype=int)
     counts[ROWS["NN"] - 1, 0], counts[ROWS["JJ"] - 1, 1], counts[ROWS["DT"] - 1, 2] = 3, 1, 1000
-    table = Lexicon(counts, 1.0).table.exp()
+    table = np.exp(Lexicon(counts, 1.0).table)
     assert table[ROWS["NN"], 3].item() == pytest.approx(3 / 4) and table[ROWS["JJ"], 3].item() == pytest.approx(1 / 4)
     assert table[ROWS["NN"], 0].item() == pytest.approx((3 + 3 / 4) / 4) and table[ROWS["NN"], 2].item() == pytest.approx(math.exp(FLOOR))
     assert Lexicon(counts[:, 2:3], 1.0).table[ROWS["NN"], 0].item() == pytest.approx(FLOOR)  # no rare word at all

@@ -4,20 +4,20 @@ import contextlib
 import dataclasses
 from unittest.mock import MagicMock
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from handler import artifacts
-from handler.decoding.loop import generate
 from handler.decoding.sampling import Decoded, DecodingOptions
 from handler.gpu import engine
 from handler.gpu.engine import CudaGraphEngine
 from handler.model.network import EOS
 from handler.pipeline import Pipeline
 from handler.wire.request import CATALOGUE, read_request
-from tests.factories import PICNIC, RAIN, WRITTEN, tiny_artifact
+from tests.factories import PICNIC, RAIN, WRITTEN, generate, tiny_artifact
 from tests.reference import inputs, random_net, tiny_config
 
 TEMPLATES = [*CATALOGUE.values()][:5] + ["(ROOT (S ))", "(ROOT (FRAG (NP ) (. )))"]
@@ -48,7 +48,7 @@ def test_tokens_are_those_of_generate(attend_pads, temperature):
         bag, syntax = inputs(net.config, rows, seed=rows)
         options = [DecodingOptions(temperature if i != 2 else 0.0, i) for i in range(rows)]
         expected = generate(net, bag, syntax, options, "x")
-        same(graphed.generate(bag, syntax, options, "x"), expected)
+        same(graphed.generate(bag.numpy(), syntax.numpy(), options, "x"), expected)
         lengths.update(len(d.ids) for d in expected)
         ended.update(d.ended for d in expected)
         assert graphed.steps - graphed.overshoot == max(len(d.ids) for d in expected)
@@ -71,7 +71,7 @@ def test_copied_tokens_are_those_of_generate_whatever_the_lane_held_before(tempe
         bag = torch.cat([bag, bag.flip(1)], 1)[:, :width]  # rare tokens are there twice
         options = [DecodingOptions(temperature if i != 2 else 0.0, i) for i in range(rows)]
         expected = generate(net, bag, syntax, options, "x")
-        same(graphed.generate(bag, syntax, options, "x"), expected)
+        same(graphed.generate(bag.numpy(), syntax.numpy(), options, "x"), expected)
         copied += sum(token >= generation_vocab_size for d in expected for token in d.ids)
         assert all(token < generation_vocab_size + width for d in expected for token in d.ids)
         [lane] = graphed.buffers.values()
@@ -85,10 +85,10 @@ def test_a_row_is_the_same_alone_and_in_a_batch(attend_pads):
     graphed = CudaGraphEngine(net)
     bag, syntax = inputs(net.config, 6)
     options = [DecodingOptions(0.8, 10 + i) for i in range(6)]
-    together = graphed.generate(bag, syntax, options, "x")
+    together = graphed.generate(bag.numpy(), syntax.numpy(), options, "x")
     for i in range(6):
-        same(graphed.generate(bag[i : i + 1], syntax[i : i + 1], options[i : i + 1], "x"), together[i : i + 1])
-    assert all(d.log_probability == 0 for d in graphed.generate(bag, syntax, options, "x", scored=False))
+        same(graphed.generate(bag[i : i + 1].numpy(), syntax[i : i + 1].numpy(), options[i : i + 1], "x"), together[i : i + 1])
+    assert all(d.log_probability == 0 for d in graphed.generate(bag.numpy(), syntax.numpy(), options, "x", scored=False))
 
 
 def test_what_follows_the_end_is_thrown_away(monkeypatch):
@@ -104,7 +104,7 @@ def test_what_follows_the_end_is_thrown_away(monkeypatch):
         graphed = CudaGraphEngine(net)
         run = graphed._run
         monkeypatch.setattr(graphed, "_run", lambda lane, step: run(lane, step, check_every))
-        same(graphed.generate(bag, syntax, options, "x"), expected)
+        same(graphed.generate(bag.numpy(), syntax.numpy(), options, "x"), expected)
         assert graphed.steps == min(net.config.max_steps, engine.round_up(longest, check_every))
         assert graphed.overshoot == graphed.steps - longest
 
@@ -114,7 +114,7 @@ def test_one_step_and_one_word_are_enough():
     bag, syntax = torch.tensor([[7], [9]]), torch.tensor([[1, 2], [1, 8]])
     options = [DecodingOptions(1.0, seed) for seed in range(2)]
     graphed = CudaGraphEngine(net)
-    same(graphed.generate(bag, syntax, options, "x"), generate(net, bag, syntax, options, "x"))
+    same(graphed.generate(bag.numpy(), syntax.numpy(), options, "x"), generate(net, bag, syntax, options, "x"))
     assert graphed.steps == 1
 
 
@@ -135,15 +135,15 @@ def pair(request, tmp_path_factory):
         copy_odds=2.0 if generation_vocab_size else 0.0,
     )
     plain = artifacts.load(folder, compiled=False)
-    plain.text_generator.net.linear.bias[EOS] += 2.5
+    plain.text_generator.net.net.linear.bias[EOS] += 2.5
     config = dataclasses.replace(plain.config, source_bonus=2.0, repetition_penalty=1.5)
     parts = config, plain.vocabulary, plain.planner.pieces
     return (
         Pipeline(*parts, plain.parse_generator, plain.text_generator, lexicon=plain.lexicon),
         Pipeline(
             *parts,
-            CudaGraphEngine(plain.parse_generator.net, output_vocab_size=plain.parse_generator.output_vocab_size),
-            CudaGraphEngine(plain.text_generator.net, always_scored=True),
+            CudaGraphEngine(plain.parse_generator.net.net, output_vocab_size=plain.parse_generator.output_vocab_size),
+            CudaGraphEngine(plain.text_generator.net.net, always_scored=True),
             lexicon=plain.lexicon,
         ),
     )
@@ -275,8 +275,8 @@ def test_recordings_repeat_what_was_recorded(pair, monkeypatch):
         plain.config,
         plain.vocabulary,
         plain.planner.pieces,
-        CudaGraphEngine(plain.parse_generator.net),
-        CudaGraphEngine(plain.text_generator.net, always_scored=True),
+        CudaGraphEngine(plain.parse_generator.net.net),
+        CudaGraphEngine(plain.text_generator.net.net, always_scored=True),
         lexicon=plain.lexicon,
     )
     recorded.parse_generator.graphs = recorded.text_generator.graphs = True
@@ -295,7 +295,7 @@ def test_half_precision_is_near_single(precision):
     net = talkative_net(True, max_steps=1)  # of a network without sense, the second token already may be another
     bag, syntax = inputs(net.config, 8)
     options = [DecodingOptions(0.0, 0)] * 8
-    expected, found = (CudaGraphEngine(net, p).generate(bag, syntax, options, "x") for p in ("fp32", precision))
+    expected, found = (CudaGraphEngine(net, p).generate(bag.numpy(), syntax.numpy(), options, "x") for p in ("fp32", precision))
     assert sum(one.ids == two.ids for one, two in zip(expected, found)) >= 7
     assert [d.log_probability for d in found] == pytest.approx([d.log_probability for d in expected], abs=0.05)
     assert [d.log_probability for d in found] != [d.log_probability for d in expected]
@@ -313,7 +313,7 @@ def test_where_nothing_can_be_recorded_it_goes_on_without(monkeypatch):
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", refuse)
     graphed.graphs = True
     with pytest.warns(RuntimeWarning, match="without CUDA graphs: operation not permitted"):
-        found = graphed.generate(bag, syntax, options, "x")
+        found = graphed.generate(bag.numpy(), syntax.numpy(), options, "x")
     same(found, generate(net, bag, syntax, options, "x"))
     assert not graphed.graphs
 
@@ -325,6 +325,6 @@ def test_what_cannot_be_is_refused(tmp_path):
     with pytest.raises(ValueError, match="precision must be auto or one of bf16, fp16, fp32"):
         CudaGraphEngine(net, "int8")
     with pytest.raises(ValueError, match="widths 9 and 5, expected 9 and 41"):
-        CudaGraphEngine(net).generate(torch.ones(1, 9, dtype=torch.long), torch.ones(1, 5, dtype=torch.long), [DecodingOptions()], "x")
+        CudaGraphEngine(net).generate(np.ones((1, 9), int), np.ones((1, 5), int), [DecodingOptions()], "x")
     assert CudaGraphEngine(talkative_net(False, syntax_width=202)).widths() == [64, 128, 202]
     assert CudaGraphEngine(net).widths() == [41]

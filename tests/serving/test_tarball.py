@@ -85,7 +85,7 @@ def test_members_are_plain_files_at_the_top(tarball):
         "handler": "synpg_handler.py",
         "configFile": "model-config.yaml",
     }
-    assert re.fullmatch(r"subword-nmt==\S+\nsafetensors==\S+\n", pins)
+    assert re.fullmatch(r"onnxruntime==\S+\nsubword-nmt==\S+\nsafetensors==\S+\n", pins)
     assert all(line in archive.PINS.read_text() for line in pins.split())
 
 

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from handler import artifacts
-from handler.cpu.engine import layer_names
+from handler.cpu.graph import layer_names
 from handler.errors import ArtifactError
 from handler.language.vocabulary import Vocabulary
 from handler.language.word_classes import ROWS
@@ -44,7 +44,7 @@ def test_an_artifact_is_calibrated_and_measured(tmp_path, data, capsys, attend_p
     assert all(share["alike"] > 0.8 and share["tokens"] > 100 for share in shares.values())
     after = artifacts.load(folder, precision="fp32")
     rows = before.plan(read_request({**PICNIC, "seed": 1}))
-    assert after.parse_generator.proposer.table
+    assert after.parse_generator.ngrams.table
     assert [p.parse for p in after.run(rows)] == [p.parse for p in before.run(rows)]  # drafts change no parse
 
 

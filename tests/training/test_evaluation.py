@@ -6,8 +6,12 @@ import pytest
 
 from handler import artifacts
 from handler.language.tagger import Tagger
+from handler.language.trees import read_tree
+from handler.wire.request import CATALOGUE
+from handler.wire.response import Paraphrase
 from scripts import evaluate
 from scripts.training import evaluation
+from scripts.training.meaning import measure
 from tests.factories import RAIN, tiny_artifact
 
 PASSIVE = (
@@ -94,3 +98,32 @@ def test_a_line_at_fault_is_named(tmp_path, capsys):
     (tmp_path / "trees.tsv").write_text(f"x\t{RAIN['synt']}\nx\t(ROOT (S\n")
     assert evaluate.main([str(tmp_path / "artifact"), "--rebuild", str(tmp_path / "trees.tsv")]) == 1
     assert capsys.readouterr().err == "trees.tsv:2: 2 opening brackets have no closing one.\n"
+
+
+def test_relations_are_measured_under_every_named_template(tmp_path, capsys):
+    pytest.importorskip("nltk")
+    tiny_artifact(tmp_path / "artifact", tag_weight=1.0, movement=True, candidates=2)
+    parse = "(ROOT (S (NP (DT the) (NN n)) (VP (VBZ is) (VP (VBG raining) (PP (IN in) (NP (DT the) (NN n))))) (. .)))"
+    (tmp_path / "sentences.tsv").write_text(f"x\t{parse}\nx\t{RAIN['synt']}\n", encoding="utf-8")  # the second is too short
+    arguments = [str(tmp_path / "artifact"), "--templates", str(tmp_path / "sentences.tsv"), "--json", str(tmp_path / "out.json")]
+    assert evaluate.main(arguments) == 0
+    table = json.loads((tmp_path / "out.json").read_text())["table"]
+    assert len(table) == 2 * (1 + len(CATALOGUE)) and {row["sentences"] + row["refused"] for row in table} == {1, len(CATALOGUE)}
+    fronted = next(row for row in table if row["task"].endswith("with parse, preposition_first"))
+    assert fronted["moved"] == 100 and 0 <= fronted["relations"] <= 100 and "relations kept, %" in capsys.readouterr().out
+    still = next(row for row in table if row["task"].endswith("without parse, preposition_first"))
+    assert still["refused"] == 1  # this artifact has neither tagger nor parser
+
+
+def test_what_is_kept_missing_and_made_up():
+    source = read_tree("(ROOT (S (NP (DT the) (NN dog)) (VP (VBD bit) (NP (DT the) (NN man))) (. .)))")
+
+    def answer(text, moves=()):
+        return Paraphrase(text, "", str(source), None, False, 0, 0, False, moves)
+
+    assert measure([source], [answer("the dog bit the man .")]) == {"relations": 100, "missing": 0, "made_up": 0, "moved": 100}
+    turned = measure([source], [answer("the man bit the dog .", None)])
+    assert turned["relations"] == 50 and turned["missing"] == turned["made_up"] == turned["moved"] == 0  # each pair, without its class
+    other = measure([source], [answer("the cat bit the man .")])
+    assert other["missing"] == other["made_up"] == pytest.approx(100 / 3) and 0 < other["relations"] < 100
+    assert measure([source], [answer("the dog bit")])["relations"] == 0  # cut short

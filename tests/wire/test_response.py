@@ -31,6 +31,8 @@ def details(text: str) -> dict:
         "seed": 7,
         "unknown_words": 2,
         "tags_predicted": False,
+        "moves": None,
+        "source_parse": None,
     }
 
 

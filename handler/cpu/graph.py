@@ -1,0 +1,215 @@
+"""One network's two graphs for ONNX Runtime, from its weights: the encoder of one input, and a step of the decoder.
+
+What decides their form:
+
+* In int8 a linear layer rounds its input with one fixed scale (`ranges`) and its weights with one scale an output. The sums are
+  whole numbers, so no row depends on another. A scale drawn from the batch would make it.
+* Attention stays in fp32, where the order of a sum shows in its last bit, a later layer rounds that bit to another eighth one, and a
+  word of some texts becomes another one. So that the order is always the same, each token of the decoder attends by itself:
+  the T tokens of a row are laid out as if each head had T queries, H * T heads of one query that share the row's H
+  keys and values. The library then multiplies a vector with a matrix, always in the same way, wherever it multiplies
+  a matrix with a matrix for several queries at once. That way is also faster at one token a row.
+  With it, a row's sums are the same bits however many masked keys come after its own, if the width is a multiple of `GROUPED`.
+* Queries are scaled by their weights, not by the attention: a scale other than 1 keeps the library from multiplying a vector.
+* The keys and values of earlier tokens stay where they are: `TensorScatter` writes new ones into its input where that is bound as
+  its output too. Rows of different lengths, and several tokens a row, are a matter of `at` and `mask`.
+* One matrix makes all decoder layers' keys and values of the encoder's states.
+
+Numpy only. Shapes as in `model/network.py`; T tokens a row, C positions that the cache has room for.
+"""
+
+import math
+
+import numpy as np
+
+from handler.cpu import onnx_writer
+from handler.model.network import ModelConfig
+
+EPSILON = 1e-5  # of the norms
+GROUPED = 4  # keys that the library takes at a time when it multiplies a vector
+Ranges = dict[str, tuple[float, float]]  # name of a linear layer -> least and greatest input seen
+Weights = dict[str, np.ndarray]  # as the network's state dict has them
+
+
+def layer_names(config: ModelConfig) -> set[str]:
+    """The linear layers of a network, as `ranges` names them."""
+    attention, feed_forward = ("qkv", "out"), ("up", "down")
+    return {
+        "memory",
+        "logits",
+        *(f"encoder.{i}.{part}" for i in range(config.n_encoder_layers) for part in (*attention, *feed_forward)),
+        *(f"decoder.{i}.{part}" for i in range(config.n_decoder_layers) for part in (*attention, "cross_q", "cross_out", *feed_forward)),
+    }
+
+
+class Graph:
+    """Nodes and constants, as they are added. ranges: None makes fp32, others int8."""
+
+    def __init__(self, config: ModelConfig, weights: Weights, ranges: Ranges | None):
+        self.config, self.weights, self.ranges = config, weights, ranges
+        self.nodes: list[bytes] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self.count = 0
+
+    def node(self, operator: str, *inputs: str, output: str | None = None, domain: str = "", **attributes: object) -> str:
+        """Add a node; returns the name of its output, a new one unless it is given."""
+        if output is None:
+            output = f"v{self.count}"
+            self.count += 1
+        self.nodes.append(onnx_writer.node(operator, list(inputs), [output], domain, attributes))
+        return output
+
+    def split(self, x: str, axis: int) -> list[str]:
+        """x in three equal parts."""
+        outputs = [f"v{self.count + i}" for i in range(3)]
+        self.count += 3
+        self.nodes.append(onnx_writer.node("Split", [x], outputs, "", {"axis": axis, "num_outputs": 3}))
+        return outputs
+
+    def constant(self, array: np.ndarray | np.generic) -> str:
+        self.constants[name := f"c{len(self.constants)}"] = np.asarray(array)
+        return name
+
+    def reshape(self, x: str, *shape: int) -> str:
+        """0 stands for the size that is there, -1 for the one that fits."""
+        name = "shape" + ",".join(map(str, shape))
+        self.constants[name] = np.array(shape, np.int64)
+        return self.node("Reshape", x, name)
+
+    def linear(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, relu: bool = False) -> str:
+        """x (..., K) times weight (N, K), plus bias (N,). relu: x is taken for zero where it is below."""
+        if self.ranges is None:
+            product = self.node("MatMul", self.node("Relu", x) if relu else x, self.constant(weight.T))
+            return self.node("Add", product, self.constant(bias))
+        low, high = min(self.ranges[name][0], 0.0), max(self.ranges[name][1], 0.0)
+        if relu:
+            low = 0.0  # what is below rounds to zero
+        scale = np.float32(max(high - low, 1e-6) / 255)
+        zero = self.constant(np.array(round(-low / float(scale)), np.uint8))
+        scales = np.maximum(np.abs(weight).max(1), 1e-8) / np.float32(127)  # (N,)
+        rounded = np.rint(weight / scales[:, None]).astype(np.int8).T  # (K, N)
+        step = self.constant(scale)
+        return self.node(
+            "MatMulIntegerToFloat",
+            self.node("QuantizeLinear", x, step, zero),
+            self.constant(rounded),
+            step,
+            self.constant(scales),
+            zero,
+            "",
+            self.constant(bias),
+            domain="com.microsoft",
+        )
+
+    def norm(self, name: str, x: str, branch: str | None = None) -> str:
+        """LayerNorm of x, or of x plus a branch."""
+        if branch is not None:
+            x = self.node("Add", x, branch)
+        parts = (self.constant(self.weights[f"transformer.{name}.{part}"]) for part in ("weight", "bias"))
+        return self.node("LayerNormalization", x, *parts, epsilon=EPSILON)
+
+    def projection(self, prefix: str, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Weight and bias of an attention's packed queries, keys and values, queries scaled."""
+        E = self.config.d_model
+        weight, bias = (self.weights[f"transformer.{prefix}.in_proj_{part}"].copy() for part in ("weight", "bias"))
+        for part in (weight, bias):
+            part[:E] /= math.sqrt(E // self.config.n_heads)
+        return weight[rows], bias[rows]
+
+    def layer(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Weight and bias."""
+        return self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+
+    def feed_forward(self, half: str, i: int, x: str, norm: str) -> str:
+        name = f"transformer.{half}.layers.{i}.linear"
+        hidden = self.linear(x, f"{half}.{i}.up", *self.layer(name + "1"))
+        return self.norm(f"{half}.layers.{i}.{norm}", x, self.linear(hidden, f"{half}.{i}.down", *self.layer(name + "2"), relu=True))
+
+    def queries(self, x: str) -> str:
+        """(B, 1 or T, H, T or 1, D) in the order B, H, T to H * T heads of one query, (B, H * T, 1, D)."""
+        return self.reshape(x, 0, -1, 1, self.config.d_model // self.config.n_heads)
+
+    def attend(self, q: str, keys: str, values: str, mask: str) -> str:
+        """q (B, H * T, 1, D), keys and values (B, H, S, D), mask (B, 1 or H * T, 1, S) added to the scores; returns (B, T, E)."""
+        H, E = self.config.n_heads, self.config.d_model
+        attended = self.reshape(self.node("Attention", q, keys, values, mask, scale=1.0), 0, H, -1, E // H)
+        return self.reshape(self.node("Transpose", attended, perm=[0, 2, 1, 3]), 0, 0, E)
+
+    def model(self, inputs: list[onnx_writer.Value], outputs: list[onnx_writer.Value]) -> bytes:
+        return onnx_writer.model(self.nodes, self.constants, inputs, outputs)
+
+
+def encoder(config: ModelConfig, weights: Weights, ranges: Ranges | None) -> bytes:
+    """x (B, S, E), one input embedded, and mask (B or 1, 1, S, S), added to the scores, to memory (B, S, L * 2 * E): keys and values of
+    every decoder layer's cross-attention. S is at least 2: one query alone would be summed in another order."""
+    graph, E = Graph(config, weights, ranges), config.d_model
+    x = "x"
+    for i in range(config.n_encoder_layers):
+        prefix = f"encoder.layers.{i}"
+        q, k, v = graph.split(graph.linear(x, f"encoder.{i}.qkv", *graph.projection(f"{prefix}.self_attn")), axis=-1)
+        attended = graph.node("Attention", q, k, v, "mask", scale=1.0, q_num_heads=config.n_heads, kv_num_heads=config.n_heads)
+        x = graph.norm(
+            f"{prefix}.norm1", x, graph.linear(attended, f"encoder.{i}.out", *graph.layer(f"transformer.{prefix}.self_attn.out_proj"))
+        )
+        x = graph.feed_forward("encoder", i, x, "norm2")
+    x = graph.norm("encoder.norm", x)
+    parts = [graph.projection(f"decoder.layers.{i}.multihead_attn", slice(E, None)) for i in range(config.n_decoder_layers)]
+    weight, bias = (np.concatenate(each) for each in zip(*parts))
+    memory = graph.linear(x, "memory", weight, bias)
+    f = np.float32
+    return graph.model([("x", f, ["B", "S", E]), ("mask", f, ["N", 1, "S", "S"])], [(memory, f, ["B", "S", 2 * E * len(parts)])])
+
+
+def decoder(config: ModelConfig, weights: Weights, ranges: Ranges | None, output_vocab_size: int, copies: bool) -> bytes:
+    """A step.
+
+    x (B, T, E), embedded tokens; at (B,), how many tokens are before them; mask (B, 1 or H * T, 1, C), added to the scores of the
+    cache's positions; memory_mask (B, 1, 1, M), to those of the memory's; for each layer keys and values (B, H, C, D), which are
+    written to, and memory_keys and memory_values (B, H, M, D). To logits (B, T, V).
+    copies: logits (B, T, V + A), with copy_weight (B, 1, E, A) and copy_bias (B, 1, 1, A) as `CopyHead` has them. For a single row of
+    several tokens copy_weight has to be repeated, (1, T, E, A): the library would make one matrix of these tokens.
+    """
+    graph, E, H = Graph(config, weights, ranges), config.d_model, config.n_heads
+    D, f = E // H, np.float32
+    inputs: list[onnx_writer.Value] = [
+        ("x", f, ["B", "T", E]),
+        ("at", np.int64, ["B"]),
+        ("mask", f, ["B", "Q", 1, "C"]),
+        ("memory_mask", f, ["B", 1, 1, "M"]),
+    ]
+    outputs: list[onnx_writer.Value] = []
+    x = "x"
+    for i in range(config.n_decoder_layers):
+        prefix, cache, memory = f"decoder.layers.{i}", (f"keys{i}", f"values{i}"), (f"memory_keys{i}", f"memory_values{i}")
+        for names, positions in ((cache, "C"), (memory, "M")):
+            for name in names:
+                inputs.append((name, f, ["B", H, positions, D]))
+        for name in cache:
+            outputs.append((f"new_{name}", f, ["B", H, "C", D]))
+
+        packed = graph.reshape(graph.linear(x, f"decoder.{i}.qkv", *graph.projection(f"{prefix}.self_attn")), 0, 0, 3 * H, D)
+        q, *new = graph.split(graph.node("Transpose", packed, perm=[0, 2, 1, 3]), axis=1)
+        keys, values = (graph.node("TensorScatter", name, each, "at", output=f"new_{name}", axis=2) for name, each in zip(cache, new))
+        attended = graph.attend(graph.queries(q), keys, values, "mask")
+        x = graph.norm(
+            f"{prefix}.norm1", x, graph.linear(attended, f"decoder.{i}.out", *graph.layer(f"transformer.{prefix}.self_attn.out_proj"))
+        )
+
+        q = graph.reshape(graph.linear(x, f"decoder.{i}.cross_q", *graph.projection(f"{prefix}.multihead_attn", slice(E))), 0, 0, H, D)
+        crossed = graph.attend(graph.queries(graph.node("Transpose", q, perm=[0, 2, 1, 3])), *memory, "memory_mask")
+        x = graph.norm(
+            f"{prefix}.norm2",
+            x,
+            graph.linear(crossed, f"decoder.{i}.cross_out", *graph.layer(f"transformer.{prefix}.multihead_attn.out_proj")),
+        )
+        x = graph.feed_forward("decoder", i, x, "norm3")
+    x = graph.norm("decoder.norm", x)
+    weight, bias = graph.layer("linear")
+    logits = graph.linear(x, "logits", weight[:output_vocab_size], bias[:output_vocab_size])
+    if copies:
+        inputs += [("copy_weight", f, ["B", "R", E, "A"]), ("copy_bias", f, ["B", 1, 1, "A"])]
+        graph.constants["two"] = np.array([2], np.int64)
+        copied = graph.node("MatMul", graph.node("Unsqueeze", x, "two"), "copy_weight")  # (B, T, 1, A): a vector, as in attention
+        copied = graph.node("Squeeze", graph.node("Add", copied, "copy_bias"), "two")
+        logits = graph.node("Concat", logits, copied, axis=2)
+    return graph.model(inputs, [(logits, f, ["B", "T", "V"]), *outputs])

@@ -1,0 +1,120 @@
+"""Guesses at the next tokens of a parse or a text, to be verified several at a time by the network.
+
+A parse is mostly predictable: after a tag comes a bracket, inside `(NP (DT ` a noun. A table from the last few tokens to the
+one that followed them most often in the training parses guesses four of five. A text that follows its parse's leaves mostly takes the
+sentence's words in their order. A guess changes how long decoding takes and nothing else (`loop.decode`).
+"""
+
+import numpy as np
+
+from handler.decoding.loop import Step
+from handler.decoding.processors import ParseRow, TextRow
+from handler.model.network import EOS, SOS
+
+ORDERS = 8, 6, 4, 2, 1  # lengths of the contexts, longest first
+WIDTH = ORDERS[0]
+FREE = 255  # fills the places before a context shorter than WIDTH; no syntax token has this id
+
+
+class NgramProposer:
+    """The table: the last tokens of a parse (ids below 255, `<sos>` first) -> the likeliest next one."""
+
+    def __init__(self, contexts: np.ndarray, tokens: np.ndarray):
+        """contexts (N, WIDTH) uint8, filled from the left with FREE; tokens (N,) uint8."""
+        packed, width = contexts.tobytes(), WIDTH
+        keys = (packed[i : i + width].lstrip(b"\xff") for i in range(0, len(packed), width))
+        self.table = dict(zip(keys, tokens.tolist()))
+
+    def propose(self, history: bytes, allowed: frozenset[int]) -> int | None:
+        """The likeliest token after `history` that is allowed; None if the table knows none."""
+        for order in ORDERS:
+            token = self.table.get(history[-order:])
+            if token is not None and token in allowed and len(history) >= order:
+                return token
+        return None
+
+
+def learn(parses: list[bytes], least: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """The arrays of a table from parses as ids, `<sos>` and `<eos>` included.
+
+    A context is kept if it came `least` times and guesses otherwise than the next shorter one.
+    """
+    counts: dict[bytes, dict[int, int]] = {}
+    for parse in parses:
+        for i in range(1, len(parse)):
+            for order in ORDERS:
+                if i >= order:
+                    followers = counts.setdefault(parse[i - order : i], {})
+                    followers[parse[i]] = followers.get(parse[i], 0) + 1
+    best: dict[bytes, int] = {}
+    for context in sorted(counts, key=lambda context: (len(context), context)):
+        followers = counts[context]
+        token = max(followers, key=lambda token: (followers[token], -token))
+        shorter = next((best[context[-order:]] for order in ORDERS if order < len(context) and context[-order:] in best), None)
+        if sum(followers.values()) >= least and token != shorter:
+            best[context] = token
+    contexts = np.full((len(best), WIDTH), FREE, np.uint8)
+    for row, context in zip(contexts, best):
+        row[WIDTH - len(context) :] = np.frombuffer(context, np.uint8)
+    return contexts, np.fromiter(best.values(), np.uint8, len(best))
+
+
+class ParseDrafts:
+    """A `loop.Proposer` of a batch of parses: the n-gram table, within what the tree grammar allows."""
+
+    longest = 8
+
+    def __init__(self, table: NgramProposer, rows: list[ParseRow]):
+        self.table, self.rows = table, rows
+        self.histories = [bytes([SOS])] * len(rows)
+
+    def propose(self, row: int, length: int) -> list[int]:
+        here, state, history = self.rows[row], self.rows[row].state, self.histories[row]
+        guesses: list[int] = []
+        while len(guesses) < length:
+            allowed = here.grammar.allowed[here.mask(state)]
+            token = next(iter(allowed)) if len(allowed) == 1 else self.table.propose(history, allowed)
+            if token is None or token == EOS:
+                break
+            guesses.append(token)
+            history += bytes([token])
+            state = here.after(state, token)
+        return guesses
+
+    def process(self, step: Step) -> None:
+        """Nothing to say."""
+
+    def accept(self, row: int, token: int) -> None:
+        self.histories[row] += bytes([token])
+
+
+class TextDrafts:
+    """A `loop.Proposer` of a batch of texts that follow their parses. Seven guesses in ten are right."""
+
+    longest = 6
+
+    def __init__(self, rows: list[TextRow], common: list[int]):
+        """common: of each row of the lexicon, the commonest word."""
+        self.rows, self.common = rows, common
+
+    def propose(self, row: int, length: int) -> list[int]:
+        """The rest of a word, then for each leaf the word that follows in the sentence, another of its words with that tag, or the
+        commonest word of all with it."""
+        here = self.rows[row]
+        node, leaves_left, last, unused = here.node, here.leaves_left, here.last, dict(here.unused)
+        guesses: list[int] = []
+        while len(guesses) < length and (leaves_left or node):
+            tag = here.leaves[leaves_left]
+            tagged = here.tagged.get(tag, ())
+            if node:
+                last = here.trie[node][0][0]
+            elif here.leaf_words:
+                last = here.leaf_words[leaves_left]
+            else:
+                near = (*here.successors.get(last, ()), *tagged)
+                last = next((piece for piece in near if unused.get(piece, 0) > 0 and piece in tagged), self.common[tag])
+            guesses.append(last)
+            unused[last] = unused.get(last, 0) - 1
+            node = next((to for piece, to, _ in here.trie[node] if piece == last), 0)
+            leaves_left -= not node
+        return guesses if leaves_left or node or not here.follows_leaves else [*guesses, EOS][:length]

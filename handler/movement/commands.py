@@ -1,0 +1,150 @@
+"""Statements and questions as commands."""
+
+from collections.abc import Iterator
+
+from handler.language.heads import head_leaf
+from handler.language.morphology import lemma
+from handler.language.relations import coordinated
+from handler.language.trees import Tree
+from handler.language.wordlists import LIGHT_MODALS, STATES
+from handler.movement.clauses import (
+    ACCUSATIVE,
+    Clause,
+    based,
+    expanded,
+    finite,
+    first_verb,
+    folded,
+    in_case,
+    inner,
+    is_negation,
+    is_passive,
+    leaf,
+    main_lemma,
+    node,
+    said,
+    statement_of,
+    verb_at,
+)
+from handler.movement.questions import one_vp
+from handler.movement.sources import is_command, unquoted
+
+
+def commands(top: Tree, clauses: list[Clause]) -> Iterator[tuple[Tree, tuple[str, ...]]]:
+    """`you can open it` as `open it`, `we will go` as `let us go`, `the dog barks` as `let the dog bark`; else `note that …`."""
+    children = [child for child in unquoted(top) if child.label != ","]
+    if (
+        top.label == "S"
+        and len(children) > 1
+        and children[-1].label == "VP"
+        and is_command(children[-1])
+        and all(child.label in ("INTJ", "UH", "CC", "ADVP") for child in children[:-1])
+    ):
+        yield node("S", children[-1]), ("drop_lead",)
+        politely = [child if child.label != "UH" else node("INTJ", child) for child in children[:-1] if child.label != "CC"]
+        yield node("S", one_vp([*politely, children[-1]])), ("wrap_lead",)
+    for clause in clauses:
+        if not {"should", "wonder"} & set(clause.moves):
+            yield from of_clause(folded(clause))
+        elif "should" in clause.moves and "passive" not in clause.moves:
+            yield from _told(folded(clause))
+
+
+def _told(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
+    """A command with phrases of its front put back."""
+    rest = [child for child in clause.vp.children[1:]]
+    if rest and is_negation(rest[0]):
+        yield node("S", node("VP", leaf("VB", "do"), leaf("RB", "n't"), *rest[1:])), clause.moves
+    elif rest:
+        yield node("S", one_vp(rest)), clause.moves
+
+
+def of_clause(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
+    bare = infinitive(expanded(clause.vp))
+    who = said(clause.subject)
+    if bare is not None:
+        negated, rest = bare
+        if who == "you" and can_tell(clause):
+            yield node("S", negation_of(negated, rest)), (*clause.moves, "drop_subject")
+        elif can_let(clause) and not negated and "undo_question" not in clause.moves:
+            small = node("S", in_case(clause.subject, ACCUSATIVE), rest if not negated else with_not(rest))
+            yield node("S", node("VP", leaf("VB", "let"), small)), (*clause.moves, "let")
+    verb = finite(clause.vp)
+    if "undo_question" in clause.moves:
+        that = node("SBAR", leaf("IN", "if"), statement_of(clause))
+        yield node("S", node("VP", leaf("VB", "tell"), node("NP", leaf("PRP", "me")), that)), (*clause.moves, "tell_me_if")
+    elif verb is not None:
+        that = node("SBAR", leaf("IN", "that"), statement_of(clause))
+        yield node("S", node("VP", leaf("VB", "note"), that)), (*clause.moves, "note_that")
+
+
+def can_tell(clause: Clause) -> bool:
+    """Whether someone can be told to do it. A question without a modal only wants to know."""
+    verb = finite(clause.vp)
+    if verb is None or main_lemma(clause.vp) in "like prefer mind want need know think mean seem believe see".split():
+        return False
+    modal = verb.label == "MD"
+    if "undo_question" in clause.moves:
+        return modal and main_lemma(clause.vp) not in ("be", "have")
+    return modal
+
+
+def can_let(clause: Clause) -> bool:
+    """Whether someone can be let do it: something done, not in the past."""
+    verb = finite(clause.vp)
+    if said(clause.subject) in ("it", "there", "that", "this") or head_leaf(clause.subject).label in ("EX", "DT") or verb is None:
+        return False
+    modal = verb.label == "MD" and lemma(verb.word or "", "MD") in ("will", "can", "should", "must", "shall")
+    if is_passive(clause.vp) or not main_lemma(clause.vp) and lemma(verb.word or "", verb.label) in STATES:
+        return False
+    return (
+        modal
+        and main_lemma(clause.vp) not in ("be", "know", "like", "want", "need")
+        or verb.label in ("VBZ", "VBP")
+        and (main_lemma(clause.vp) not in STATES and not any(map(is_negation, clause.vp.children)))
+    )
+
+
+def infinitive(vp: Tree) -> tuple[bool, Tree] | None:
+    """A finite verb phrase in the base form, and whether it is negated. A modal goes, so does `do`, and `be` of a progressive."""
+    verb = verb_at(vp)
+    if verb is None or coordinated(vp):
+        bare = based(vp)
+        return (False, bare) if bare is not None else None
+    word, before, after = vp.children[verb], vp.children[:verb], vp.children[verb + 1 :]
+    negated = bool(after) and is_negation(after[0])
+    rest = after[1:] if negated else after
+    name = lemma(word.word or "", word.label)
+    if word.label == "MD":
+        if name not in LIGHT_MODALS or not rest or said(Tree("VP", rest)).startswith(("better", "rather", "like to")):
+            return None
+        first = first_verb(Tree("VP", rest))
+        perfect = first is not None and lemma(first.word or "", first.label) == "have" and inner(one_vp(rest)) is not None
+        return None if perfect else (negated, one_vp([*before, *rest]))  # you must have seen it
+    place = inner(vp)
+    if name == "do" and place is not None:
+        return negated, one_vp([*before, *rest])
+    if negated or name == "have" and place is not None:
+        return None  # let him not be there; let him have gone
+    if name == "be" and place is not None:
+        below = vp.children[place]
+        at = verb_at(below)
+        if at is not None and below.children[at].label == "VBG" and word.label != "VBD":
+            form = lemma(below.children[at].word or "", "VBG")
+            inside = Tree("VP", [*below.children[:at], leaf("VB", form), *below.children[at + 1 :]])
+            return (
+                None
+                if form == "go" and said(below).startswith("going to")
+                else (False, one_vp([*before, *[inside if child is below else child for child in rest]]))
+            )
+    bare = based(vp)
+    return (False, bare) if bare is not None else None
+
+
+def negation_of(negated: bool, rest: Tree) -> Tree:
+    """`do n't go`."""
+    return node("VP", leaf("VB", "do"), leaf("RB", "n't"), rest) if negated else rest
+
+
+def with_not(rest: Tree) -> Tree:
+    return Tree("VP", [leaf("RB", "not"), *rest.children])

@@ -1,0 +1,94 @@
+"""Mistakes that parsers often make at the top of a sentence, undone before a source is read; a tree without them stays as it is."""
+
+from handler.language.heads import CONJUNCTIONS
+from handler.language.trees import Tree
+from handler.movement.clauses import QUOTES, first_word, is_negation, leaf, node, said
+
+AUXILIARY_TAGS = dict(
+    pair.split(":")
+    for pair in """do:VBP does:VBZ did:VBD is:VBZ are:VBP was:VBD were:VBD am:VBP have:VBP has:VBZ
+had:VBD can:MD could:MD will:MD would:MD may:MD should:MD""".split()
+)
+FINITE_FOR = {"VBN": "VBD", "VB": "VBP"}
+
+
+def repaired(top: Tree) -> Tree:
+    """The constituent under ROOT as it should have been parsed."""
+    for repair in (without_tag_question, with_auxiliary, opened_question, lets, fragment, with_finite_verb):
+        top = repair(top)
+    return top
+
+
+def with_finite_verb(top: Tree) -> Tree:
+    """S whose verb has the tag of a participle or a base form: `the woman cooked`."""
+    if top.label != "S" or [child.label for child in top.children if child.label in ("NP", "VP")] != ["NP", "VP"]:
+        return top
+    place = next(i for i, child in enumerate(top.children) if child.label == "VP")
+    vp = top.children[place]
+    at = next((i for i, child in enumerate(vp.children) if child.label.startswith("VB") or child.label in ("MD", "TO")), None)
+    if at is None or vp.children[at].label not in FINITE_FOR or any(child.label in CONJUNCTIONS for child in vp.children):
+        return top
+    verb = vp.children[at]
+    found = leaf(FINITE_FOR[verb.label], verb.word or "")
+    new = Tree("VP", [*vp.children[:at], found, *vp.children[at + 1 :]])
+    return Tree("S", [*top.children[:place], new, *top.children[place + 1 :]])
+
+
+def without_tag_question(top: Tree) -> Tree:
+    """`you are late , are n't you ?` parsed as a question."""
+    inside = [child for child in top.children if child.label not in (",", ".")]
+    labels = [child.label for child in inside]
+    tag = labels == ["S", "SQ"] or labels == ["S", "VP", "NP"]
+    short = sum(len(child.leaves()) for child in inside[1:]) <= 3
+    spoken = labels == ["S", "VP", "NP"] and first_word(inside[1]) not in AUXILIARY_TAGS
+    return inside[0] if top.label in ("SQ", "SINV") and tag and short and not spoken else top
+
+
+def with_auxiliary(top: Tree) -> Tree:
+    """A question whose auxiliary was taken for a name, as it begins the sentence."""
+    children = top.children
+    first = children[0]
+    if top.label == "SQ" and len(children) > 1 and first.label in ("NNP", "NN", "VB") and said(first) in AUXILIARY_TAGS:
+        return Tree("SQ", [leaf(AUXILIARY_TAGS[said(first)], first.word or ""), *children[1:]])
+    labels = [child.label for child in children[:3]]
+    if top.label == "S" and labels == ["NP", "NP", "VP"] and said(first) in ("may", "can", "could", "will"):
+        return node("SQ", leaf("MD", first.leaves()[0].word or ""), *children[1:])
+    return top
+
+
+def opened_question(top: Tree) -> Tree:
+    """`Are you going …` parsed as a verb and a clause of its own."""
+    inside = [child for child in top.children if child.label != "."]
+    if top.label != "SQ" or len(inside) != 1 or inside[0].label != "VP" or len(inside[0].children) != 2:
+        return top
+    verb, clause = inside[0].children
+    while clause.label == "SBAR" and len(clause.children) == 1:
+        clause = clause.children[0]
+    if clause.label != "S" or said(verb) not in AUXILIARY_TAGS or [child.label for child in clause.children] != ["NP", "VP"]:
+        return top
+    vp = clause.children[1]
+    first = vp.children[0]
+    if said(verb) in ("do", "does", "did") and first.label in ("VBP", "VBD", "VBZ"):
+        vp = Tree("VP", [leaf("VB", first.word or ""), *vp.children[1:]])
+    return node("SQ", leaf(AUXILIARY_TAGS[said(verb)], verb.word or ""), clause.children[0], vp)
+
+
+def lets(top: Tree) -> Tree:
+    """`let 's go` parsed with `let 's` as its subject."""
+    inside = [child for child in top.children if child.label not in QUOTES | {"."}]
+    if top.label != "S" or [child.label for child in inside] != ["NP", "VP"] or said(inside[0]) != "let 's":
+        return top
+    words = inside[0].leaves()
+    first = inside[1].children[0]
+    vp = Tree("VP", [leaf("VB", first.word or ""), *inside[1].children[1:]]) if first.label == "VBP" else inside[1]
+    small = node("S", node("NP", leaf("PRP", words[1].word or "")), vp)
+    return node("S", node("VP", leaf("VB", words[0].word or ""), small))
+
+
+def fragment(top: Tree) -> Tree:
+    """`a girl looking at a rock` parsed as a fragment of a noun phrase and a clause."""
+    inside = [child for child in top.children if child.label != "."]
+    if top.label != "FRAG" or [child.label for child in inside] != ["NP", "S"] or [child.label for child in inside[1].children] != ["VP"]:
+        return top
+    vp = inside[1].children[0]
+    return node("NP", inside[0], vp) if vp.children[0].label in ("VBG", "VBN") and not any(map(is_negation, vp.children)) else top

@@ -1,0 +1,1 @@
+"""The source parser: the tokens of a sentence to its Penn tree."""

@@ -1,0 +1,400 @@
+"""The syntax tree of a sentence, from its tokens alone. No pickle.
+
+    parser = artifacts.load_parser(Path("model_store/demo/parser.safetensors"))
+    str(parser.parse(["The", "cat", "sat", "."]))      # (ROOT (S (NP (DT The) (NN cat)) (VP (VBD sat)) (. .)))
+
+A span parser: a small transformer reads the sentence, every span of words gets a score for each label or none, and the tree
+with the best sum is found by dynamic programming (Stern et al. 2017; Kitaev and Klein 2018). For a sentence of n words:
+
+    pieces   (P,)              word pieces as BERT cuts them, lower-cased, without accents, between [CLS] and [SEP]
+    x        (P, D)            LayerNorm(embedding + position + how the word is written, `shape`)
+    layers                     x = LayerNorm(x + attention(x)); x = LayerNorm(x + down gelu(up x)); as in BERT
+    w        (n + 2, D)        a word is the mean of its first and its last piece; [CLS] and [SEP] stand at the ends
+    tags     (n, T)            linear, of each word
+    g        (n + 1, 2 D)      a gap between words: the word before it and the word after it
+    spans    (n (n+1) / 2, L)  labels relu(left g[begin] + right g[end])
+
+Label 0 is none: the words stay children of what is around them, so nodes have any number of children. A label may be a
+chain, `S VP`, one node above the other. The layers began as the lowest of a pretrained encoder, MiniLM (Wang et al. 2020);
+`scripts/training/parser.py` trained them further and wrote the file:
+
+    metadata "parser"   JSON: format, layers, heads, tags, labels (chains, outermost first, joined by blanks; "" first)
+    pieces              uint8, UTF-8: a word piece a line; first [CLS], [SEP], [UNK]; one that goes on a word begins with ##
+    embedding           uint8 (V, D / 2): two numbers of four bits, 0 to 15 for -8 to 7, the one in the low bits first
+    embedding.scale     float16 (V, D / 64): of 64 numbers each
+    position, shape     float16 (positions, D) and (SHAPES, D)
+    norm, N.norm1, N.norm2                       `.gain` and `.bias`, float16 (D,); N is a layer, 0 and on
+    N.qkv, N.out, N.up, N.down, tags, left, right, labels
+                        linear layers: `.weight` int8 (out, in), `.scale` and `.bias` float16 (out,)
+"""
+
+import functools
+import json
+import re
+import unicodedata
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+
+from handler.errors import ArtifactError
+from handler.language.trees import MAX_DEPTH, PHRASES, TAGS, Tree
+
+FORMAT = 1
+CLS, SEP, UNK = 0, 1, 2
+SPECIALS = "[CLS]", "[SEP]", "[UNK]"
+GROUP = 64  # numbers of an embedding that share a scale
+WORD_PIECES = 8  # most pieces of a word; of a longer one the first and the last four are read
+SHAPES = 7
+MAX_WORDS = 80  # a longer sentence is read in stretches
+ENDS = frozenset(".?!;:,")  # after one of these a stretch ends if it can
+PRECISIONS = "fp32", "int8"
+HEADER = "format", "layers", "heads", "tags", "labels"
+PART = re.compile(r"[^\W_]+|[^\w\s]|_")
+
+
+def shape(word: str) -> int:
+    """How a word is written, which its pieces do not tell: 1 lower case, 2 ALL CAPITALS, 3 one capital, 4 Title, 5 with a digit,
+    6 miXed, 0 anything else."""
+    if word.islower():
+        return 1
+    if word.isupper():
+        return 2 if len(word) > 1 else 3
+    if word[:1].isupper():
+        return 4
+    return 5 if any(map(str.isdigit, word)) else 6 if word.lower() != word else 0
+
+
+def word_pieces(word: str, ids: dict[str, int]) -> list[int]:
+    """The ids of a word's pieces: cut at punctuation, then from the left the longest that is known. Never empty."""
+    plain = "".join(c for c in unicodedata.normalize("NFD", word.lower()) if unicodedata.category(c) != "Mn")
+    found = []
+    for part in PART.findall(plain[:200]):
+        begin, mark, pieces = 0, "", []
+        while begin < len(part):
+            end = len(part)
+            while end > begin and mark + part[begin:end] not in ids:
+                end -= 1
+            if end == begin:
+                pieces = [UNK]
+                break
+            pieces.append(ids[mark + part[begin:end]])
+            begin, mark = end, "##"
+        found += pieces
+    half = WORD_PIECES // 2
+    return (found if len(found) <= WORD_PIECES else found[:half] + found[-half:]) or [UNK]
+
+
+def best_tree(labels: np.ndarray, margins: np.ndarray) -> list[tuple[int, int, int]]:
+    """The constituents (begin, end, label) of the best binary tree over n words, outermost and leftmost first.
+
+    labels, margins (n, n + 1): the best label of each span but none, and by how much its score exceeds that of none. A span in
+    the tree has its label where that is better than none; the whole sentence always has one.
+    """
+    n = len(labels)
+    gains = np.maximum(margins, 0)
+    gains[0, n] = margins[0, n]
+    best = np.zeros((n + 1, n + 1), np.float32)  # (begin, length)
+    ended = np.zeros((n + 1, n + 1), np.float32)  # the same by (end, length)
+    splits = np.zeros((n + 1, n + 1), np.int64)
+    for length in range(1, n + 1):
+        count = n - length + 1
+        value = gains.ravel()[length :: n + 2][:count].copy()  # the diagonal of spans of this length
+        if length > 1:
+            sums = best[:count, 1:length] + ended[length:, 1:length][:, ::-1]
+            where = sums.argmax(1)
+            splits[:count, length] = where + 1
+            value += sums[np.arange(count), where]
+        best[:count, length] = value
+        ended[length:, length] = value
+    found, todo = [], [(0, n)]
+    while todo:
+        begin, end = todo.pop()
+        if margins[begin, end] > 0 or end - begin == n:
+            found.append((begin, end, int(labels[begin, end])))
+        if end - begin > 1:
+            middle = begin + int(splits[begin, end - begin])
+            todo += [(middle, end), (begin, middle)]
+    return found
+
+
+class Parser:
+    """Weights. Stateless between calls: the same tokens get the same tree on the same machine, whatever was parsed before."""
+
+    def __init__(self, heads: int, tags: list[str], labels: list[str], pieces: list[str], arrays: dict[str, np.ndarray], precision: str):
+        """arrays: as in the file, checked by `from_arrays`."""
+        self.tags, self.chains, self.heads, self.precision = tags, [label.split() for label in labels], heads, precision
+        self._ids = {piece: i for i, piece in enumerate(pieces)}
+        linear = [name.removesuffix(".weight") for name in arrays if name.endswith(".weight")]
+        self.layers = sum(name.endswith(".qkv") for name in linear)
+        make = Int8 if precision == "int8" else Float
+        self._linear = {name: make(*(arrays.pop(f"{name}.{part}") for part in ("weight", "scale", "bias"))) for name in linear}
+        self._arrays = {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in arrays.items()}
+
+    def parse(self, tokens: list[str]) -> Tree:
+        """The tree of a sentence, its tokens at the leaves, under ROOT.
+
+        Of more than MAX_WORDS words, or more word pieces than there are positions, stretches are parsed one by one, cut after a
+        punctuation mark where there is one; their trees stand side by side under ROOT. Levels beyond what `read_tree` accepts are
+        left out. Raises ValueError for no tokens and for a token that is empty or has a blank in it, which no tree can have.
+        """
+        if not tokens:
+            raise ValueError("there are no tokens to parse")
+        if any(not token or re.search(r"\s", token) for token in tokens):
+            raise ValueError("a token is empty or has a blank in it")
+        cut = [word_pieces(token, self._ids) for token in tokens]
+        root, begin = Tree("ROOT"), 0
+        while begin < len(tokens):
+            end = self._stretch(tokens, cut, begin)
+            root.children += self._tree(tokens[begin:end], cut[begin:end])
+            begin = end
+        return root
+
+    def parse_all(self, sentences: list[list[str]]) -> list[Tree]:
+        """One after the other: in one batch the sums of one sentence would depend on the others in their last digits."""
+        return [self.parse(tokens) for tokens in sentences]
+
+    def _stretch(self, tokens: list[str], cut: list[list[int]], begin: int) -> int:
+        """Where the stretch that begins at a word ends."""
+        end, pieces, most = begin, 2, len(self._arrays["position"])
+        while end < len(tokens) and end - begin < MAX_WORDS and pieces + len(cut[end]) <= most:
+            pieces += len(cut[end])
+            end += 1
+        if end == len(tokens):
+            return end
+        return next((at for at in range(end, begin + (end - begin) // 2, -1) if tokens[at - 1] in ENDS), end)
+
+    def _tree(self, tokens: list[str], cut: list[list[int]]) -> list[Tree]:
+        """What stands under ROOT for these words."""
+        n = len(tokens)
+        scores, tags = self._scores(tokens, cut)
+        begins, ends = spans_of(n)
+        labels, margins = np.zeros((n, n + 1), np.int64), np.zeros((n, n + 1), np.float32)
+        best = scores[:, 1:].argmax(1)
+        labels[begins, ends], margins[begins, ends] = best + 1, scores[np.arange(len(best)), best + 1] - scores[:, 0]
+        leaves = [Tree(self.tags[tag], [], token) for tag, token in zip(tags.argmax(1), tokens)]
+        return nest(leaves, [(begin, end, self.chains[label]) for begin, end, label in best_tree(labels, margins)])
+
+    def _scores(self, tokens: list[str], cut: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Of n words the scores of the spans (n (n + 1) / 2, L), in the order of `spans_of`, and of the tags (n, T)."""
+        arrays, counts = self._arrays, np.array([1, *map(len, cut), 1])
+        ids = np.array([CLS, *(piece for pieces in cut for piece in pieces), SEP])
+        shapes = np.repeat([0, *map(shape, tokens), 0], counts)
+        x = unpack(arrays["embedding"][ids], arrays["embedding.scale"][ids])
+        x = self._norm("norm", x + arrays["position"][: len(ids)] + arrays["shape"][shapes])
+        for layer in range(self.layers):
+            x = self._norm(f"{layer}.norm1", x + self._linear[f"{layer}.out"](self._attend(self._linear[f"{layer}.qkv"](x))))
+            x = self._norm(f"{layer}.norm2", x + self._linear[f"{layer}.down"](gelu(self._linear[f"{layer}.up"](x))))
+        ends = np.cumsum(counts)
+        w = (x[ends - counts] + x[ends - 1]) / 2  # (n + 2, D)
+        g = np.concatenate([w[:-1], w[1:]], 1)
+        begins, stops = spans_of(len(cut))
+        hidden = self._linear["left"](g)[begins] + self._linear["right"](g)[stops]
+        return self._linear["labels"](np.maximum(hidden, 0, out=hidden)), self._linear["tags"](w[1:-1])
+
+    def _norm(self, name: str, x: np.ndarray) -> np.ndarray:
+        """LayerNorm over the last axis, in place."""
+        x -= x.mean(1, keepdims=True)
+        x /= np.sqrt(np.einsum("ij,ij->i", x, x)[:, None] / np.float32(x.shape[1]) + np.float32(1e-12))
+        x *= self._arrays[name + ".gain"]
+        x += self._arrays[name + ".bias"]
+        return x
+
+    def _attend(self, qkv: np.ndarray) -> np.ndarray:
+        """(P, 3 D) -> (P, D)"""
+        length, width = len(qkv), qkv.shape[1] // 3
+        q, k, v = qkv.reshape(length, 3, self.heads, -1).transpose(1, 2, 0, 3)
+        scores = q @ k.transpose(0, 2, 1)
+        scores *= np.float32((width / self.heads) ** -0.5)
+        scores -= scores.max(2, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(2, keepdims=True)
+        return (scores @ v).transpose(1, 0, 2).reshape(length, width)
+
+    @classmethod
+    def from_arrays(cls, metadata: dict[str, str], arrays: dict[str, np.ndarray], name: str, precision: str = "auto") -> "Parser":
+        """Check what `train_parser --export` wrote. Raises ArtifactError for the file of that name.
+
+        precision: "fp32"; "int8": the inputs of linear layers are rounded as well, which is faster; "auto": int8 where the CPU
+                   multiplies bytes fast.
+        """
+        if precision not in ("auto", *PRECISIONS):
+            raise ValueError(f"precision must be auto or one of {', '.join(PRECISIONS)}, not {precision!r}")
+        try:
+            header = json.loads(metadata.get("parser", "null"))
+        except ValueError as error:
+            raise ArtifactError(name, "a parser's header in JSON", str(error)) from None
+        _check_header(name, header)
+        _check_arrays(name, arrays, header)
+        pieces = _pieces(name, arrays.pop("pieces"), len(arrays["embedding"]))
+        if precision == "auto":
+            precision = "int8" if torch.cpu._is_vnni_supported() else "fp32"
+        return cls(header["heads"], header["tags"], header["labels"], pieces, arrays, precision)
+
+
+class Float:
+    """A linear layer in fp32. weight int8 (out, in), scale and bias float16 (out,)."""
+
+    def __init__(self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray):
+        self.weight = np.ascontiguousarray((weight * scale[:, None].astype(np.float32)).T)
+        self.bias = bias.astype(np.float32)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(N, in) -> (N, out)"""
+        y = x @ self.weight
+        y += self.bias
+        return y
+
+
+class Int8:
+    """The same with the weights as they are and the input rounded to 256 levels between its least and its greatest number."""
+
+    def __init__(self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray):
+        scales, zeros = torch.from_numpy(scale.astype(np.float64)), torch.zeros(len(scale), dtype=torch.long)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch announces that these types will go; its version is pinned
+            rounded = torch._make_per_channel_quantized_tensor(torch.from_numpy(weight), scales, zeros, 0)
+        self.packed = torch.ops.quantized.linear_prepack(rounded, torch.from_numpy(bias.astype(np.float32)))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(N, in) -> (N, out)"""
+        return torch.ops.quantized.linear_dynamic(torch.from_numpy(x), self.packed).numpy()
+
+
+@functools.lru_cache(MAX_WORDS)
+def spans_of(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Begin and end of every span of n words, (n (n + 1) / 2,) each."""
+    begins, ends = np.triu_indices(n)
+    return begins, ends + 1
+
+
+def unpack(packed: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Rows of an embedding, (N, D) float32, from how the file has them."""
+    numbers = np.empty((len(packed), packed.shape[1] * 2), np.float32)
+    numbers[:, ::2], numbers[:, 1::2] = packed & 15, packed >> 4
+    numbers -= 8
+    return (numbers.reshape(len(packed), -1, GROUP) * scales[..., None].astype(np.float32)).reshape(len(packed), -1)
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """By the hyperbolic tangent, as the network was trained."""
+    inner = x * x
+    inner *= np.float32(0.044715)
+    inner += 1
+    inner *= x
+    inner *= np.float32(0.7978845608028654)
+    np.tanh(inner, out=inner)
+    inner += 1
+    inner *= x
+    inner *= np.float32(0.5)
+    return inner
+
+
+def nest(leaves: list[Tree], constituents: list[tuple[int, int, list[str]]]) -> list[Tree]:
+    """The trees over the leaves; constituents (begin, end, labels) come outermost and leftmost first.
+
+    One that would put a leaf deeper under ROOT than `read_tree` accepts is left out.
+    """
+    top = Tree("")
+    path, done = [(top, len(leaves), 0)], 0  # open nodes, where they end and how deep they are; leaves that have their place
+    for begin, end, labels in [*constituents, (len(leaves), len(leaves), [])]:
+        while len(path) > 1 and path[-1][1] <= begin:
+            node, stop, _ = path.pop()
+            node.children += leaves[done:stop]
+            done = stop
+        node, _, depth = path[-1]
+        node.children += leaves[done:begin]
+        done = begin
+        if labels and depth + len(labels) + 2 <= MAX_DEPTH:
+            for label in labels:
+                node.children.append(Tree(label))
+                node = node.children[-1]
+            path.append((node, end, depth + len(labels)))
+    return top.children
+
+
+def _check_header(file: str, header: Any) -> None:
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ArtifactError(file, f"a parser of format {FORMAT}", repr(header.get("format") if isinstance(header, dict) else header))
+    if set(header) != set(HEADER):
+        raise ArtifactError(file, f"the keys {', '.join(HEADER)}", ", ".join(header))
+    for name in "layers", "heads":
+        if type(header[name]) is not int or not 1 <= header[name] <= 100:
+            raise ArtifactError(file, f"{name} from 1 to 100", repr(header[name])[:80])
+    for name in "tags", "labels":
+        if (
+            not isinstance(header[name], list)
+            or not all(isinstance(label, str) for label in header[name])
+            or (len(set(header[name])) != len(header[name]))
+        ):
+            raise ArtifactError(file, f"distinct {name}", repr(header[name])[:80])
+    if not header["tags"] or not set(header["tags"]) <= TAGS:
+        raise ArtifactError(file, "part-of-speech tags", repr(header["tags"])[:80])
+    none, *chains = header["labels"] or ["none"]
+    if none or not chains or not all(chain and set(chain.split(" ")) <= PHRASES - {"ROOT"} for chain in chains):
+        raise ArtifactError(file, 'labels: "", then chains of phrases other than ROOT', repr(header["labels"])[:80])
+
+
+def _check_arrays(file: str, arrays: dict[str, np.ndarray], header: dict) -> None:
+    """Names, types, shapes that fit each other, finite numbers."""
+    size = lambda name, axis: arrays[name].shape[axis] if name in arrays and arrays[name].ndim > axis else 0  # noqa: E731
+    width, inner, hidden = size("shape", 1), size("0.up.weight", 0), size("left.weight", 0)
+    vocabulary, positions = size("embedding", 0), size("position", 0)
+    if not width or width % header["heads"] or width % GROUP:
+        raise ArtifactError(file, f"a width that {header['heads']} heads and groups of {GROUP} divide", f"{width}")
+    if positions < WORD_PIECES + 2:
+        raise ArtifactError(file, f"at least {WORD_PIECES + 2} positions", f"{positions}")
+    expected: dict[str, tuple[str, tuple[int, ...]]] = {
+        "pieces": ("uint8", (size("pieces", 0),)),
+        "embedding": ("uint8", (vocabulary, width // 2)),
+        "embedding.scale": ("float16", (vocabulary, width // GROUP)),
+        "position": ("float16", (positions, width)),
+        "shape": ("float16", (SHAPES, width)),
+    }
+    linear = {
+        "tags": (len(header["tags"]), width),
+        "left": (hidden, 2 * width),
+        "right": (hidden, 2 * width),
+        "labels": (len(header["labels"]), hidden),
+    }
+    norms = ["norm"]
+    for layer in range(header["layers"]):
+        linear |= {
+            f"{layer}.qkv": (3 * width, width),
+            f"{layer}.out": (width, width),
+            f"{layer}.up": (inner, width),
+            f"{layer}.down": (width, inner),
+        }
+        norms += [f"{layer}.norm1", f"{layer}.norm2"]
+    for name, form in linear.items():
+        expected |= {name + ".weight": ("int8", form), name + ".scale": ("float16", form[:1]), name + ".bias": ("float16", form[:1])}
+    for name in norms:
+        expected |= {name + ".gain": ("float16", (width,)), name + ".bias": ("float16", (width,))}
+    if arrays.keys() != expected.keys():
+        missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
+        raise ArtifactError(
+            file,
+            f"the {len(expected)} arrays of {header['layers']} layers",
+            f"{', '.join(missing[:3]) or 'none'} missing, {', '.join(extra[:3]) or 'none'} unknown",
+        )
+    for name, (kind, wanted) in expected.items():
+        found = arrays[name]
+        if (str(found.dtype), found.shape) != (kind, wanted):
+            raise ArtifactError(file, f"{name} of {kind} {wanted}", f"{found.dtype} {found.shape}")
+        if kind == "float16" and not np.isfinite(found).all():
+            raise ArtifactError(file, f"finite numbers in {name}", "infinity or not-a-number")
+
+
+def _pieces(file: str, text: np.ndarray, count: int) -> list[str]:
+    try:
+        pieces = text.tobytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ArtifactError(file, "pieces in UTF-8", str(error)) from None
+    if tuple(pieces[: len(SPECIALS)]) != SPECIALS:
+        raise ArtifactError(file, f"pieces that begin with {', '.join(SPECIALS)}", repr(pieces[: len(SPECIALS)])[:80])
+    if len(pieces) != count or len(set(pieces)) != count:
+        raise ArtifactError(
+            file, f"{count} distinct pieces, as many as the embedding has rows", f"{len(pieces)}, {len(set(pieces))} of them distinct"
+        )
+    return pieces

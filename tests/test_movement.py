@@ -1,0 +1,90 @@
+"""Templates met by moving the source's own constituents: rows, candidates, the choice by meaning."""
+
+import dataclasses
+
+import pytest
+
+from handler import artifacts
+from handler.decoding.rerank import meaning_score
+from handler.decoding.sampling import Decoded
+from handler.language.trees import read_tree
+from handler.planning import PipelineConfig
+from handler.wire.request import read_request
+from tests.factories import RAIN, tiny_artifact
+
+SENTENCE = {
+    "sent": "It is raining in the n .",
+    "synt": "(ROOT (S (NP (PRP It)) (VP (VBZ is) (VP (VBG raining) (PP (IN in) (NP (DT the) (NN n))))) (. .)))",
+}
+FRONTED = "(ROOT (S (PP ) (, ) (NP ) (VP ) (. )))"
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory):
+    """A tiny artifact that moves constituents, with four candidates."""
+    return artifacts.load(tiny_artifact(tmp_path_factory.mktemp("moving") / "tiny", tag_weight=1.0, movement=True, candidates=4))
+
+
+def rows_of(pipeline, value):
+    return pipeline.plan(read_request({"temperature": 0, **value}))
+
+
+def test_a_template_that_movement_reaches_has_parses_of_the_sentences_own_words(moving):
+    [row] = rows_of(moving, {**SENTENCE, "tmpl": FRONTED})
+    assert row.moved and row.moved[0].moves == ("front_pp",)
+    first = row.candidate(0)
+    said = moving.vocabulary.decode_text(first.pieces)
+    assert said == "in the n , it is raining ." and first.follows and first.moves == ("front_pp",) and first.tags == []
+    assert len(first.tagged_words) == len([word for word in said.split() if word != "is"])  # of which the auxiliary is none
+    [answer] = moving.run([dataclasses.replace(row, candidates=1)])
+    assert answer.moves == ("front_pp",) and answer.parse == "(ROOT (S (PP (IN) (NP (DT) (NN))) (,) (NP (PRP)) (VP (VBZ) (VP (VBG))) (.)))"
+    assert answer.source_parse == str(read_tree(SENTENCE["synt"]))
+
+
+def test_one_parse_at_least_is_generated_and_is_the_one_there_would_be_without_movement(moving, tmp_path):
+    still = artifacts.load(tiny_artifact(tmp_path / "tiny", tag_weight=1.0, candidates=4))
+    [row], [other] = rows_of(moving, {**SENTENCE, "tmpl": FRONTED}), rows_of(still, {**SENTENCE, "tmpl": FRONTED})
+    kinds = [row.candidate(number).follows for number in range(4)]
+    assert kinds == [True] * min(len(row.moved), 3) + [False] * (4 - min(len(row.moved), 3))
+    generated = row.candidate(kinds.index(False))
+    assert generated.moves is None and moving.generate_parses([generated]) == still.generate_parses([other.candidate(0)])
+
+
+def test_a_template_that_no_movement_reaches_is_the_parse_generators(moving):
+    [row] = rows_of(moving, {**SENTENCE, "tmpl": "(ROOT (UCP (NP ) (CC ) (ADJP )))"})
+    assert row.moved == () and not any(row.candidate(number).follows for number in range(4))
+    assert moving.run([row])[0].moves is None
+
+
+def test_a_row_with_moved_parses_is_the_same_alone_and_in_any_batch(moving):
+    rows = rows_of(
+        moving, {**SENTENCE, "tmpl": [FRONTED, "statement", "yes_no_question"], "temperature": 0.9, "seed": 5, "num_paraphrases": 2}
+    )
+    rows += rows_of(moving, {**RAIN, "tmpl": "statement"})
+    together = moving.run(rows)
+    assert together == [moving.run([row])[0] for row in rows] == moving.run(rows, chunk_rows=3)
+
+
+def test_without_a_parse_and_without_a_parser_nothing_moves(moving):
+    whole = rows_of(moving, {"sent": SENTENCE["sent"], "parse": SENTENCE["synt"]})
+    assert whole[0].moved == () and whole[0].source is None and moving.run(whole)[0].source_parse is None
+
+
+def test_the_choice_prefers_who_does_what_to_whom():
+    source = read_tree("(ROOT (S (NP (DT the) (NN dog)) (VP (VBD bit) (NP (DT the) (NN man))) (. .)))")
+    parse, text = Decoded([1], -1.0, True), Decoded([1, 2, 3, 4, 5, 6, 7], -1.0, True)
+    score = lambda words, weight=4.0: meaning_score(parse, text, source, source, words.split(), weight)  # noqa: E731
+    right, reversed_, invented = "the dog bit the man !", "the man bit the dog !", "the cat bit the man !"
+    assert score(right) > score(reversed_) > score(invented)
+    assert score(right, 0.0) == score(reversed_, 0.0) > score(invented, 0.0)
+    assert score("the dog bit") < score(invented)  # cut short
+    assert score("the dog bit the man .") < score(right)  # says the sentence as it was
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"movement": 1}, {"movement": True, "constrained": False}, {"movement": True, "tokenization": "raw"}, {"relation_weight": -1}],
+)
+def test_settings_that_cannot_be_are_refused(change):
+    with pytest.raises(ValueError, match="movement|relation_weight"):
+        PipelineConfig(**{"tokenization": "ptb", "bpe_threshold": 5, "constrained": True, **change})
