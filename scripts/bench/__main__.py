@@ -4,6 +4,7 @@
     python -m scripts.bench --quick                             a tiny random artifact, to see whether it all runs
     python -m scripts.bench --only steps --artifacts published  some of it: steps, requests, quality, server, cold
     python -m scripts.bench --held-out test.tsv.gz              quality over unseen `sentence<TAB>parse` lines
+    python -m scripts.bench --bars                              the last line is JSON: what is wanted, measured, met
     python -m scripts.bench --save scripts/bench                also write results.json, results.png and README.md's tables
 
 "published": random networks of the published shape that say the benchmark's sentences (`published.py`). "demo": the
@@ -154,6 +155,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds after which a measurement begins no further round (%(default)g)",
     )
+    parser.add_argument("--bars", action="store_true", help="print the bars as one JSON object, the last line")
     parser.add_argument("--no-rival", action="store_true", help="leave CTranslate2 out")
     parser.add_argument("--held-out", type=Path, metavar="FILE", help="`sentence<TAB>parse` lines for the demo's quality")
     parser.add_argument("--limit", type=int, default=200, help="sentences of it (%(default)s)")
@@ -174,6 +176,8 @@ def bench(options: argparse.Namespace) -> int:
     results = measure_all(options)
     results["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(report.text(results))
+    if options.bars:
+        print(report.bars_json(results))
     if options.save:
         save(results, options.save)
     return 0

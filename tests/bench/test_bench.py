@@ -144,17 +144,21 @@ def test_bars():
         {"engine": "fp32", "bleu": 50.0, "tokens_as_fp32": {"a": 100.0, "b": 100.0}},
         {"engine": "int8", "bleu": 49.8, "tokens_as_fp32": {"a": 99.5, "b": 98.9}},
     ]
-    bars = {
-        bar["what"]: (bar["measured"], bar["met"])
-        for bar in report.bars({"published": {"requests": requests, "steps": steps}, "demo": {"quality": {"engines": engines}}})
+    results = {"published": {"requests": requests, "steps": steps}, "demo": {"quality": {"engines": engines}}}
+    bars = {name.split(" (at ")[0]: bar for name, bar in json.loads(report.bars_json(results)).items()}
+    assert bars["one request / 32 together, against the published decoding one by one"] == {
+        "wanted": [100, 130],
+        "measured": [40.0, 160.0],
+        "met": False,
     }
-    assert bars["one request, against the published decode"] == ("40.0", True)
-    assert bars["32 requests together, against the published decode one by one"] == ("160.0", True)
-    assert bars["one request end to end, against CTranslate2 at its best"] == ("1.90", False)
-    assert bars["decode step of the parse network at batch 1 / 8 / 32, against CTranslate2's best"] == ("1.40 / 1.40 / 1.40", False)
-    assert bars["int8 against fp32, teacher-forced tokens equal"] == ("98.90 %", False)
-    assert bars["int8 against fp32, BLEU lost"] == ("0.20", True)
-    assert bars["peak memory of a worker"] == ("not measured", None)
+    assert bars["one request, against CTranslate2"] == {"wanted": 2.5, "measured": 1.9, "met": False}
+    assert bars["32 requests together, against CTranslate2"] == {"wanted": 2.2, "measured": None, "met": None}
+    parse, text = (bars[f"decode step of the {net} network at batch 1 / 8 / 32, against CTranslate2"] for net in ("parse", "text"))
+    assert (parse["measured"], parse["met"]) == ([1.4, 1.4, 1.4], True)
+    assert (text["measured"], text["met"]) == ([1.4, 1.4, 1.4], True)
+    assert bars["int8 tokens as fp32, teacher-forced"] == {"wanted": 99.3, "measured": 98.9, "met": False}
+    assert bars["BLEU that int8 loses"] == {"wanted": 0.3, "measured": 0.2, "met": True}
+    assert bars["memory of a worker after this benchmark's load, published shape / shipped"]["measured"] == [None, None]
 
 
 def test_agreement_and_tables():
