@@ -62,6 +62,7 @@ class Pipeline:
         self.leaf_rows = {vocabulary.syntax_ids[tag]: row for tag, row in ROWS.items()}  # id of a tag -> its row of the lexicon
         writer = text_generator.config
         self.parse_grammar = ParseGrammar(vocabulary, parse_generator.output_vocab_size)
+        self.shares_texts = True  # write equal texts of a batch once; a benchmark that repeats its sentences switches it off
         self.text_grammar = TextGrammar(vocabulary, writer.vocab_size, endings, writer.generation_vocab_size)
         self.planner = Planner(
             config,
@@ -130,8 +131,14 @@ class Pipeline:
             parses[i] = parse
         # Candidates often have the same parse, and a greedy text of it is then the same: it is written once.
         keys = [
-            (tuple(row.pieces), tuple(row.tagged_words), row.options if row.options.temperature else None, tuple(parse.ids))
-            for row, parse in zip(rows, parses)
+            (
+                tuple(row.pieces),
+                tuple(row.tagged_words),
+                row.options if row.options.temperature else None,
+                tuple(parse.ids),
+                self.shares_texts or i,
+            )
+            for i, (row, parse) in enumerate(zip(rows, parses))
         ]
         distinct: dict[tuple, int] = {}  # what decides a text -> the first row of which it is true
         for i, key in enumerate(keys):

@@ -55,7 +55,8 @@ class Ours:
     def __init__(self, folder: Path, options: dict, threads: int):
         torch.set_num_threads(threads)
         self.paraphraser = artifacts.load(folder, **options)
-        for name in artifacts.NETS:  # the rows of a batch are a few sentences again and again
+        self.paraphraser.shares_texts = False  # the rows of a batch are a few sentences again and again
+        for name in artifacts.NETS:
             self.paraphraser.backend(name).net.shares = False
 
     def describe(self) -> str:
