@@ -134,7 +134,9 @@ class Pipeline:
             (
                 tuple(row.pieces),
                 tuple(row.tagged_words),
+                tuple(row.leaf_words),
                 row.options if row.options.temperature else None,
+                row.scored,
                 tuple(parse.ids),
                 self.shares_texts or i,
             )

@@ -74,6 +74,7 @@ def tiny_artifact(
     generation_vocab_size: int | None = None,
     candidates: int = 1,
     movement: bool = False,
+    word_weight: float = 0.0,
 ) -> Path:
     """A complete artifact of two random networks of a few thousand weights; with a tag weight, and a random lexicon."""
     source = folder.with_name(folder.name + "-source")
@@ -91,6 +92,7 @@ def tiny_artifact(
             copy_odds=copy_odds,
             candidates=candidates,
             movement=movement,
+            word_weight=word_weight,
             relation_weight=4.0 if movement else 0.0,
         ),
         tiny_config(vocab_size=len(SPECIALS) + len(SYNTAX_TOKENS), syntax_width=41, max_steps=60, **shape),

@@ -65,6 +65,18 @@ def test_a_row_with_moved_parses_is_the_same_alone_and_in_any_batch(moving):
     assert together == [moving.run([row])[0] for row in rows] == moving.run(rows, chunk_rows=3)
 
 
+def test_words_of_moved_leaves_do_not_pass_to_another_request_with_the_same_parse(tmp_path):
+    pipeline = artifacts.load(tiny_artifact(tmp_path / "tiny", tag_weight=1.0, movement=True, word_weight=50.0))
+    statement = {"sent": "the n is in it .", "synt": "(ROOT (S (NP (DT the) (NN n)) (VP (VBZ is) (PP (IN in) (NP (PRP it)))) (. .)))"}
+    [moved] = rows_of(pipeline, {**statement, "tmpl": "statement"})
+    [given] = rows_of(pipeline, {**statement, "parse": statement["synt"]})
+    assert moved.candidate(0).pieces == given.pieces and moved.candidate(0).leaf_words and not given.leaf_words
+    alone = [pipeline.run([row])[0].text for row in (moved, given)]
+    assert alone[0] == statement["sent"] != alone[1]
+    assert [answer.text for answer in pipeline.run([moved, given])] == alone
+    assert [answer.text for answer in pipeline.run([given, moved])] == alone[::-1]
+
+
 def test_without_a_parse_and_without_a_parser_nothing_moves(moving):
     whole = rows_of(moving, {"sent": SENTENCE["sent"], "parse": SENTENCE["synt"]})
     assert whole[0].moved == () and whole[0].source is None and moving.run(whole)[0].source_parse is None

@@ -120,6 +120,14 @@ def test_a_greedy_text_of_the_same_parse_is_written_once(paraphraser):
     assert [(stage.name, stage.rows) for stage in stages] == [("text", 8)]  # drawn ones may differ
 
 
+def test_a_text_that_is_written_once_has_its_log_probability_for_whoever_asks(paraphraser):
+    whole = {"sent": "it rains .", "parse": RAIN["synt"], "temperature": 0}
+    [silent], [told] = (paraphraser.plan(read_request({**whole, "details": details})) for details in (False, True))
+    [alone] = paraphraser.run([told])
+    assert alone.log_probability < 0
+    assert paraphraser.run([silent, told])[1].log_probability == pytest.approx(alone.log_probability)
+
+
 def test_the_artifact_says_how_many_unless_the_request_does(tmp_path):
     paraphraser = artifacts.load(tiny_artifact(tmp_path / "tiny", tag_weight=1.0))
     paraphraser.planner.config = dataclasses.replace(paraphraser.config, candidates=4)
