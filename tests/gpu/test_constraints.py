@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from handler.decoding.grammar import ParseGrammar, TextGrammar
-from handler.decoding.lexicon import ALPHA, FLOOR, SOURCE_COUNT, Alignment, Lexicon, learn, packed
+from handler.decoding.lexicon import ALPHA, FILL, FLOOR, SOURCE_COUNT, Alignment, Lexicon, learn, packed
 from handler.language.trees import PHRASES, TAGS, from_syntax_tokens, read_tree, syntax_tokens, template_of
 from handler.language.word_classes import KIN, NO_TAG, ROWS
 from handler.model.network import EOS, UNK
@@ -220,7 +220,8 @@ def random_batch(
         words = [[*r.choices(begun, k=r.choice((0, 0, 1, 2, 3))), r.choice(ends)] for _ in range(r.randrange(8))]
         sentences.append([piece for word in words for piece in word])
         seen.append([(piece, r.choice(list(ROWS.values()))) for piece in grammar.begin(sentences[-1]) if r.random() < 0.7])
-    return sentences, Alignment(lexicon, [[r.choice([NO_TAG, *ROWS.values()]) for _ in range(n)] for n in leaves], seen)
+    moved = [[r.choice([FILL, *grammar.begin(row)]) for _ in range(n)] if r.random() < 0.6 else [] for row, n in zip(sentences, leaves)]
+    return sentences, Alignment(lexicon, [[r.choice([NO_TAG, *ROWS.values()]) for _ in range(n)] for n in leaves], seen, moved)
 
 
 def went_on(constraints, tokens, rows, texts, step):
@@ -243,7 +244,7 @@ def test_aligned_texts_have_a_word_for_each_leaf_whatever_computes_the_scores(st
     r, g = random.Random(seed), torch.Generator().manual_seed(seed)
     leaves = [n for n in (0, 1, 2, steps - 1, steps, steps + 3, steps // 2, steps // 2) for _ in range(2)]
     sentences, alignment = random_batch(r, leaves)
-    options = dict(max_steps=steps, source_bonus=2.0, repetition_penalty=1.5, order_bonus=3.0)
+    options = dict(max_steps=steps, source_bonus=2.0, repetition_penalty=1.5, order_bonus=3.0, word_weight=2.5)
     earlier, followed = random_batch(r, [30] * len(leaves))
     earlier = [sentence + WORDS[:8] * 4 for sentence in earlier]  # longer than those to come
     used = text_constraint(TEXT, earlier, **options, alignment=followed).allocate(len(leaves), tiny_config(bag_width=60, syntax_width=99))
@@ -346,6 +347,20 @@ MANY = [vocabulary().ids[piece] for piece in ("rain@@", "th@@", "q@@")]  # begin
 NEAR_TAGS = [ROWS[tag] for tag in ("NN", "NNP", "VBD", "VBN", "DT")]
 
 
+@pytest.mark.parametrize("kind", [text_constraint, text_processors])
+def test_the_word_of_a_moved_leaf_gains_where_its_leaf_is_due(kind):
+    rain, ing, it, the = (vocabulary().ids[piece] for piece in ("rain@@", "ing", "it", "the"))
+    alignment = Alignment(LEXICON, [[NO_TAG] * 3] * 2, [[], []], [[rain, it, FILL], []])  # of the second row no leaf was moved
+    constraint = kind(TEXT, [[it, rain, ing]] * 2, 9, word_weight=4.0, alignment=alignment)
+    logits, found = torch.zeros(2, V), []
+    for token in rain, ing, it, the:
+        scores = constraint.process(logits)
+        found.append({i: scores[0, i].item() for i in (rain, ing, it, the) if scores[0, i].isfinite()})
+        assert set(scores[1].unique().tolist()) == {0.0, -math.inf}
+        constraint.accept(torch.tensor([token, token]))
+    assert found == [{rain: 4.0, it: 0.0, the: 0.0}, {ing: 0.0}, {rain: 0.0, it: 4.0, the: 0.0}, {rain: 0.0, it: 0.0, the: 0.0}]
+
+
 def heard(sentences: list[list[int]], width: int, generator: torch.Generator) -> torch.Tensor:
     """Random logits as a network gives them: minus infinity where there is nothing to copy."""
     logits = torch.randn(len(sentences), WRITTEN + width, generator=generator)
@@ -386,7 +401,7 @@ def test_what_computes_the_scores_makes_no_difference_where_words_are_copied(ste
     r, g = random.Random(steps), torch.Generator().manual_seed(steps)
     leaves, config = [n for n in (0, 1, 2, steps - 1, steps, steps // 2, 7) for _ in range(3)], tiny_config(bag_width=60, syntax_width=99)
     parts = LIMITED, OWN_LEXICON, MANY, (UNK, *WORDS[:2], *RARE_WORDS[:4])
-    options = dict(max_steps=steps, source_bonus=2.0, repetition_penalty=1.5, order_bonus=3.0, copy_odds=odds)
+    options = dict(max_steps=steps, source_bonus=2.0, repetition_penalty=1.5, order_bonus=3.0, copy_odds=odds, word_weight=2.5)
     sentences, alignment = random_batch(r, leaves, *parts)
     sentences[0], sentences[1] = [RARE_WORDS[0]] * 3, []
     alignment = alignment._replace(
