@@ -33,7 +33,7 @@ class PipelineConfig:
     order_bonus: float = 0.0  # nats added to the word that follows the last one in the sentence; with constraints only
     candidates: int = 1  # paraphrases generated for a template, of which rerank keeps the best; a request may override it
     movement: bool = False  # templates are also reached by moving the constituents of the sentence's own parse
-    word_weight: float = 0.0  # nats on the word that a moved parse has at the leaf; with movement only
+    word_weight: float = 0.0  # nats on the word that a moved parse has at the leaf; with movement and tag_weight only
     relation_weight: float = 0.0  # nats a token in the choice of a candidate, for all relations of the sentence kept; with movement only
     copy_odds: float = 0.0  # of copying an unwritten word of the leaf's kind, to the network's choice; with tag_weight only
 
@@ -42,10 +42,9 @@ class PipelineConfig:
             raise ValueError(f"tokenization must be one of {', '.join(TOKENIZATIONS)}, not {self.tokenization!r}")
         if type(self.bpe_threshold) is not int or self.bpe_threshold < 0:
             raise ValueError(f"bpe_threshold must be an integer of at least 0, not {self.bpe_threshold!r}")
-        if type(self.constrained) is not bool:
-            raise ValueError(f"constrained must be true or false, not {self.constrained!r}")
-        if type(self.movement) is not bool:
-            raise ValueError(f"movement must be true or false, not {self.movement!r}")
+        for name in ("constrained", "movement"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.movement and not (self.constrained and self.tokenization == "ptb"):
             raise ValueError("movement needs constrained true and tokenization ptb, where words and tags line up")
         for name in ("source_bonus", "repetition_penalty", "tag_weight", "order_bonus", "copy_odds", "word_weight", "relation_weight"):
@@ -76,7 +75,7 @@ class Row:
     pieces: list[int]  # ids of the sentence's BPE pieces
     tags: list[int]  # ids of its part-of-speech tags; empty when a whole parse is followed
     tagged_words: list[tuple[int, int]]  # see `lexicon.Alignment`; empty if tags are unknown, do not line up or are not used
-    tags_predicted: bool  # by the tagger, because there is no parse; they are in `tags` or in `tagged_words`
+    tags_predicted: bool  # by the parser or the tagger, because the request has no parse; they are in `tags` or in `tagged_words`
     syntax: list[int]  # ids of the target's syntax tokens, without <sos> and <eos>
     target: Target
     options: DecodingOptions

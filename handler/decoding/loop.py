@@ -63,16 +63,14 @@ class Step:
         return self._normaliser
 
 
-class LogitsProcessor(Protocol):
+class LogitsProcessor:
     """One rule, for all rows of a batch. Its state is a row's own."""
 
     def process(self, step: Step) -> None:
         """Change the scores of a step; at least one token of each row stays possible."""
-        ...
 
     def accept(self, row: int, token: int) -> None:
         """Take note of the token chosen for a row, which is not <eos>."""
-        ...
 
 
 class Proposer(Protocol):

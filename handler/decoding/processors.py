@@ -49,7 +49,7 @@ class ParseRow:
         return place, depth, kind, steps_left - 1
 
 
-class TreeGrammar:
+class TreeGrammar(LogitsProcessor):
     """Every parse is balanced, has a tag at each leaf and nowhere else, ends in time, and its top is the template."""
 
     def __init__(self, grammar: ParseGrammar, rows: list[ParseRow]):
@@ -124,20 +124,17 @@ class TextRow:
             self.leaves_left -= 1
 
 
-class WrittenWords:
+class WrittenWords(LogitsProcessor):
     """Keeps the rows of the batch up to date; the first of a text's processors, whose rows the others read."""
 
     def __init__(self, rows: list[TextRow]):
         self.rows = rows
 
-    def process(self, step: Step) -> None:
-        """Nothing to say by itself."""
-
     def accept(self, row: int, token: int) -> None:
         self.rows[row].accept(token)
 
 
-class Coverage:
+class Coverage(LogitsProcessor):
     """What the sentence has and the text has not yet said is made likelier; what has been said often enough, less likely.
 
     A small network otherwise says one word again and again and leaves others out. Often enough: as often as the sentence has it, or
@@ -166,7 +163,7 @@ class Coverage:
             self.columns[row, place], self.values[row, place] = token, self.penalty
 
 
-class LeafTags:
+class LeafTags(LogitsProcessor):
     """A word gains by how likely it is to have the tag of its leaf; the sentence's own words are known by the tag they have there."""
 
     def __init__(self, rows: list[TextRow], alignment: Alignment):
@@ -182,11 +179,8 @@ class LeafTags:
                 scores += self.table[tag, : len(scores)]
                 scores[words] = own
 
-    def accept(self, row: int, token: int) -> None:
-        """Nothing to note."""
 
-
-class Copying:
+class Copying(LogitsProcessor):
     """At a leaf, the sentence's words of that kind which are not yet written compete with what the network says.
 
     A small network does not know rare words well enough to copy them by itself. The word is a draw between the network and copying,
@@ -206,11 +200,8 @@ class Copying:
                 copied = step.normaliser[i] + np.float32(math.log(self.odds / len(words)))
                 step.scores[i, words] += np.logaddexp(alone, copied) - alone
 
-    def accept(self, row: int, token: int) -> None:
-        """Nothing to note."""
 
-
-class LeafWords:
+class LeafWords(LogitsProcessor):
     """A parse made by moving the source's constituents knows whose place each leaf is: that word gains, so that nobody's role changes."""
 
     def __init__(self, rows: list[TextRow], weight: float):
@@ -222,11 +213,8 @@ class LeafWords:
             if word != FILL:
                 scores[word] += self.weight
 
-    def accept(self, row: int, token: int) -> None:
-        """Nothing to note."""
 
-
-class WordOrder:
+class WordOrder(LogitsProcessor):
     """The word that follows the last one in the sentence gains, which keeps phrases together."""
 
     def __init__(self, rows: list[TextRow], bonus: float):
@@ -238,11 +226,8 @@ class WordOrder:
             if after:
                 scores[list(after)] += self.bonus
 
-    def accept(self, row: int, token: int) -> None:
-        """Nothing to note."""
 
-
-class RealWords:
+class RealWords(LogitsProcessor):
     """Every text is made of real words: those of the vocabulary, and of the sentence where a word has several pieces.
 
     The network reads the sentence as a bag of pieces, so it knows which pieces there were but not which belonged together; left alone

@@ -7,7 +7,7 @@ sentence's words in their order. A guess changes how long decoding takes and not
 
 import numpy as np
 
-from handler.decoding.loop import Step
+from handler.decoding.loop import LogitsProcessor
 from handler.decoding.processors import ParseRow, TextRow
 from handler.model.network import EOS, SOS
 
@@ -59,8 +59,9 @@ def learn(parses: list[bytes], least: int = 3) -> tuple[np.ndarray, np.ndarray]:
     return contexts, np.fromiter(best.values(), np.uint8, len(best))
 
 
-class ParseDrafts:
-    """A `loop.Proposer` of a batch of parses: the n-gram table, within what the tree grammar allows."""
+class ParseDrafts(LogitsProcessor):
+    """A `loop.Proposer` of a batch of parses: the n-gram table, within what the tree grammar allows. It changes no scores, and notes
+    what is chosen."""
 
     longest = 8
 
@@ -80,9 +81,6 @@ class ParseDrafts:
             history += bytes([token])
             state = here.after(state, token)
         return guesses
-
-    def process(self, step: Step) -> None:
-        """Nothing to say."""
 
     def accept(self, row: int, token: int) -> None:
         self.histories[row] += bytes([token])

@@ -1,7 +1,7 @@
-"""What a batch must obey, as plain values: a backend makes of them what suits its device.
+"""What a batch must obey, as plain values. Each backend applies it in its own way.
 
-`constraints.py` states the rules as tensor operations, for any device and for a CUDA graph; `cpu/matchers.py` as a few integers a
-row. Both give the same scores (`tests/cpu/test_engine.py`).
+On a CPU `processors.py` keeps a few integers a row; on a GPU `gpu/constraints.py` has the same rules as tensor operations that a CUDA
+graph can record. Both give the same scores (`tests/gpu/test_constraints.py`).
 """
 
 from dataclasses import dataclass
