@@ -246,5 +246,5 @@ class Pipeline:
             unknown_words=row.pieces.count(UNK),
             tags_predicted=row.tags_predicted,
             moves=candidate.moves,
-            source_parse=str(row.source) if row.source is not None else None,
+            source_parse=str(row.source.parse) if row.source is not None else None,
         )

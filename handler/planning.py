@@ -83,7 +83,7 @@ class Row:
     scored: bool = True  # the text's log-probability is asked for
     candidates: int = 1  # how many are made, of which the best answers
     follows: bool = False  # `syntax` is a whole parse, to be followed as it is
-    source: Tree | None = None  # the sentence's own parse, given or predicted; None where it is not known or not used
+    source: rerank.Meaning | None = None  # by the sentence's own parse, given or predicted; None where that is not known or not used
     moved: tuple[Moved, ...] = ()  # parses for the first candidates, best first
     moves: tuple[str, ...] | None = None  # of this candidate's parse; None: it is generated, or the request's own
     leaf_words: list[int] = field(default_factory=list)  # as `Moved.leaf_words`, where this candidate's parse is moved
@@ -164,6 +164,7 @@ class Planner:
         source_tags = self.encode_tags(request, labels) if from_template else []
         tagged = self.tagged_words(pieces, labels)
         mover = Mover(source) if self.config.movement and from_template and source is not None else None
+        meaning = rerank.Meaning(source) if mover and source is not None else None
         rows = []
         for target in request.targets:
             syntax = self.encode_syntax(target)
@@ -184,7 +185,7 @@ class Planner:
                         scored=request.details,
                         candidates=1 if target.whole else request.candidates or self.config.candidates,
                         follows=target.whole,
-                        source=source if mover else None,
+                        source=meaning,
                         moved=tuple(moved[sample:]),  # another sample begins with another parse, while there are some
                     )
                 )

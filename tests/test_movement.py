@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from handler import artifacts
-from handler.decoding.rerank import meaning_score
+from handler.decoding.rerank import Meaning, meaning_score
 from handler.decoding.sampling import Decoded
 from handler.language.trees import read_tree
 from handler.planning import PipelineConfig
@@ -85,7 +85,7 @@ def test_without_a_parse_and_without_a_parser_nothing_moves(moving):
 def test_the_choice_prefers_who_does_what_to_whom():
     source = read_tree("(ROOT (S (NP (DT the) (NN dog)) (VP (VBD bit) (NP (DT the) (NN man))) (. .)))")
     parse, text = Decoded([1], -1.0, True), Decoded([1, 2, 3, 4, 5, 6, 7], -1.0, True)
-    score = lambda words, weight=4.0: meaning_score(parse, text, source, source, words.split(), weight)  # noqa: E731
+    score = lambda words, weight=4.0: meaning_score(parse, text, Meaning(source), source, words.split(), weight)  # noqa: E731
     right, reversed_, invented = "the dog bit the man !", "the man bit the dog !", "the cat bit the man !"
     assert score(right) > score(reversed_) > score(invented)
     assert score(right, 0.0) == score(reversed_, 0.0) > score(invented, 0.0)

@@ -6,9 +6,10 @@ Numbers only: no network, no strings.
 """
 
 from collections import Counter
+from functools import cached_property
 
 from handler.decoding.sampling import Decoded
-from handler.language.relations import content, kept, made_up, missing, relations
+from handler.language.relations import Relation, content, kept, made_up, missing, relations
 from handler.language.trees import Tree, words
 from handler.language.word_classes import KIN
 
@@ -38,17 +39,36 @@ def rerank_score(parse: Decoded, text: Decoded, content: Counter[int], leaves: l
     return likely - (MISSING_PENALTY * missing + EXTRA_PENALTY * extra) / wanted
 
 
-def meaning_score(parse: Decoded, text: Decoded, source: Tree, tree: Tree, said: list[str], weight: float) -> float:
+class Meaning:
+    """What a sentence says, by its parse. Worked out once for all its candidates, and only if there are several."""
+
+    def __init__(self, parse: Tree):
+        """parse: the sentence's own, words at its leaves."""
+        self.parse = parse
+
+    @cached_property
+    def words(self) -> list[str]:
+        return [word.lower() for word in words(self.parse)]
+
+    @cached_property
+    def content(self) -> Counter[str]:
+        return content(self.parse)
+
+    @cached_property
+    def relations(self) -> list[Relation]:
+        return relations(self.parse)
+
+
+def meaning_score(parse: Decoded, text: Decoded, source: Meaning, tree: Tree, said: list[str], weight: float) -> float:
     """`rerank_score` by meaning: beside content words missing and made up, the share of the sentence's relations that are kept.
 
-    source: the sentence's parse, words at its leaves; tree: the candidate's parse, and its words, one a leaf. weight: nats a token
-    for all relations kept.
+    tree: the candidate's parse; said: its words, one a leaf. weight: nats a token for all relations kept.
     """
     likely = (text.log_probability + parse.log_probability) / max(1, len(text.ids))
     if len(said) != len(tree.leaves()):  # cut short by the step limit: nothing is known of its relations
         return likely - MISSING_PENALTY - EXTRA_PENALTY
-    if said == [word.lower() for word in words(source)]:
+    if said == source.words:
         likely -= UNCHANGED_PENALTY
-    wanted, found = content(source), content(tree, said)
+    wanted, found = source.content, content(tree, said)
     lost = (MISSING_PENALTY * missing(wanted, found) + EXTRA_PENALTY * made_up(wanted, found)) / max(1, wanted.total())
-    return likely - lost + weight * kept(relations(source), relations(tree, said))
+    return likely - lost + weight * kept(source.relations, relations(tree, said))

@@ -197,7 +197,7 @@ def test_the_shipped_parser_comes_along_and_constituents_are_moved(given):
     given.tagger = []  # the shipped one
     pipeline = given.load("--max-synt-len", "50")
     [row] = pipeline.plan(read_request({"sent": "It rains .", "tmpl": RAIN["tmpl"]}))
-    assert pipeline.config.movement and str(row.source) == "(ROOT (S (NP (PRP It)) (VP (VBZ rains)) (. .)))"
+    assert pipeline.config.movement and str(row.source.parse) == "(ROOT (S (NP (PRP It)) (VP (VBZ rains)) (. .)))"
     shutil.rmtree(given.out)
     faithful = given.load("--faithful")
     assert not faithful.config.movement and faithful.planner.parser is None
