@@ -4,7 +4,7 @@
 """
 
 from handler.language.heads import CONJUNCTIONS, head_leaf
-from handler.language.morphology import inflect, lemma
+from handler.language.morphology import lemma
 from handler.language.relations import VERBAL
 from handler.language.trees import Tree
 from handler.language.wordlists import ASKED_WORDS, PLACES
@@ -325,12 +325,3 @@ def merge(first: Clause, second: Clause, word: str) -> Clause | None:
     at = verb_at(second.vp) or 0
     later = second.vp if not is_auxiliary(second.vp) else swapped(second.vp, at, full_form(second.vp.children[at], second.vp))
     return first.but("merge", vp=node("VP", first.vp, leaf("CC", word), later))
-
-
-def tense_of(tag: str) -> str:
-    return tag if tag in ("VBD", "VBZ", "VBP") else "VBZ"
-
-
-def did(tag: str) -> Tree:
-    """The form of `do` that stands for a finite verb of this tag."""
-    return leaf(tag, inflect("do", tag))

@@ -256,7 +256,7 @@ def joined_objects(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
 
 def both(noun: Tree) -> tuple[Tree, Tree] | None:
     """The members of a noun phrase that joins two by `and`."""
-    children = [child for child in noun.children]
+    children = noun.children
     labels = [child.label for child in children]
     if labels == ["NP", "CC", "NP"] and said(children[1]) == "and":
         return children[0], children[2]
@@ -275,7 +275,8 @@ def joined_subjects(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
         or main_lemma(clause.vp) in ("be meet marry argue divorce fight kiss".split())
         and inner(clause.vp) is None
         or "together" in said(clause.vp)
-        or ("each other" in said(clause.vp) or "one another" in said(clause.vp))
+        or "each other" in said(clause.vp)
+        or "one another" in said(clause.vp)
     ):
         return
     one = agreed(clause.vp, two[0])
@@ -413,7 +414,7 @@ def done_so(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
             or rest is None
             or verb_at(rest) is None
             or adjunct.moved.label == "SBAR"
-            or said(adjunct.piece) in (SENTENCE_ADVERBS)
+            or said(adjunct.piece) in SENTENCE_ADVERBS
         ):
             continue
         again = taken_up(clause.subject)
