@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from handler.language.heads import head_leaf
 from handler.language.morphology import lemma
 from handler.language.relations import TIMES, content, coordinated, kept, made_up, missing, relations
 from handler.language.trees import Tree, template_of
-from handler.language.wordlists import COMMON, LASTING
+from handler.language.wordlists import COMMON, LASTING, PREDICATIVE, SAID_AS
 from handler.movement.adjuncts import adjuncts, is_reported
 from handler.movement.clauses import (
     QUOTES,
@@ -24,6 +25,7 @@ from handler.movement.clauses import (
     agreed,
     finite,
     folded,
+    inner,
     is_animate,
     leaf,
     main_lemma,
@@ -41,8 +43,9 @@ from handler.movement.commands import commands
 from handler.movement.nominal import noun_phrases
 from handler.movement.questions import could_it_be, how_is_it, how_questions, what_if, what_questions, yes_no
 from handler.movement.repairs import repaired
+from handler.movement.restating import restated
 from handler.movement.sources import clauses_of, embedded, parts_of, unquoted
-from handler.movement.splitting import members, split
+from handler.movement.splitting import members, split, what_there_was
 
 MAX_VARIANTS = 200
 # Moves that bring in a frame of their own, or a label that Penn would not give.
@@ -54,18 +57,26 @@ LAST_RESORT = {
     "note_that": 1,
     "may_be": 1,
     "while_in": 1,
-    "thought_of": 2,
+    "passive": 1,
+    "dative": 1,
+    "there_is": 1,
+    "cleft": 1,
+    "cleft_subject": 1,
+    "full_form": 1,
+    "happened": 1,
+    "introduce": 1,
+    "do_so": 1,
+    "introduce_object": 2,
     "question_of": 2,
-    "what_if": 2,
     "wonder": 2,
-    "do_so": 2,
     "or_not": 2,
     "ask_subject": 2,
     "ask_object": 2,
-    "passive": 3,
+    "what_if": 3,
     "could_it_be": 3,
     "how_is_it": 3,
     "do_you_know": 3,
+    "thought_of": 4,
     "filler": 4,
 }
 FILLERS = "ADVP", "PP", "SBAR"
@@ -82,6 +93,11 @@ class Proposal:
     kept: float  # relations, of 1
     missing: int  # content words of the source that it lacks
     made_up: int  # content words that the source lacks
+
+    @property
+    def resort(self) -> int:
+        """How much of a last resort it is: 0 for the sentence's own words in another order, up to 4 for an empty frame."""
+        return sum(LAST_RESORT.get(move, 0) for move in self.moves)
 
 
 def propose(source: Tree, template: Tree, most: int = 8) -> list[Proposal]:
@@ -130,8 +146,7 @@ class Mover:
 
 
 def rank(proposal: Proposal) -> tuple:
-    resort = sum(LAST_RESORT.get(move, 0) for move in proposal.moves)
-    return resort, proposal.missing + proposal.made_up, -round(proposal.kept, 2), len(proposal.moves)
+    return proposal.resort, proposal.missing + proposal.made_up, -round(proposal.kept, 2), len(proposal.moves)
 
 
 def matches(tree: Tree, template: Tree) -> bool:
@@ -252,8 +267,11 @@ def of_clause(clause: Clause) -> Iterator[Variant]:
     whole = folded(clause)
     yield statement_of(clause), clause.mark, whole.moves
     yield from fronted(clause)
-    for tree, moves in yes_no(asking(clause)):
-        yield tree, "?", moves
+    for other in restated(whole):
+        yield node("S", other.subject, other.vp), clause.mark, other.moves
+    if "wonder" not in clause.moves:
+        for tree, moves in yes_no(asking(clause)):
+            yield tree, "?", moves
     for tree, moves in split(whole):
         yield tree, "?" if "or_not" in moves else clause.mark, moves
     if "wonder" in clause.moves:
@@ -318,10 +336,25 @@ def fronted(clause: Clause) -> Iterator[Variant]:
             if while_clause(whole, adjunct.moved):
                 reduced = node("SBAR", leaf("IN", "while"), adjunct.moved)
                 yield node("S", reduced, comma, whole.subject, rest), clause.mark, (*whole.moves, move, "while_in")
+    yield from _there_in_front(whole)
     for piece, subject, vp, move in subordinated(whole):
         yield node("S", piece, comma, subject, vp), clause.mark, (*whole.moves, move)
     for label in FILLERS:
         yield node("S", filler(label), comma, whole.subject, whole.vp), clause.mark, (*whole.moves, "filler")
+
+
+def _there_in_front(clause: Clause) -> Iterator[Variant]:
+    """`there is a man in the house` with the place in front."""
+    at = verb_at(clause.vp)
+    if at is None or head_leaf(clause.subject).label != "EX":
+        return
+    rest = clause.vp.children[at + 1 :]
+    parts = rest if len(rest) == 2 else rest[0].children if len(rest) == 1 else []
+    if [part.label for part in parts] == ["NP", "PP"] and said(parts[1].children[0]) in PREDICATIVE:
+        noun, place = parts
+        vp = Tree("VP", [*clause.vp.children[: at + 1], noun])
+        yield node("S", place, leaf(",", ","), clause.subject, vp), clause.mark, (*clause.moves, "front_pp")
+        yield node("S", node("ADVP", place), leaf(",", ","), clause.subject, vp), clause.mark, (*clause.moves, "front_pp", "wrap")
 
 
 def filler(label: str) -> Tree:
@@ -346,6 +379,11 @@ def while_clause(clause: Clause, pp: Tree) -> bool:
 def subordinated(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
     """Adverbial clauses made of participles, of joined verb phrases and of `so`: the clause, and subject and verb phrase that follow."""
     yield from participle_first(clause)
+    yield from _as_said(clause)
+    for adjunct in adjuncts(clause.vp):
+        cause, rest = what_there_was(clause, adjunct.piece), without(clause.vp, adjunct.piece)
+        if cause is not None and rest is not None and verb_at(rest) is not None:
+            yield node("SBAR", leaf("IN", "because"), cause), clause.subject, rest, "there_was"
     last = clause.vp.children[-1]
     if last.label == "SBAR" and len(last.children) == 2 and said(last.children[0]) == "so" and (below := read_clause(last.children[1])):
         vp = without(clause.vp, last)
@@ -362,6 +400,18 @@ def subordinated(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
     if later is not None and later.label == earlier.label and word in ("and", "but") and not generic:
         marker = "although" if word == "but" else "while" if main_lemma(one) in LASTING or is_progressive(one) else "after"
         yield node("SBAR", leaf("IN", marker), node("S", clause.subject, one)), again, agreed(other, again), "join_" + marker
+
+
+def _as_said(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
+    """`Ann said that it rained` as `as Ann said , it rained`."""
+    last = clause.vp.children[-1]
+    if last.label != "SBAR" or main_lemma(clause.vp) not in SAID_AS or "undo_question" in clause.moves or inner(clause.vp) is not None:
+        return
+    said_so = without(clause.vp, last)
+    below = read_clause(last.children[-1]) if last.children[-1].label == "S" else None
+    alone = said_so is not None and len(said_so.children) == 1
+    if said_so is not None and alone and below is not None and not below.front and said(Tree("X", last.children[:-1])) in ("that", ""):
+        yield node("SBAR", leaf("IN", "as"), node("S", clause.subject, said_so)), below.subject, below.vp, "as_said"
 
 
 def is_progressive(vp: Tree) -> bool:

@@ -31,6 +31,7 @@ from handler.movement.clauses import (
     taken_up,
     verb_at,
 )
+from handler.movement.restating import dative
 from handler.movement.voice import activated, passivated
 
 
@@ -42,7 +43,7 @@ def clauses_of(top: Tree, mark: str) -> list[Clause]:
             changed = change(clause)
             if changed:
                 found.append(changed)
-    return found
+    return found + [other for clause in found[:1] if (other := dative(clause))]
 
 
 def plain_clauses(top: Tree, mark: str) -> list[Clause]:

@@ -6,9 +6,21 @@ from handler.language.heads import head_leaf
 from handler.language.morphology import inflect, lemma
 from handler.language.relations import TIMES, coordinated
 from handler.language.trees import Tree
-from handler.language.wordlists import DESCRIBING, PREDICATIVE, REPORTING, SENTENCE_ADVERBS, STATES
+from handler.language.wordlists import (
+    DATIVES,
+    DESCRIBING,
+    DONE,
+    NOT_ASKED,
+    PREDICATIVE,
+    QUALITIES,
+    REPORTING,
+    SENTENCE_ADVERBS,
+    STATES,
+    UNCOUNTED,
+)
 from handler.movement.adjuncts import adjuncts
 from handler.movement.clauses import (
+    ACCUSATIVE,
     FINITE,
     Clause,
     agreed,
@@ -16,6 +28,7 @@ from handler.movement.clauses import (
     finite,
     first_word,
     head_lemma,
+    in_case,
     inner,
     is_animate,
     is_negation,
@@ -25,6 +38,8 @@ from handler.movement.clauses import (
     main_lemma,
     main_vp,
     node,
+    person,
+    pronoun,
     read_clause,
     said,
     swapped,
@@ -35,6 +50,7 @@ from handler.movement.clauses import (
     without,
 )
 from handler.movement.questions import inverted, one_vp
+from handler.movement.restating import is_new
 
 Split = tuple[Tree, tuple[str, ...]]
 
@@ -66,7 +82,10 @@ def _splits(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
     yield from reported(clause)
     yield from described(clause)
     yield from placed(clause)
+    yield from caused(clause)
+    yield from introduced(clause)
     yield from done_so(clause)
+    yield from happened(clause)
     yield from closed(clause)
 
 
@@ -102,6 +121,8 @@ def members(vp: Tree) -> tuple[Tree, str, Tree] | None:
                 Tree("VP", [*others, *(joined[1].children if verb_at(joined[1]) is not None else [joined[1]])]),
             )
         return None
+    if [child.label for child in vp.children] == ["ADVP", "VP"] and (below := members(joined[0])):
+        return Tree("VP", [vp.children[0], *below[0].children]), below[1], below[2]
     if verb is not None and len(joined) == 1 and not conjunctions and vp.children[-1] is joined[0]:
         below = members(joined[0])
         place = vp.children.index(joined[0])
@@ -203,6 +224,11 @@ def relative(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
         noun, vp = found
         again = taken_up(noun)
         yield s(noun, agreed(vp, noun)), "and", s(again, agreed(clause.vp, again)), "relative"
+    gapped = relative_object(clause.subject)
+    if gapped and verb_at(clause.vp) is not None:
+        noun, first = gapped
+        again = taken_up(noun)
+        yield first, "and", s(again, agreed(clause.vp, again)), "relative"
     main = main_vp(clause.vp)
     last = main.children[-1]
     found = relative_of(last) if last.label == "NP" and len(main.children) > 1 and said(clause.subject) != "it" else None
@@ -235,6 +261,30 @@ def relative_of(noun: Tree) -> tuple[Tree, Tree] | None:
     ):
         return None
     return (rest[0] if len(rest) == 1 else Tree("NP", rest)), vp
+
+
+def relative_object(noun: Tree) -> tuple[Tree, Tree] | None:
+    """A noun without its relative clause, and that clause with the noun as the object that it lacks: `you lent me the book`."""
+    if [child.label for child in noun.children] != ["NP", "SBAR"] or head_leaf(noun).label not in ("NN", "NNS"):
+        return None
+    bare, sbar = noun.children
+    marker, inside = sbar.children[:-1], sbar.children[-1]
+    if said(Tree("X", marker)) not in ("", "that", "which") or first_word(bare) not in ("the", "this", "these", "those"):
+        return None
+    if [child.label for child in inside.children] != ["NP", "VP"] or head_lemma(bare) in TIMES | NOT_ASKED:
+        return None
+    who, vp = inside.children
+    main, at = main_vp(vp), verb_at(main_vp(vp))
+    if at is None or coordinated(main) or (finite(vp) or vp).label not in FINITE or is_passive(vp) or main_lemma(vp) == "be":
+        return None
+    after = main.children[at + 1 :]
+    whom = 1 if after and after[0].label == "NP" and not is_time(after[0]) and main_lemma(vp) in DATIVES else 0
+    if any(child.label not in ("PP", "ADVP", "NP") or len(child.children) < 2 and child.label == "PP" for child in after[whom:]):
+        return None
+    if any(child.label == "NP" and not is_time(child) for child in after[whom:]):
+        return None
+    filled = Tree("VP", [*main.children[: at + 1 + whom], bare, *after[whom:]])
+    return bare, s(who, with_main(vp, lambda _: filled))
 
 
 def joined_objects(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
@@ -304,13 +354,10 @@ def reported(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
 def described(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
     """What a noun phrase says of the subject: `a tall man runs` as `a man runs , and he is tall`; `a man with a hat` has one."""
     noun, verb = clause.subject, finite(clause.vp)
-    if (
-        verb is None
-        or verb_at(clause.vp) is None
-        or not is_animate(noun)
-        or coordinated(noun)
-        or any(one.label in ("PRP$", "POS", "NNP") for one in noun.leaves())
-    ):
+    if verb is None or verb_at(clause.vp) is None or coordinated(noun) or any(one.label in ("PRP$", "POS", "NNP") for one in noun.leaves()):
+        return
+    if not is_animate(noun):
+        yield from _described_thing(clause, verb)
         return
     tag = verb.label if verb.label in ("VBZ", "VBP", "VBD") else "VBZ"
     if [child.label for child in noun.children] == ["NP", "PP"] and len(noun.children[1].children) == 2:
@@ -328,6 +375,22 @@ def described(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
         again = taken_up(bare)
         be = agreeing(leaf(tag, inflect("be", tag)), again)
         yield s(bare, clause.vp), "and", s(again, node("VP", be, node("ADJP", noun.children[place]))), "described"
+
+
+def _described_thing(clause: Clause, verb: Tree) -> Iterator[tuple[Tree, str, Tree, str]]:
+    """`the new phone rang` as `the phone rang , and it was new`."""
+    noun = clause.subject
+    place = next((i for i, child in enumerate(noun.children) if child.label == "JJ" and said(child) in QUALITIES), None)
+    known = noun.children and said(noun.children[0]) in ("the", "this", "that", "these", "those", "a", "an")
+    if place is None or not known or head_leaf(noun).label not in ("NN", "NNS") or head_lemma(noun) in TIMES | NOT_ASKED:
+        return
+    if any(map(is_negation, clause.vp.children)) or any(child.children for child in noun.children) or place + 1 == len(noun.children):
+        return
+    bare = with_article(Tree("NP", [child for i, child in enumerate(noun.children) if i != place]))
+    again = pronoun("they" if person(noun) == "plural" else "it")
+    tag = verb.label if verb.label in ("VBZ", "VBP", "VBD") else "VBZ"
+    be = agreeing(leaf(tag, inflect("be", tag)), again)
+    yield s(bare, clause.vp), "and", s(again, node("VP", be, node("ADJP", noun.children[place]))), "described"
 
 
 def placed(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
@@ -402,7 +465,7 @@ def done_so(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
         verb is None
         or at is None
         or coordinated(main_vp(vp))
-        or main_lemma(vp) in STATES
+        or main_lemma(vp) in STATES - DONE
         or any(map(is_negation, vp.children))
         or (not is_animate(clause.subject) or said(clause.subject) in ("it", "nobody", "nothing") or is_passive(vp))
     ):
@@ -433,6 +496,91 @@ def done_so(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
             continue
         yield s(clause.subject, rest), "and", s(again, again_vp), "do_so"
         return
+
+
+def happened(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
+    """What nobody is said to do: `the shop was closed , and this happened in May`."""
+    vp, verb = clause.vp, finite(clause.vp)
+    if verb is None or verb_at(vp) is None or verb.label != "VBD" or coordinated(main_vp(vp)) or any(map(is_negation, vp.children)):
+        return
+    event = is_passive(vp) or inner(vp) is None and main_lemma(vp) not in STATES and not is_animate(clause.subject)
+    if not event or said(clause.subject) in ("it", "there"):
+        return
+    for adjunct in adjuncts(vp):
+        rest = without(vp, adjunct.piece)
+        if adjunct.score < 0.5 or rest is None or verb_at(rest) is None or not (adjunct.piece.label == "PP" or is_time(adjunct.piece)):
+            continue
+        again = s(node("NP", leaf("DT", "this")), node("VP", leaf("VBD", "happened"), adjunct.piece))
+        yield s(clause.subject, rest), "and", again, "happened"
+        return
+
+
+def caused(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
+    """`we stayed because of the rain` as `there was rain , so we stayed`."""
+    for adjunct in adjuncts(clause.vp):
+        cause = what_there_was(clause, adjunct.piece)
+        rest = without(clause.vp, adjunct.piece)
+        if cause is not None and rest is not None and verb_at(rest) is not None:
+            yield cause, "so", s(clause.subject, rest), "there_was"
+            return
+
+
+def what_there_was(clause: Clause, piece: Tree) -> Tree | None:
+    """The cause in `because of the rain` as a clause: `there was rain`; None where the phrase gives none, or a known one."""
+    verb = finite(clause.vp)
+    if verb is None or piece.label != "PP" or not said(piece).startswith(("because of ", "due to ")):
+        return None
+    noun = next((one for one in _phrases(piece) if one.label == "NP"), None)
+    if noun is None or coordinated(noun) or said(noun).startswith(("this ", "that ", "these ", "those ", "it ")):
+        return None
+    head = head_leaf(noun)
+    if head.label not in ("NN", "NNS") or any(one.label in ("PRP$", "POS", "PRP") for one in noun.leaves()):
+        return None
+    flat = noun.children[0].label == "DT"
+    if said(noun).startswith("the "):
+        if not flat:
+            return None
+        rest = noun.children[1:]
+        counted = head.label == "NN" and head_lemma(noun) not in UNCOUNTED
+        noun = with_article(Tree("NP", [leaf("DT", "a"), *rest])) if counted else Tree("NP", rest)
+    tag = verb.label if verb.label == "VBD" else "VBZ"
+    be = agreeing(leaf(tag, inflect("be", tag)), noun)
+    return s(node("NP", leaf("EX", "there")), node("VP", be, noun))
+
+
+def _phrases(tree: Tree) -> Iterator[Tree]:
+    for child in tree.children:
+        if child.children:
+            yield child
+            yield from _phrases(child)
+
+
+def introduced(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
+    """Something new said to be there first: `a man sings` as `there is a man , and he sings`; the object likewise."""
+    verb, vp = finite(clause.vp), clause.vp
+    if verb is None or verb_at(vp) is None or verb.label == "MD" or coordinated(vp) or any(map(is_negation, vp.children)):
+        return
+    place = inner(vp)
+    past = verb.label == "VBD"
+    tag = "VBD" if past else "VBZ"
+    there = node("NP", leaf("EX", "there"))
+    if main_lemma(vp) == "be" and inner(vp) is None:
+        return
+    if is_new(clause.subject):
+        again = taken_up(clause.subject)
+        be = agreeing(leaf(tag, inflect("be", tag)), clause.subject)
+        yield s(there, node("VP", be, clause.subject)), "and", s(again, agreed(vp, again)), "introduce"
+    main = main_vp(vp)
+    at = verb_at(main)
+    if at is None or coordinated(main) or is_passive(vp) or (place is not None and verb.label == "VBD") or main_lemma(vp) in STATES - DONE:
+        return
+    noun = main.children[at + 1] if at + 1 < len(main.children) else None
+    others = [child for child in main.children[at + 2 :] if child.label in ("NP", "S", "SBAR") and not is_time(child)]
+    if noun is not None and is_new(noun) and not others:
+        again = in_case(taken_up(noun), ACCUSATIVE)
+        whole = with_main(vp, lambda inside: swapped(inside, at + 1, again))
+        be = agreeing(leaf(tag, inflect("be", tag)), noun)
+        yield s(there, node("VP", be, noun)), "and", s(clause.subject, whole), "introduce_object"
 
 
 def closed(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
