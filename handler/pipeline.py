@@ -18,11 +18,12 @@ from handler.decoding.lexicon import Alignment, Lexicon
 from handler.decoding.rules import ParseRules, TextRules
 from handler.decoding.sampling import Decoded
 from handler.errors import RequestError
+from handler.language.detokenizer import write
 from handler.language.tagger import Tagger
 from handler.language.trees import from_syntax_tokens, read_tree, template_of
 from handler.language.vocabulary import Vocabulary, WordPieces
 from handler.language.word_classes import NO_TAG, ROWS
-from handler.model.network import EOS, PAD, SOS, UNK
+from handler.model.network import EOS, PAD, SOS
 from handler.planning import PipelineConfig, Planner, Row, SourceParser
 from handler.wire.request import Envelope, Request, guarded
 from handler.wire.response import Paraphrase
@@ -234,17 +235,27 @@ class Pipeline:
     def _text(self, row: Row, text: Decoded) -> str:
         """A text as words; its row has the sentence that the text's columns are numbered by."""
         ids = self.text_grammar.tokens(text.ids, row.pieces)
-        return self.vocabulary.decode_text(ids[: len(ids) - text.ended])
+        said = self.vocabulary.decode_text(ids[: len(ids) - text.ended])
+        return " ".join(row.stand_ins.get(word, word) for word in said.split(" ")) if row.stand_ins else said
+
+    def _written(self, row: Row, said: str, parse: Decoded) -> str:
+        """A text as people write it, if its words are Penn Treebank tokens."""
+        if row.surface is None:
+            return said
+        ids = self.parse_grammar.leaves(parse.ids)
+        return write(said.split(" "), self.vocabulary.decode_syntax(ids), row.surface) if said else said
 
     def _paraphrase(self, row: Row, candidate: Row, parse: Decoded, text: Decoded) -> Paraphrase:
+        said, tree = self._text(candidate, text), self._tree(parse)
         return Paraphrase(
-            text=self._text(candidate, text),
+            text=said,
+            written=self._written(row, said, parse),
             template=str(template_of(row.target.tree)),
-            parse=self._tree(parse),
+            parse=tree,
             log_probability=text.log_probability if row.scored else None,
             truncated=not (parse.ended and text.ended),
             seed=row.seed,
-            unknown_words=row.pieces.count(UNK),
+            unknown_words=row.unknown,
             tags_predicted=row.tags_predicted,
             moves=candidate.moves,
             source_parse=str(row.source.parse) if row.source is not None else None,

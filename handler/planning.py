@@ -1,17 +1,22 @@
 """Turns a request into rows of ids and checks them against the networks' limits. No network, no files."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Protocol
 
 from handler.decoding import rerank
 from handler.decoding.grammar import ParseGrammar, TextGrammar
 from handler.decoding.sampling import DecodingOptions
 from handler.errors import RequestError
+from handler.language.english import is_english
+from handler.language.surface import Surface
 from handler.language.tagger import Tagger
 from handler.language.tokenizer import tokenize
 from handler.language.trees import Tree, syntax_tokens, tags, words
 from handler.language.vocabulary import Vocabulary, WordPieces
 from handler.language.word_classes import AUXILIARIES, ROWS, VERBS
+from handler.language.wordlists import STAND_INS
 from handler.model.network import UNK, ModelConfig
 from handler.movement.propose import Mover
 from handler.wire.request import MAX_CANDIDATES, Request, Target
@@ -88,6 +93,9 @@ class Row:
     moved: tuple[Moved, ...] = ()  # a parse for each candidate, best first; empty: its parses are generated
     moves: tuple[str, ...] | None = None  # of this candidate's parse; None: it is generated, or the request's own
     leaf_words: list[int] = field(default_factory=list)  # as `Moved.leaf_words`, where this candidate's parse is moved
+    surface: Surface | None = None  # how the sentence is written; None where answers stay as the network writes them
+    stand_ins: dict[str, str] = field(default_factory=dict)  # word that stands for one the vocabulary lacks -> that word
+    unknown: int = 0  # pieces of the sentence that are not in the vocabulary
     resort: int = 0  # as `Moved.resort`, where this candidate's parse is moved
 
     def candidate(self, number: int) -> "Row":
@@ -155,7 +163,12 @@ class Planner:
 
     def plan(self, request: Request) -> list[Row]:
         """The rows of a request, targets x samples. Raises RequestError if something exceeds a limit."""
-        pieces = self.encode_words(request)
+        tokens = self.tokens(request)
+        pieces_of = cache(self._known_pieces)  # long words take time
+        if self.config.constrained and self.config.tokenization == "ptb" and not is_english(tokens, pieces_of):
+            raise RequestError("is mostly outside this model's vocabulary, which is English", "sent")
+        stand_ins = self.stand_ins(tokens, pieces_of)
+        pieces = self.encode_words(tokens, stand_ins)
         if len(pieces) > self.text_limits.bag_width:
             raise RequestError(f"has {len(pieces)} word pieces, at most {self.text_limits.bag_width} are read", "sent")
         from_template = not all(target.whole for target in request.targets)
@@ -165,10 +178,13 @@ class Planner:
         tagged = self.tagged_words(pieces, labels)
         mover = Mover(source) if self.config.movement and from_template and source is not None else None
         meaning = rerank.Meaning(source) if mover and source is not None else None
+        surface = Surface(request.sentence, tokens, labels) if self.config.tokenization == "ptb" else None
+        written_for = {stand_in: word for word, stand_in in stand_ins.items()}
+        unknown = self.encode_words(tokens).count(UNK) if stand_ins else pieces.count(UNK)
         rows = []
         for target in request.targets:
             syntax = self.encode_syntax(target)
-            moved = self.moved(mover, target) if mover and not target.whole else []
+            moved = self.moved(mover, target, stand_ins) if mover and not target.whole else []
             candidates = 1 if target.whole else request.candidates or self.config.candidates
             for sample in range(request.num_paraphrases):
                 left = tuple(moved[sample : sample + candidates])  # another sample begins with another parse, while there are some
@@ -189,6 +205,9 @@ class Planner:
                         follows=target.whole,
                         source=meaning,
                         moved=left,
+                        surface=surface,
+                        stand_ins=written_for,
+                        unknown=unknown,
                     )
                 )
         return rows
@@ -205,11 +224,11 @@ class Planner:
             return tags(source)
         return self.tagger.tag(tokenize(request.sentence)) if self.tagger else None
 
-    def moved(self, mover: Mover, target: Target) -> list[Moved]:
+    def moved(self, mover: Mover, target: Target, stand_ins: dict[str, str]) -> list[Moved]:
         """Parses under a target's template that are made of the source's own, best first, as far as the networks can write them."""
         found = []
         for proposal in mover.propose(target.tree, MOST_MOVED):
-            pieces = self._ids([word.lower() for word in words(proposal.tree)])
+            pieces = self.encode_words(words(proposal.tree), stand_ins)
             syntax = [self.vocabulary.syntax_ids[token] for token in syntax_tokens(proposal.tree)]
             limits = self.text_limits
             fits = len(pieces) <= limits.bag_width and len(syntax) + 2 <= limits.syntax_width and len(pieces) < limits.max_steps
@@ -241,17 +260,32 @@ class Planner:
         found = [(piece, ROWS[tag]) for piece, tag in zip(begin, labels) if piece != UNK]
         return [(piece, row) for piece, row in found if row not in VERBS or piece not in self.auxiliaries]
 
-    def encode_words(self, request: Request) -> list[int]:
-        """Ids of the sentence's BPE pieces. If the request has a parse, its leaves are the tokens."""
+    def tokens(self, request: Request) -> list[str]:
+        """The sentence's tokens, case kept. If the request has a parse, they are its leaves."""
         if self.config.tokenization == "raw":
-            tokens = request.sentence.strip("\r\n ").split(" ")
-        else:
-            tokens = words(request.source) if request.source is not None else tokenize(request.sentence)
-            tokens = [token.lower() for token in tokens]
-        return self._ids(tokens)
+            return request.sentence.strip("\r\n ").split(" ")
+        return words(request.source) if request.source is not None else tokenize(request.sentence)
 
-    def _ids(self, tokens: list[str]) -> list[int]:
-        """Ids of the BPE pieces of tokens."""
+    def stand_ins(self, tokens: list[str], pieces_of: Callable[[str], list[str | None]]) -> dict[str, str]:
+        """For each token that the vocabulary cannot write, such as an address or an emoji, a word that goes through the networks for it.
+
+        Without it the token would be lost, and its sentence could not be moved. With rules only, because only they keep words whole.
+        """
+        if not self.config.constrained or self.config.tokenization == "raw":
+            return {}
+        lowered = [token.lower() for token in tokens]
+        free = [name for name in STAND_INS if name in self.vocabulary.ids and name not in lowered]
+        unknown = [token for token in dict.fromkeys(lowered) if None in pieces_of(token)]
+        return dict(zip(unknown, free))
+
+    def _known_pieces(self, word: str) -> list[str | None]:
+        """The BPE pieces of a word, None for each that the vocabulary lacks."""
+        return [piece if piece in self.vocabulary.ids else None for piece in self.pieces.split([word])]
+
+    def encode_words(self, tokens: list[str], stand_ins: dict[str, str] | None = None) -> list[int]:
+        """Ids of the BPE pieces of tokens, lower-cased where they are Penn Treebank's."""
+        if self.config.tokenization == "ptb":
+            tokens = [(stand_ins or {}).get(token.lower(), token.lower()) for token in tokens]
         return [self.vocabulary.ids.get(piece, UNK) for piece in self.pieces.split(tokens)]
 
     def encode_syntax(self, target: Target) -> list[int]:

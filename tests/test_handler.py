@@ -115,7 +115,7 @@ def test_catalogue_lists_and_details(handler, model_dir):
     )
     assert set(whole) >= {"statement", "two_clauses"} and all(isinstance(v, str) for v in whole.values())
     assert len(several) == 3
-    told = {"paraphrase", "template", "parse", "log_probability", "truncated", "seed", "unknown_words", "tags_predicted"}
+    told = {"paraphrase", "tokens", "template", "parse", "log_probability", "truncated", "seed", "unknown_words", "tags_predicted"}
     assert set(detailed) == told | {"moves", "source_parse"}
     assert detailed["seed"] == 4 and detailed["log_probability"] < 0
 

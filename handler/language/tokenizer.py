@@ -15,6 +15,7 @@ TOKEN = re.compile(
       |sep|sept|oct|nov|dec|mt|fig|vol|pp|approx|dept|est|cf|al|ave|blvd|rd|[A-HJ-Z])\.(?![\w.]) # abbreviations, initials
   | [^\W_]+(?:['’][^\W\d_]+|[-/&_.@][^\W_]+)*       # words, with hyphens and apostrophes inside
   | ['’](?:s|re|ve|ll|d|m|t|em|cause|til|tis|twas|n)\b  # clitics that stand alone
+  | (?:[\u2600-\u27bf\U0001f000-\U0001faff][\ufe0f\u200d\U0001f3fb-\U0001f3ff]*)+  # emoji
   | .""",
     re.VERBOSE | re.IGNORECASE,
 )

@@ -56,7 +56,10 @@ class Vocabulary:
         return [token[1:-1] if token[0] == "<" else token for token in (self.tokens[i] for i in ids)]
 
     def decode_text(self, ids: list[int]) -> str:
-        """Join pieces to words, and words with spaces. A syntax token loses its angle brackets, as in the published code."""
+        """Join pieces to words, and words with spaces.
+
+        A syntax token loses its angle brackets and a last word that is not finished is dropped, both as in the published code.
+        """
         words, begun = [], ""
         for i in ids:
             piece = self.tokens[i]
@@ -67,7 +70,7 @@ class Vocabulary:
             else:
                 words.append(begun + piece)
                 begun = ""
-        return " ".join(words + [begun] if begun else words)
+        return " ".join(words)
 
     def _syntax_places(self) -> range:
         return range(len(SPECIALS), len(SPECIALS) + len(self.syntax_ids))

@@ -202,3 +202,33 @@ next""".split()
 )
 # Verbs of what goes on while something else happens.
 LASTING = frozenset("be have know sit stand lie sleep wait look watch stay live wear".split())
+# Words of grammar, which are written small in the middle of a sentence whatever a parser takes them for.
+LOWER = frozenset(
+    """a an the this that these those my your his her its our their some any no every each all both either neither another such
+what which who whom whose where when why how whether if unless although though because since while until after before as than of in on at
+by for with from to into onto over under about above below between among through during without within against across behind beside near
+and or but nor so yet not is am are was were be been being have has had do does did can could shall should would must might ought
+he she it we you they me him them us himself herself itself themselves yourself ourselves mine yours there here then now also
+only even just very too more most many much few several other one two three four five six seven eight nine ten once maybe perhaps
+please yes well oh however therefore indeed first finally today tomorrow yesterday tonight let someone everyone something
+everything nothing nobody everybody somebody anyone anything""".split()
+)
+# Words that have a capital wherever they stand.
+PROPER = frozenset(
+    """monday tuesday wednesday thursday friday saturday sunday january february april june july september october november
+december christmas easter english american british french german spanish italian chinese japanese russian european african asian
+canadian australian indian irish scottish greek dutch swedish portuguese turkish mexican christian jewish muslim islamic catholic
+america england britain france germany spain italy china japan russia europe africa asia canada australia india ireland scotland london
+paris""".split()
+)
+# Words of grammar of other languages; none of them is one in English.
+FOREIGN = (
+    frozenset(
+        """le la les des du et est une que qui dans pour sur ne pas je tu il elle nous vous ce cette avec au aux sont mais ou el
+los las del por con es lo su como para pero muy yo der das und ist nicht ein eine den dem mit auf ich sie wir von zu im auch di che
+e non sono della gli per sei os não em um uma da het een van niet dat ik maar og det jag som att är w na nie się jest""".split()
+    )
+    - LOWER
+)
+# Rare names that are one piece of most vocabularies. They stand for words that a vocabulary lacks.
+STAND_INS = tuple("""takahashi novak vasquez petrov johansson nakamura herrera hoffmann schneider fitzgerald mcallister""".split())

@@ -46,7 +46,7 @@ CATALOGUE = {
 EXAMPLE = json.dumps(
     {"sent": "it rains .", "synt": "(ROOT (S (NP (PRP it)) (VP (VBZ rains)) (. .)))", "tmpl": "statement", "seed": 0}
 ).encode()  # a small request, to warm up with
-FIELDS = "sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details"
+FIELDS = "sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details", "tokenized"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Request:
     num_paraphrases: int
     candidates: int | None  # generated for each paraphrase; None: the model's default
     details: bool
+    tokenized: bool = False  # answers are tokens, not text as people write it
 
 
 @dataclass(frozen=True)
@@ -248,9 +249,9 @@ def read_request(value: Any, max_rows: int = MAX_ROWS) -> Request:
         )
     if "candidates" in value and targets[0].whole:
         raise RequestError("is of no use with parse, which is followed as it is", "candidates")
-    details = value.get("details", False)
-    if not isinstance(details, bool):
-        raise RequestError("must be true or false", "details")
+    for name in "details", "tokenized":
+        if not isinstance(value.get(name, False), bool):
+            raise RequestError("must be true or false", name)
     return Request(
         sentence=sentence,
         source=source,
@@ -261,7 +262,8 @@ def read_request(value: Any, max_rows: int = MAX_ROWS) -> Request:
         temperature=float(_number(value, "temperature", 0.5, 0, MAX_TEMPERATURE, whole=False)),
         candidates=_number(value, "candidates", None, 1, MAX_CANDIDATES, whole=True) if "candidates" in value else None,
         seed=_number(value, "seed", None, 0, MAX_SEED, whole=True) if "seed" in value else random.getrandbits(32),
-        details=details,
+        details=value.get("details", False),
+        tokenized=value.get("tokenized", False),
     )
 
 

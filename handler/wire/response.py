@@ -18,7 +18,7 @@ ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 class Paraphrase:
     """The result of one row."""
 
-    text: str
+    text: str  # its tokens, as the network wrote them, with blanks between them
     template: str  # the one that was followed, bracketed
     parse: str  # the one that was followed, bracketed: generated from the template, or the request's own
     log_probability: float | None  # natural log of the text's probability given the parse, at temperature 1; None if not asked for
@@ -28,13 +28,16 @@ class Paraphrase:
     tags_predicted: bool  # `synt` was missing and the tagger's tags were used
     moves: tuple[str, ...] | None = None  # that made the parse from the sentence's own; None: it was generated, or is the request's
     source_parse: str | None = None  # the sentence's parse, given or predicted; None where it was not used
+    written: str | None = None  # the text as people write it; None: no other than its tokens
 
-    def value(self, details: bool) -> str | dict:
-        """The JSON value: the text alone, or an object with all fields."""
+    def value(self, details: bool, tokenized: bool = False) -> str | dict:
+        """The JSON value: the text alone, or an object with all fields. tokenized: the text as tokens."""
+        answer = self.text if tokenized or self.written is None else self.written
         if not details:
-            return self.text
+            return answer
         return {
-            "paraphrase": self.text,
+            "paraphrase": answer,
+            "tokens": self.text.split(" "),
             "template": self.template,
             "parse": self.parse,
             "log_probability": None if self.log_probability is None else round(self.log_probability, 4),
@@ -80,7 +83,7 @@ def build(envelope: Envelope | RequestError, answers: list) -> Response:
 
 def answer_value(request: Request, paraphrases: list[Paraphrase]) -> Any:
     """The JSON value for the rows of a request (targets x num_paraphrases, in order)."""
-    n, rows = request.num_paraphrases, [paraphrase.value(request.details) for paraphrase in paraphrases]
+    n, rows = request.num_paraphrases, [paraphrase.value(request.details, request.tokenized) for paraphrase in paraphrases]
     if request.names is not None:
         return {name: rows[i * n : (i + 1) * n] if n > 1 else rows[i] for i, name in enumerate(request.names)}
     return rows if request.listed or n > 1 else rows[0]

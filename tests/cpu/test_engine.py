@@ -418,7 +418,8 @@ def test_machines_give_the_scores_of_the_tensors(folder, steps):
     paraphraser = artifacts.load(folder)
     g = torch.Generator().manual_seed(4)
     rows = paraphraser.plan(read_request({**PICNIC, "tmpl": [t for t in TEMPLATES if len(t) < 30], "seed": 1}))
-    sentences = [paraphraser.planner.encode_words(read_request({**request, "seed": 1})) for request in (PICNIC, RAIN)]
+    planner = paraphraser.planner
+    sentences = [planner.encode_words(planner.tokens(read_request(request))) for request in (PICNIC, RAIN)]
     for size, one, two, count in (
         (
             len(paraphraser.parse_grammar.is_phrase),

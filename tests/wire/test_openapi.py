@@ -42,12 +42,12 @@ def encode(value) -> bytes:
 
 
 def response_to(body: bytes, content_type: str, accept: str | None = None):
-    """The response of a server whose every paraphrase is `it rains .`"""
+    """The response of a server whose every paraphrase is `will it rain ?`"""
     try:
         envelope = read_body(body, content_type, accept)
     except RequestError as error:
         return build(error, [])
-    done = Paraphrase("it rains .", "(ROOT (S ))", "(ROOT (S (VP (VB))))", -1.5, False, 1, 0, False)
+    done = Paraphrase("will it rain ?", "(ROOT (S ))", "(ROOT (S (VP (VB))))", -1.5, False, 1, 0, False)
     return build(
         envelope, [item if isinstance(item, RequestError) else [done] * len(item.targets) * item.num_paraphrases for item in envelope.items]
     )
@@ -99,7 +99,7 @@ def test_fields_limits_and_defaults():
     description = " ".join(SPEC["info"]["description"].split())
     assert f"{request.Limits().max_body_bytes:,} bytes and {request.Limits().max_body_rows:,} paraphrases" in description
     least = read_request({"sent": "It rains."})
-    for name in ("temperature", "num_paraphrases", "details"):
+    for name in ("temperature", "num_paraphrases", "details", "tokenized"):
         assert fields[name]["default"] == getattr(least, name)
 
 
@@ -250,6 +250,7 @@ def test_schema_and_code_accept_the_same(value, details):
         {**RAIN, "num_paraphrases": "2"},
         {**RAIN, "details": 1},
         {**RAIN, "details": "yes"},
+        {**RAIN, "tokenized": 0},
         {**RAIN, "template": "x"},
     ],
 )

@@ -178,7 +178,7 @@ LEVELS = f"a template has {TEMPLATE_DEPTH} levels at most: (ROOT (S (NP ) (VP ) 
             ({**RAIN, "temperature": t}, "temperature", TEMPERATURE)
             for t in (-0.1, MAX_TEMPERATURE + 0.1, 10**400, float("inf"), float("nan"), True, False, "0.5", [])
         ),
-        *(({**RAIN, "details": d}, "details", "must be true or false") for d in (0, 1, "true", [], 0.0)),
+        *(({**RAIN, name: d}, name, "must be true or false") for name in ("details", "tokenized") for d in (0, 1, "true", [], 0.0)),
         # too many rows
         ({**RAIN, "tmpl": ["command"] * (MAX_ROWS + 1)}, "tmpl", f"the list has {MAX_ROWS + 1} entries, at most {MAX_ROWS} are read"),
         ({**PARSE, "parse": ["(NN x)"] * 100_000}, "parse", f"the list has 100000 entries, at most {MAX_ROWS} are read"),
@@ -575,7 +575,7 @@ def with_marker() -> list[tuple]:
         *({"sent": WORD, "parse": t} for t in trees),
         *({"sent": WORD, "parse": [t]} for t in trees),
         *({**good, field: v} for field in FIELDS if field != "tmpl" for v in ({WORD: WORD}, {"x": [WORD]}, [WORD])),
-        *({**good, field: WORD} for field in ("temperature", "seed", "num_paraphrases", "details")),
+        *({**good, field: WORD} for field in ("temperature", "seed", "num_paraphrases", "details", "tokenized")),
         {**good, "parse": tree},
         {**good, "sent": WORD},
         {**good, "sent": WORD * 300},

@@ -24,6 +24,7 @@ def rows(count: int) -> list[Paraphrase]:
 def details(text: str) -> dict:
     return {
         "paraphrase": text,
+        "tokens": [text],
         "template": "(ROOT (S (VP )))",
         "parse": "(ROOT (S (VP (VB))))",
         "log_probability": -1.2346,
@@ -58,6 +59,21 @@ def test_the_form_of_an_answer(value, count, answer):
     found = answer_value(request, rows(count))
     assert found == answer
     assert not isinstance(answer, dict) or list(found) == list(answer)  # in the catalogue's order
+
+
+@pytest.mark.parametrize(
+    "fields, paraphrases",
+    [
+        ({}, "It can't rain."),
+        ({"tokenized": False}, "It can't rain."),
+        ({"tokenized": True}, "it ca n't rain ."),
+    ],
+)
+def test_answers_are_text_as_people_write_it_or_tokens(fields, paraphrases):
+    done = Paraphrase("it ca n't rain .", "", "", -1.0, False, 7, 0, False, written="It can't rain.")
+    assert answer_value(read_request({**BASE, "tmpl": "command", **fields}), [done]) == paraphrases
+    detailed = answer_value(read_request({**BASE, "tmpl": "command", "details": True, **fields}), [done])
+    assert (detailed["paraphrase"], detailed["tokens"]) == (paraphrases, ["it", "ca", "n't", "rain", "."])
 
 
 def envelope(values, content_type=JSON, accept=None) -> Envelope:
