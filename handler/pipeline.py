@@ -14,7 +14,7 @@ import numpy as np
 from handler.decoding import rerank
 from handler.decoding.backend import Backend
 from handler.decoding.grammar import ParseGrammar, TextGrammar
-from handler.decoding.lexicon import Alignment, Lexicon
+from handler.decoding.lexicon import FILL, Alignment, Lexicon
 from handler.decoding.rules import ParseRules, TextRules
 from handler.decoding.sampling import Decoded
 from handler.errors import RequestError
@@ -85,7 +85,7 @@ class Pipeline:
     def warm(self, rows: int) -> None:
         """Prepare for chunks of up to `rows` rows, so that no request has to wait for that."""
         self.parse_generator.warm(rows, self._parse_rules([[]]), scored=self.config.candidates > 1)
-        self.text_generator.warm(rows, self._text_rules([[]], [[]], [[]], [[]]))
+        self.text_generator.warm(rows, self._text_rules([[]], [[]], [[]], [[]], [FILL]))
 
     def plan(self, request: Request) -> list[Row]:
         """The rows of a request, targets x samples. Runs no network. Raises RequestError if something exceeds a limit."""
@@ -136,6 +136,7 @@ class Pipeline:
                 tuple(row.pieces),
                 tuple(row.tagged_words),
                 tuple(row.leaf_words),
+                row.mark,
                 row.options if row.options.temperature else None,
                 row.scored,
                 tuple(parse.ids),
@@ -174,7 +175,11 @@ class Pipeline:
         bag = self._pad(sentences, self.text_generator, self.text_generator.config.bag_width)
         syntax = self._pad([[SOS, *parse.ids] for parse in parses], self.text_generator, self.text_generator.config.syntax_width)
         rules = self._text_rules(
-            sentences, [parse.ids for parse in parses], [row.tagged_words for row in rows], [row.leaf_words for row in rows]
+            sentences,
+            [parse.ids for parse in parses],
+            [row.tagged_words for row in rows],
+            [row.leaf_words for row in rows],
+            [row.mark for row in rows],
         )
         return self.text_generator.generate(bag, syntax, [row.options for row in rows], "text", rules, any(row.scored for row in rows))
 
@@ -187,13 +192,16 @@ class Pipeline:
         parses: list[list[int]],
         tagged: list[list[tuple[int, int]]],
         leaf_words: list[list[int]],
+        marks: list[int],
     ) -> TextRules | None:
         c = self.config
         if not c.constrained:
             return None
         alignment = None
         if self.lexicon:
-            alignment = Alignment(self.lexicon, [self._leaves(ids) for ids in parses], tagged, leaf_words)
+            leaves = [self._leaves(ids) for ids in parses]
+            due = [mark if row[-1:] == [ROWS["."]] else FILL for mark, row in zip(marks, leaves)]
+            alignment = Alignment(self.lexicon, leaves, tagged, leaf_words, due)
         return TextRules(
             self.text_grammar,
             sentences,

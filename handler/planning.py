@@ -7,6 +7,7 @@ from typing import Protocol
 
 from handler.decoding import rerank
 from handler.decoding.grammar import ParseGrammar, TextGrammar
+from handler.decoding.lexicon import FILL
 from handler.decoding.sampling import DecodingOptions
 from handler.errors import RequestError
 from handler.language.english import is_english
@@ -23,6 +24,8 @@ from handler.wire.request import MAX_CANDIDATES, Request, Target
 
 MOST_MOVED = 8  # parses by movement that are considered for a template
 TOKENIZATIONS = "ptb", "raw"
+MARKS = frozenset(".!?")
+QUESTIONS = frozenset({"SQ", "SBARQ"})
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Row:
     moved: tuple[Moved, ...] = ()  # a parse for each candidate, best first; empty: its parses are generated
     moves: tuple[str, ...] | None = None  # of this candidate's parse; None: it is generated, or the request's own
     leaf_words: list[int] = field(default_factory=list)  # as `Moved.leaf_words`, where this candidate's parse is moved
+    mark: int = FILL  # that a text ends in whose parse ends in one, by its id; FILL where the network chooses it
     surface: Surface | None = None  # how the sentence is written; None where answers stay as the network writes them
     stand_ins: dict[str, str] = field(default_factory=dict)  # word that stands for one the vocabulary lacks -> that word
     unknown: int = 0  # pieces of the sentence that are not in the vocabulary
@@ -113,6 +117,7 @@ class Row:
                 follows=True,
                 moves=one.moves,
                 leaf_words=one.leaf_words,
+                mark=FILL,
                 resort=one.resort,
             )
             return replace(made, options=replace(self.options, candidate=number), scored=scored)
@@ -205,6 +210,7 @@ class Planner:
                         follows=target.whole,
                         source=meaning,
                         moved=left,
+                        mark=self.final_mark(target, tokens),
                         surface=surface,
                         stand_ins=written_for,
                         unknown=unknown,
@@ -237,6 +243,25 @@ class Planner:
                 tagged = self.tagged_words(pieces, tags(proposal.tree))
                 found.append(Moved(pieces, tagged, leaf_words, syntax, proposal.moves, proposal.resort))
         return found
+
+    def final_mark(self, target: Target, tokens: list[str]) -> int:
+        """The id of the mark that a target ends in, if it ends in one; FILL where the network chooses.
+
+        Questions end in `?`, whatever the sentence ends in. Other templates end in the sentence's `!` or in a full stop. A whole parse
+        that is no question may still be one in its words, so there the `?` of a sentence leaves the choice to the network.
+        """
+        tops = [child.label for child in target.tree.children]
+        inner = [child.label for top in target.tree.children for child in top.children]
+        own = next((token for token in reversed(tokens) if token in MARKS), ".")
+        if QUESTIONS & {*tops, *(inner if target.whole else ())}:
+            mark = "?"
+        elif own == "?":
+            mark = "" if target.whole else "."
+        else:
+            mark = own
+        found = self.vocabulary.ids.get(mark, FILL)
+        known = found < len(self.text_grammar.is_word) and self.text_grammar.is_word[found]
+        return found if self.aligned and known else FILL
 
     def encode_tags(self, request: Request, labels: list[str] | None) -> list[int]:
         """Ids of a sentence's part-of-speech tags, for the parse generator."""

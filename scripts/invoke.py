@@ -51,10 +51,11 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
     parser.add_argument("--num-paraphrases", type=int)
     parser.add_argument("--candidates", type=int, help="paraphrases made for each one answered, which is the best of them")
     parser.add_argument("--details", action="store_true", default=None)
+    parser.add_argument("--tokenized", action="store_true", default=None, help="answers as tokens, not as people write text")
     args = parser.parse_args(argv)
     fields = {
         name: value
-        for name in ("sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details")
+        for name in ("sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details", "tokenized")
         if (value := getattr(args, name)) is not None
     }
     if sum((args.request is not None, args.file is not None, "sent" in fields)) != 1 or (fields and "sent" not in fields):

@@ -38,6 +38,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="the same for every sentence: the same call prints the same again")
     parser.add_argument("--num-paraphrases", type=int, help="samples per template")
     parser.add_argument("--candidates", type=int, help="paraphrases made for each one printed, which is the best of them")
+    parser.add_argument("--tokenized", action="store_true", default=None, help="paraphrases as tokens, not as people write text")
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--url", default=invoke.URL, help="a running server (%(default)s)")
     place.add_argument("--endpoint", help="the name of a SageMaker endpoint instead")
@@ -70,9 +71,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def paraphrase(args: argparse.Namespace) -> int:
     """Print what came of each sentence, in order, and a count at the end."""
-    options = {
-        name: value for name in ("temperature", "seed", "num_paraphrases", "candidates") if (value := getattr(args, name)) is not None
-    }
+    names = "temperature", "seed", "num_paraphrases", "candidates", "tokenized"
+    options = {name: value for name in names if (value := getattr(args, name)) is not None}
     requests = [completed(request, options, args.tmpl) for request in read(args.file)]
     if args.endpoint:
         send = invoke.endpoint(args.endpoint, args.region, args.profile, args.concurrency, args.timeout, args.asynchronous)

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from handler import artifacts
+from handler import artifacts, planning
+from handler.decoding.sampling import Decoded
 from handler.errors import RequestError
 from handler.language.tagger import Tagger
 from handler.language.trees import read_tree, template_of
@@ -204,3 +205,56 @@ def test_every_stage_that_ran_is_told_with_its_rows_and_tokens(paraphraser):
     ended = 0 if done[0].truncated else 1
     assert stages[0].tokens >= len(done[0].parse.replace("(", " ( ").replace(")", " ) ").split()) + ended
     assert all(stage.seconds > 0 and stage.tokens > 0 for stage in stages)
+
+
+def test_answers_are_written_and_tokens_stay(tmp_path):
+    p = artifacts.load(tiny_artifact(tmp_path / "written"))
+    value = {**RAIN, "temperature": 0, "details": True}
+    [done] = p.run(p.plan(read_request(value)))
+    assert done.written != done.text and done.written[0] == done.written[0].upper() and " ." not in done.written
+    assert done.value(details=True)["paraphrase"] == done.written and done.value(details=False, tokenized=True) == done.text
+    raw = artifacts.load(tiny_artifact(tmp_path / "raw", tokenization="raw"))  # published behaviour: nothing is changed
+    [done] = raw.run(raw.plan(read_request(value)))
+    assert done.written == done.text == done.value(details=False) == done.value(details=False, tokenized=True)
+
+
+@pytest.mark.parametrize("sentence", ["Я не знаю, что это значит.", "Je ne sais pas ce que tu veux dire.", "我不知道你在说什么。"])
+def test_another_language_is_refused(paraphraser, sentence):
+    with pytest.raises(RequestError, match="mostly outside this model's vocabulary") as caught:
+        paraphraser.plan(read_request({"sent": sentence, "parse": "(ROOT (NN x))"}))
+    assert (caught.value.field, caught.value.status) == ("sent", 400)
+
+
+def test_a_word_that_the_vocabulary_lacks_goes_through_a_stand_in(paraphraser, monkeypatch):
+    monkeypatch.setattr(planning, "STAND_INS", ("it", "the"))  # `it` is in the sentence
+    [row] = paraphraser.plan(read_request({"sent": "it is ☂", "parse": "(ROOT (S (NN x) (NN x) (NN x)))"}))
+    assert row.stand_ins == {"the": "☂"} and row.pieces[-1] == paraphraser.vocabulary.ids["the"]
+    text = Decoded([paraphraser.vocabulary.ids[word] for word in ("the", "is", "it")])
+    assert paraphraser._text(row, text) == "☂ is it" and row.unknown == 1
+    assert paraphraser.run([row])[0].unknown_words == 1
+
+
+@pytest.mark.parametrize(
+    "fields, mark",
+    [
+        ({"sent": "It rains.", "tmpl": "yes_no_question"}, "?"),
+        ({"sent": "It rains.", "tmpl": "how_question"}, "?"),
+        ({"sent": "It rains.", "tmpl": "statement"}, "."),
+        ({"sent": "It rains", "tmpl": "statement"}, "."),
+        ({"sent": "Is it?", "tmpl": "statement"}, "."),
+        ({"sent": "Is it?", "tmpl": "noun_phrase"}, "."),
+        ({"sent": "It rains.", "parse": "(ROOT (SQ (VBZ ) (NP (PRP )) (VP (VB )) (. )))"}, "?"),
+        ({"sent": "It rains.", "parse": "(ROOT (S (NP (PRP )) (VP (VBZ )) (, ) (SQ (VBZ ) (NP (PRP ))) (. )))"}, "?"),
+        ({"sent": "Is it?", "parse": "(ROOT (S (NP (PRP )) (VP (VBZ )) (. )))"}, None),  # it may be a question by its words
+        ({"sent": "It rains!", "tmpl": "statement"}, None),  # the toy vocabulary has no `!`
+    ],
+)
+def test_the_final_mark_follows_from_the_clause(tmp_path, fields, mark):
+    p = artifacts.load(tiny_artifact(tmp_path / "aligned", tag_weight=1.0))
+    request = read_request({**fields, "temperature": 3.0, "seed": 1, "num_paraphrases": 4})
+    target = request.targets[0]
+    expected = p.vocabulary.ids[mark] if mark else 0
+    assert p.planner.final_mark(target, p.planner.tokens(request)) == expected
+    if target.whole and mark:
+        made = p.run(p.plan(request))
+        assert {done.text.split(" ")[-1] for done in made} == {mark}

@@ -74,6 +74,8 @@ class Alignment(NamedTuple):
     tagged_words: list[list[tuple[int, int]]]  # first piece and tag (row of the table) of the sentence's words; empty if not known
     # Of a row whose parse was made by moving the source's constituents: the word of each leaf, by its first piece; else empty.
     leaf_words: list[list[int]] | None = None
+    # Of a row whose last leaf is that of a mark, and whose clause decides on it: the mark; else FILL.
+    marks: list[int] | None = None
 
 
 def learn(pieces: np.ndarray, tags: np.ndarray, size: int) -> np.ndarray:

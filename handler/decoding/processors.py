@@ -15,7 +15,7 @@ import numpy as np
 from handler.decoding.grammar import CLOSED, FORCED, OPENED, ParseGrammar, TextGrammar, trie_of
 from handler.decoding.lexicon import FILL, Alignment
 from handler.decoding.loop import LogitsProcessor, Step
-from handler.decoding.rules import ParseRules, TextRules
+from handler.decoding.rules import MARK_WEIGHT, ParseRules, TextRules
 from handler.language.word_classes import KIN, NO_TAG
 from handler.model.network import EOS
 
@@ -74,9 +74,10 @@ class TextRow:
         leaves: list[int],
         tagged: list[tuple[int, int]],
         leaf_words: list[int],
+        mark: int,
     ):
         """sentence: piece ids. leaves: rows of the lexicon for the parse's leaves, none where no parse is followed. tagged: the
-        sentence's words as `lexicon.Alignment` has them."""
+        sentence's words, leaf_words and mark as `lexicon.Alignment` has them."""
         self.columns = grammar.columns(sentence)
         self.whole_words, self.suffix_only = grammar.whole_words(sentence), frozenset(grammar.endings(sentence))
         self.trie = trie_of(grammar.split_words(sentence))  # of the sentence's words that have several pieces
@@ -85,6 +86,7 @@ class TextRow:
         self.steps_left = max_steps
         self.leaves = [NO_TAG, *reversed(leaves)]  # the tag of the leaf with so many left, itself included; after the last one any
         self.leaf_words = [FILL, *reversed(leaf_words)] if leaf_words else []  # in the same order; none where the parse was not moved
+        self.mark = mark
         self.leaves_left, self.follows_leaves = len(leaves), bool(leaves)
         self.unused: dict[int, int] = {}  # column -> times left without penalty; 1 where it is missing
         for column in self.columns:
@@ -105,6 +107,11 @@ class TextRow:
     def leaf_word(self) -> int:
         """The word that a moved parse has at the next leaf, by its first piece; FILL where there is none, and inside a word."""
         return self.leaf_words[self.leaves_left] if self.leaf_words and not self.node else FILL
+
+    @property
+    def due_mark(self) -> int:
+        """The mark that is to come next; FILL where it is not the last leaf's turn, or anything may end the text."""
+        return self.mark if self.leaves_left == 1 and not self.node else FILL
 
     @property
     def room(self) -> int:
@@ -214,6 +221,19 @@ class LeafWords(LogitsProcessor):
                 scores[word] += self.weight
 
 
+class FinalMark(LogitsProcessor):
+    """A question ends in a question mark, whatever its sentence ended in: the last leaf's mark follows from the clause."""
+
+    def __init__(self, rows: list[TextRow]):
+        self.rows = rows
+
+    def process(self, step: Step) -> None:
+        for scores, row in zip(step.scores, step.rows):
+            mark = self.rows[row].due_mark
+            if mark != FILL:
+                scores[mark] += np.float32(MARK_WEIGHT)
+
+
 class WordOrder(LogitsProcessor):
     """The word that follows the last one in the sentence gains, which keeps phrases together."""
 
@@ -287,11 +307,14 @@ def parse_rows(rules: ParseRules) -> list[ParseRow]:
 def text_rows(rules: TextRules) -> list[TextRow]:
     count = len(rules.sentences)
     none: list[list] = [[]] * count
-    leaves, tagged, words = none, none, none
+    leaves, tagged, words, marks = none, none, none, [FILL] * count
     if rules.alignment:
         leaves, tagged, words = rules.alignment.leaves, rules.alignment.tagged_words, rules.alignment.leaf_words or none
-    rows = zip(rules.sentences, leaves, tagged, words)
-    return [TextRow(rules.grammar, sentence, rules.max_steps, *of_row) for sentence, *of_row in rows]
+        marks = rules.alignment.marks or marks
+    rows = zip(rules.sentences, leaves, tagged, words, marks)
+    return [
+        TextRow(rules.grammar, sentence, rules.max_steps, leaf_tags, own, moved, mark) for sentence, leaf_tags, own, moved, mark in rows
+    ]
 
 
 def text_processors(rules: TextRules, rows: list[TextRow]) -> Sequence[LogitsProcessor]:
@@ -306,6 +329,8 @@ def text_processors(rules: TextRules, rows: list[TextRow]) -> Sequence[LogitsPro
         found.append(LeafTags(rows, rules.alignment))
         if rules.word_weight and rules.alignment.leaf_words:
             found.append(LeafWords(rows, rules.word_weight))
+        if rules.alignment.marks:
+            found.append(FinalMark(rows))
     if rules.order_bonus:
         found.append(WordOrder(rows, rules.order_bonus))
     return [*found, RealWords(rules.grammar, rows, rules.grammar.width(rules.sentences))]

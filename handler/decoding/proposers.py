@@ -7,6 +7,7 @@ sentence's words in their order. A guess changes how long decoding takes and not
 
 import numpy as np
 
+from handler.decoding.lexicon import FILL
 from handler.decoding.loop import LogitsProcessor
 from handler.decoding.processors import ParseRow, TextRow
 from handler.model.network import EOS, SOS
@@ -106,6 +107,8 @@ class TextDrafts:
             tagged = here.tagged.get(tag, ())
             if node:
                 last = here.trie[node][0][0]
+            elif leaves_left == 1 and here.mark != FILL:
+                last = here.mark
             elif here.leaf_words:
                 last = here.leaf_words[leaves_left]
             else:

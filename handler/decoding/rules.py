@@ -34,4 +34,7 @@ class TextRules:
     alignment: Alignment | None = None  # the parses that the texts follow word by word
 
 
+MARK_WEIGHT = 100.0  # nats on the mark that ends a text: more than all else together
+
+
 Rules = ParseRules | TextRules

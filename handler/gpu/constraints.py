@@ -14,7 +14,7 @@ from torch import Tensor
 
 from handler.decoding.grammar import CLOSED, FORCED, OPENED, trie_of
 from handler.decoding.lexicon import FILL
-from handler.decoding.rules import ParseRules, Rules, TextRules
+from handler.decoding.rules import MARK_WEIGHT, ParseRules, Rules, TextRules
 from handler.language.word_classes import NO_TAG
 from handler.model.network import EOS, ModelConfig
 
@@ -136,11 +136,13 @@ class TextConstraint(StaticState):
     kind (`lexicon.KIN`) that are not yet written, each as likely as the others. A small network does not know rare words well
     enough to copy them by itself, and puts a common one in their place.
 
+    A row's mark, if it has one, is what its last leaf gets.
+
     B rows as everywhere; their scores' columns, V of them here, are numbered as `model.copying.CopyHead` says.
     """
 
     ROWS, SHARED = (
-        ("tries", "node", "bias", "unused", "words", "due", "leaves", "leaf_words", "seen", "own", "kin", "pairs", "last"),
+        ("tries", "node", "bias", "unused", "words", "due", "leaves", "leaf_words", "marks", "seen", "own", "kin", "pairs", "last"),
         ("left", "begun"),
     )
 
@@ -195,6 +197,8 @@ class TextConstraint(StaticState):
         self.leaf_words = torch.tensor(
             [[FILL, *row[::-1], *[FILL] * (deepest - len(row))] for row in found], device=device
         )  # (B, L), in the order of the leaves
+        marks = alignment.marks if alignment and alignment.marks else [FILL] * len(tries)
+        self.marks = torch.tensor([[mark] for mark in marks], device=device)  # (B, 1)
         # Pieces that have a table of the row's own (B, A), that table, and whether they are of a tag's kind (B, 1 + T, A).
         self.seen = self.own = self.kin = self.due  # without an alignment they are not looked at
         if alignment:
@@ -238,6 +242,9 @@ class TextConstraint(StaticState):
         if self.word_weight:
             word = self.leaf_words.gather(1, self.due.clamp_min(0)) * (self.node == 0)[:, None]  # (B, 1); FILL inside a word
             scores = scores + torch.zeros_like(scores).scatter_(1, word, self.word_weight)
+        if self.lexicon:
+            mark = self.marks * ((self.due == 1) & (self.node == 0)[:, None])  # (B, 1); FILL before the last leaf
+            scores = scores + torch.zeros_like(scores).scatter_(1, mark, MARK_WEIGHT)
         if self.order_bonus:
             last, after = self.pairs.unbind(-1)  # (B, A) each
             after = after * (last == self.last)  # FILL where it does not apply; it never does inside a word

@@ -111,6 +111,8 @@ def test_all_named_templates_unless_told_otherwise(fake, capsys, tmp_path):
     status, out, _ = run(capsys, fake, tmp_path / "in", "--jsonl")
     assert status == 0 and json.loads(out) == {"sent": "it rains .", "paraphrases": {name: [f"{name} of it rains ."] for name in CATALOGUE}}
     assert sent(fake) == [{"sent": "it rains ."}]
+    assert run(capsys, fake, tmp_path / "in", "--tokenized")[0] == 0
+    assert sent(fake)[-1] == {"tokenized": True, "sent": "it rains ."}
 
 
 def test_a_request_of_json_lines_keeps_its_own_fields(fake, capsys, tmp_path):

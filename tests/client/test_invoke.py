@@ -36,6 +36,10 @@ def test_one_request(server, capsys):
         "--details",
     )
     assert status == 0 and [a["seed"] for a in answer] == [3, 3] and answer[0]["tags_predicted"]
+    url = "--url", f"{server.url}/invocations"
+    fields = "--sent", "Tom's dog is here.", "--tmpl", "statement", "--temperature", 0
+    assert call(capsys, *url, *fields)[1] == ["Tom's dog is here."]
+    assert call(capsys, *url, *fields, "--tokenized")[1] == ["tom 's dog is here ."]
 
 
 @pytest.mark.slow

@@ -221,7 +221,8 @@ def random_batch(
         sentences.append([piece for word in words for piece in word])
         seen.append([(piece, r.choice(list(ROWS.values()))) for piece in grammar.begin(sentences[-1]) if r.random() < 0.7])
     moved = [[r.choice([FILL, *grammar.begin(row)]) for _ in range(n)] if r.random() < 0.6 else [] for row, n in zip(sentences, leaves)]
-    return sentences, Alignment(lexicon, [[r.choice([NO_TAG, *ROWS.values()]) for _ in range(n)] for n in leaves], seen, moved)
+    marks = [r.choice([FILL, vocabulary().ids["?"]]) for _ in sentences]
+    return sentences, Alignment(lexicon, [[r.choice([NO_TAG, *ROWS.values()]) for _ in range(n)] for n in leaves], seen, moved, marks)
 
 
 def went_on(constraints, tokens, rows, texts, step):
@@ -345,6 +346,20 @@ OWN_LEXICON = Lexicon(random_counts()[:, :WRITTEN], 1.5, 60)
 RARE_WORDS = [i for i in WORDS if i >= WRITTEN]
 MANY = [vocabulary().ids[piece] for piece in ("rain@@", "th@@", "q@@")]  # beginnings of words: one freely written, two rare
 NEAR_TAGS = [ROWS[tag] for tag in ("NN", "NNP", "VBD", "VBN", "DT")]
+
+
+@pytest.mark.parametrize("kind", [text_constraint, text_processors])
+def test_the_last_leaf_gets_its_mark(kind):
+    rain, ing, it, asked, stop = (vocabulary().ids[piece] for piece in ("rain@@", "ing", "it", "?", "."))
+    alignment = Alignment(LEXICON, [[NO_TAG, NO_TAG]] * 2, [[], []], marks=[asked, FILL])  # of the second row anything may be last
+    constraint = kind(TEXT, [[rain, ing, it]] * 2, 9, alignment=alignment)
+    logits = torch.zeros(2, V)
+    assert constraint.process(logits)[0, asked] == constraint.process(logits)[1, asked]  # not yet
+    constraint.accept(torch.tensor([rain, it]))
+    assert constraint.process(logits)[0].isfinite().sum() == 1  # inside a word
+    constraint.accept(torch.tensor([ing, stop]))
+    scores = constraint.process(logits)
+    assert scores[0].argmax() == asked and scores[0, asked] - scores[0, stop] > 50
 
 
 @pytest.mark.parametrize("kind", [text_constraint, text_processors])

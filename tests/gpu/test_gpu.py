@@ -62,7 +62,7 @@ def test_no_step_waits_for_the_host(tmp_path, graphs):
     paraphraser = artifacts.load(folder, "cuda")
     for net, constraint, scored in (
         (paraphraser.parse_generator, paraphraser._parse_rules([[]]), False),
-        (paraphraser.text_generator, paraphraser._text_rules([[]], [[]], [[]], [[]]), True),
+        (paraphraser.text_generator, paraphraser._text_rules([[]], [[]], [[]], [[]], [0]), True),
     ):
         net.graphs = graphs
         for sampled in (False, True):

@@ -203,5 +203,5 @@ def test_batch_transform(image, model, tmp_path):
         ).read_bytes()
         assert one == many
         lines = [json.loads(line) for line in one.decode().splitlines()]
-        assert len(lines) == len(records) and lines[1]["error"]["field"] == "sent" and lines[0] == lines[3] == "it rains ."
+        assert len(lines) == len(records) and lines[1]["error"]["field"] == "sent" and lines[0] == lines[3] == "It rains."
         assert running.call(data=SHORT * 200_000, headers={"Content-Type": "application/jsonlines"})[0] == 413
