@@ -49,9 +49,8 @@ class Token:
 
 def write(tokens: list[str], tags: list[str] | None = None, source: Surface | None = None) -> str:
     """The text of some tokens. tags: a part of speech for each, if known. source: the sentence that they paraphrase."""
-    if not tags or len(tags) != len(tokens):
-        tags = None
-    row = [Token(token, tags[i] if tags else None, None) for i, token in enumerate(tokens)]
+    known = tags if tags and len(tags) == len(tokens) else [None] * len(tokens)
+    row = [Token(token, tag, None) for token, tag in zip(tokens, known) if token]  # without rules a network may write an empty one
     if source:
         _match(row, source)
     _case(row, source)
