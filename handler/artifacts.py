@@ -38,7 +38,7 @@ from handler.decoding.lexicon import Lexicon
 from handler.decoding.plain import PlainNetwork
 from handler.decoding.proposers import WIDTH as DRAFT_WIDTH
 from handler.decoding.proposers import NgramProposer
-from handler.errors import ArtifactError
+from handler.errors import ArtifactError, parse_json
 from handler.gpu.engine import PRECISIONS as GPU_PRECISIONS
 from handler.gpu.engine import CudaGraphEngine
 from handler.language.tagger import Tagger
@@ -182,10 +182,7 @@ def _section(file: Path, name: str, kind: type, raw: Any) -> Any:
 def _read_object(file: Path) -> dict:
     if not file.is_file():
         raise ArtifactError(file.name, "a file", "none")
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ArtifactError(file.name, "JSON in UTF-8", str(error)) from None
+    value = parse_json(_read_text(file, "JSON in UTF-8"), file.name, "JSON in UTF-8")
     if not isinstance(value, dict):
         raise ArtifactError(file.name, "a JSON object", type(value).__name__)
     return value
