@@ -92,6 +92,13 @@ def test_a_header_that_is_nested_too_deep_is_named(tmp_path, name):
         {"tagger": artifacts.load_tagger, "parser": artifacts.load_parser}[name](tmp_path / "file")
 
 
+def test_loading_reads_the_manifest_once(good, monkeypatch):
+    read, real = [], artifacts._read_text
+    monkeypatch.setattr(artifacts, "_read_text", lambda file, expected: (read.append(file.name), real(file, expected))[1])
+    artifacts.load(good, compiled=False)
+    assert read.count("manifest.json") == 1
+
+
 def test_a_folder_that_is_no_artifact(tmp_path):
     with pytest.raises(ArtifactError, match="manifest.json: expected a file, found none"):
         artifacts.load(tmp_path)
