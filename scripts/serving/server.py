@@ -15,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from scripts.common.damage import DAMAGED, check_members, reason
 from scripts.common.paths import ROOT, shown
 from scripts.serving.diagnosis import FAILED, ServerError, cause, until_told
 from scripts.serving.java import find_java
@@ -78,8 +78,10 @@ class Server:
         deadline = time.monotonic() + timeout
         if not self.archive.is_file():
             raise ServerError(f"There is no archive {shown(self.archive)}; build it with `python -m scripts.build_archive`.")
-        if not zipfile.is_zipfile(self.archive):
-            raise ServerError(f"{shown(self.archive)} is not a model archive.")
+        try:
+            check_members(self.archive)
+        except DAMAGED as error:
+            raise ServerError(f"{shown(self.archive)} is not a model archive, or it is damaged: {reason(error)}.") from None
         java = find_java()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with locked(self.state / "serve.lock"):
