@@ -3,7 +3,7 @@
     python -m scripts.delete                    every deployment of this name
     python -m scripts.delete serverless         one
     python -m scripts.delete --everything       also results, logs, the bucket if it was made here, images and their repository
-    python -m scripts.delete --dry-run          the calls, as JSON
+    python -m scripts.delete --dry-run          the calls, as JSON; needs credentials too, to look up what there is
 
 Things are found by name and tag, so it can be run again, and after a deployment that broke off. Standard output is one JSON
 object: what was deleted, what was kept, and why.
