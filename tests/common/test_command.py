@@ -55,6 +55,10 @@ MISTAKES = [
     ("invoke", "--file {latin}", r"The input is not text in UTF-8: .*"),
     ("paraphrase", "none.txt", r"none\.txt: No such file or directory"),
     ("paraphrase", "{latin}", r".*latin\.tsv is not text in UTF-8: .*"),
+    ("paraphrase", "{flipped_gz}", r".*flipped\.tsv\.gz is not a gzipped file, or it is damaged: .*"),
+    ("paraphrase", "{deep}", r"Line 1 is not JSON: it is nested too deep"),
+    ("invoke", "--file {data} --output {deep}", r".*deep\.jsonl is no output of this command; give another --output"),
+    ("train", "{state} --train {flipped_gz} --dev {data}", r"flipped\.tsv\.gz is not a gzipped file, or not all of it: .*"),
     ("paraphrase", "{text} --url ftp://x", "ftp://x/invocations is not an http address"),
     ("calibrate", "none --data {data}", r"manifest\.json: expected a file, found none"),
     ("calibrate", "{artifact} --data none.tsv", r"none\.tsv: No such file or directory"),
@@ -106,6 +110,12 @@ MISTAKES = [
 ]
 
 
+def flipped(data: bytes) -> bytes:
+    """The data with a byte of its middle changed."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
+
+
 @pytest.fixture(scope="session")
 def given(tmp_path_factory) -> dict[str, Path]:
     """Files that are not what they should be, and some that are; an artifact."""
@@ -119,6 +129,8 @@ def given(tmp_path_factory) -> dict[str, Path]:
         "short": ("short.tsv", b"a\t(ROOT (NN a))\n"),
         "pairs": ("pairs.tsv", f"a\tb\t{TREE}\t{TREE}\na\tb\t{TREE}\t{TREE[:-1]}\n".encode()),
         "cut": ("cut.tsv.gz", gzip.compress(b"x\t(ROOT (NN x))\n" * 99)[:-9]),
+        "flipped_gz": ("flipped.tsv.gz", flipped(gzip.compress(b"x\t(ROOT (NN x))\n" * 999))),
+        "deep": ("deep.jsonl", b"[" * 100_000 + b"\n"),
         "plain": ("plain.tsv.gz", b"x\t(ROOT (NN x))\n"),
     }
     for name, content in files.values():
