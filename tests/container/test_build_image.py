@@ -100,20 +100,21 @@ def reached(*names: str) -> set[str]:
 
 
 PRETEND = """
-import subprocess, sys
+import pathlib, subprocess, sys
 java = subprocess.Popen(["sleep", "60"])
 print("what the container says", flush=True)
 print("it ended by itself, with status 143", file=sys.stderr, flush=True)
-sys.exit(int(java.wait() != 0) if len(sys.argv) < 2 else 1)
+pathlib.Path(sys.argv[1]).touch()
+sys.exit(java.wait() != 0)
 """
 
 
 def test_the_archive_of_classes_is_written_quietly_unless_it_fails(tmp_path, monkeypatch, capfd):
-    made = tmp_path / "classes.jsa"
-    monkeypatch.setattr(class_archive, "CONTAINER", [sys.executable, "-c", PRETEND])
+    made, started = tmp_path / "classes.jsa", tmp_path / "started"
+    monkeypatch.setattr(class_archive, "CONTAINER", [sys.executable, "-c", PRETEND, str(started)])
     monkeypatch.setattr(class_archive, "call", lambda url: made.touch())
     monkeypatch.setattr(class_archive.psutil.Process, "name", lambda self: "java")
-    monkeypatch.setattr(class_archive, "ready", lambda: bool(class_archive.psutil.Process().children(recursive=True)[1:]))
+    monkeypatch.setattr(class_archive, "ready", started.exists)
     assert class_archive.main([str(made)]) == 0
     assert capfd.readouterr() == ("", "")
     made.unlink()
