@@ -14,7 +14,7 @@ from handler.language.english import is_english
 from handler.language.surface import Surface
 from handler.language.tagger import Tagger
 from handler.language.tokenizer import tokenize
-from handler.language.trees import Tree, syntax_tokens, tags, words
+from handler.language.trees import Tree, syntax_tokens, tags, template_of, words
 from handler.language.vocabulary import Vocabulary, WordPieces
 from handler.language.word_classes import AUXILIARIES, ROWS, VERBS
 from handler.language.wordlists import STAND_INS
@@ -176,7 +176,8 @@ class Planner:
         pieces = self.encode_words(tokens, stand_ins)
         if len(pieces) > self.text_limits.bag_width:
             raise RequestError(f"has {len(pieces)} word pieces, at most {self.text_limits.bag_width} are read", "sent")
-        from_template = not all(target.whole for target in request.targets)
+        targets = [self.template_like(target) if target.like is not None else target for target in request.targets]
+        from_template = not all(target.whole for target in targets)
         source = self.source_tree(request) if from_template or self.aligned else None
         labels = self.source_tags(request, source) if from_template or self.aligned else None
         source_tags = self.encode_tags(request, labels) if from_template else []
@@ -187,7 +188,7 @@ class Planner:
         written_for = {stand_in: word for word, stand_in in stand_ins.items()}
         unknown = self.encode_words(tokens).count(UNK) if stand_ins else pieces.count(UNK)
         rows = []
-        for target in request.targets:
+        for target in targets:
             syntax = self.encode_syntax(target)
             moved = self.moved(mover, target, stand_ins) if mover and not target.whole else []
             candidates = 1 if target.whole else request.candidates or self.config.candidates
@@ -217,6 +218,12 @@ class Planner:
                     )
                 )
         return rows
+
+    def template_like(self, target: Target) -> Target:
+        """The target with the template of its example sentence: the top of what the parser makes of it."""
+        if self.parser is None:
+            raise RequestError("needs a parser, which this model has not; give tmpl", target.field)
+        return replace(target, tree=template_of(self.parser.parse(tokenize(target.like or ""))))
 
     def source_tree(self, request: Request) -> Tree | None:
         """The sentence's parse: the request's, or the parser's where there is none; None without either."""
