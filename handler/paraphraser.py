@@ -53,6 +53,7 @@ class Paraphraser:
         num_paraphrases: int | None = None,
         candidates: int | None = None,
         details: bool = False,
+        tokenized: bool = False,
     ) -> Any:
         """Paraphrase one sentence. The arguments are the fields of a request; `template` is `tmpl`.
 
@@ -71,6 +72,7 @@ class Paraphraser:
             "num_paraphrases": num_paraphrases,
             "candidates": candidates,
             "details": details,
+            "tokenized": tokenized,
         }
         [answer] = self.answer([fields])
         if isinstance(answer, RequestError):

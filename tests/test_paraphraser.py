@@ -79,3 +79,8 @@ def test_what_cannot_be_loaded_says_why(tmp_path):
         handler.load(tmp_path)
     with pytest.raises(AttributeError):
         getattr(handler, "nothing")  # noqa: B009 -- the attribute is what is tested
+
+
+def test_answers_are_text_or_tokens(model):
+    text, tokens = (model.paraphrase("it rains .", "statement", temperature=0, tokenized=asked) for asked in (False, True))
+    assert text != tokens and text.replace(" ", "").lower() == tokens.replace(" ", "")
