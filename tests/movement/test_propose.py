@@ -102,6 +102,7 @@ SOURCES = {
         "taxes": "(S (NP (PRP They)) (VP (MD will) (VP (VB raise) (NP (NNS taxes)) (JJ next) (NN year))) (. .))",
         "friday": "(SQ (MD Can) (NP (PRP you)) (VP (VB send) (NP (PRP me)) (NP (NP (DT the) (NN report))"
         " (PP (IN before) (NP (NNP Friday))))) (. ?))",
+        "tired": "(S (NP (PRP She)) (VP (VBZ is) (ADJP (JJ tired) (CC but) (JJ happy))) (. .))",
         "maybe": "(S (NP (PRP You)) (VP (MD may) (VP (VB pay) (ADVP (RB later)))) (. .))",
         "today": "(S (NP (PRP It)) (VP (VBD rained) (NP (JJ last) (NN week))) (. .))",
     }.items()
@@ -257,6 +258,8 @@ GOLDEN = [  # source, template, sentence, a move that it took; the first proposa
     ("store", "adverb_first", "yesterday , she drove to the store .", "front_advp"),
     ("taxes", "adverb_first", "next year , they will raise taxes .", "front_advp"),
     ("friday", "preposition_first", "before Friday , you can send me the report .", "front_pp"),
+    ("tired", "two_clauses", "She is tired , but she is happy .", "split_predicates"),
+    ("open", "how_question", "how should you open the window ?", "should"),
     ("when", "two_clauses", "the bell rang , and then the children left .", "when_and"),
 ]
 
