@@ -65,8 +65,8 @@ LAST_RESORT = {
     "could_it_be": 3,
     "how_is_it": 3,
     "do_you_know": 3,
-    "thought_of": 4,
-    "filler": 4,
+    "thought_of": 6,
+    "filler": 6,
 }
 
 
@@ -82,7 +82,7 @@ class Proposal:
 
     @property
     def resort(self) -> int:
-        """How much of a last resort it is: 0 for the sentence's own words in another order, up to 4 for an empty frame."""
+        """How much of a last resort it is: 0 for the sentence's own words in another order, up to 6 for an empty frame."""
         return sum(LAST_RESORT.get(move, 0) for move in self.moves)
 
 
@@ -259,7 +259,7 @@ def of_clause(clause: Clause) -> Iterator[Variant]:
         yield tree, "?" if "or_not" in moves else clause.mark, moves
     if "wonder" in clause.moves:
         return
-    for tree, moves in (*what_questions(clause), *how_questions(asking(clause))):
+    for tree, moves in (*what_questions(clause), *how_questions(clause)):
         yield tree, "?", moves
     if "passive" in clause.moves or "active" in clause.moves:
         return
