@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from scripts.container import front
+from scripts.container import front, workers
 from scripts.container.front import FRESH, Front, FrontSettings, Workers
 from scripts.container.http11 import Backend
 
@@ -112,8 +112,8 @@ async def post(port, data=b"{}", headers=b"", path=b"/invocations", method=b"POS
 
 def test_ping_is_200_exactly_while_all_workers_are_loaded():
     async def scenario(front, port, fake, log):
-        for workers, status in ([], 503), (["UNLOADING"], 503), (["READY"], 200), (["READY", "UNLOADING"], 503), (["READY", "READY"], 200):
-            fake.workers = [{"pid": pid, "status": state} for pid, state in enumerate(workers)]
+        for states, status in ([], 503), (["UNLOADING"], 503), (["READY"], 200), (["READY", "UNLOADING"], 503), (["READY", "READY"], 200):
+            fake.workers = [{"pid": pid, "status": state} for pid, state in enumerate(states)]
             await asyncio.sleep(FRESH + 0.1)
             got, head, body = await post(port, b"", path=b"/ping", method=b"GET")
             assert (got, body) == (status, b"")
@@ -250,7 +250,7 @@ def test_a_request_before_the_model_is_loaded_waits():
 
 @pytest.mark.parametrize(
     "answers, status, times",
-    [([DIED, OK], 200, 2), ([DIED], 500, 2), ([b"", OK], 200, 2), ([b"HTTP/1.1 503 x\r\ncontent-length: 2\r\n\r\n{}"], 503, 1)],
+    [([DIED, OK], 200, 2), ([DIED], 503, 2), ([b"", OK], 200, 2), ([b"HTTP/1.1 503 x\r\ncontent-length: 2\r\n\r\n{}"], 503, 1)],
 )
 def test_a_request_over_which_the_worker_died_is_asked_once_more(answers, status, times):
     async def scenario(front, port, fake, log):
@@ -261,7 +261,7 @@ def test_a_request_over_which_the_worker_died_is_asked_once_more(answers, status
 
 
 def test_a_request_that_a_dying_worker_lost_is_asked_once_more(monkeypatch):
-    monkeypatch.setattr(front, "RESEND", 0.1)
+    monkeypatch.setattr(workers, "RESEND", 0.1)
 
     async def never():
         await asyncio.sleep(60)
@@ -298,7 +298,7 @@ def test_too_many_are_told_to_come_back():
         assert all(b"Retry-After: 1" in head for status, head, _ in answers if status == 503)
         answers = await asyncio.gather(*(post(port, b"x" * 900) for _ in range(4)))  # 2000 bytes may wait
         assert sorted(status for status, _, _ in answers) == [200, 200, 503, 503]
-        assert front.active_bytes == 0
+        assert front.places.bytes == 0
 
     run(scenario, slow)
 
@@ -341,7 +341,7 @@ def test_the_end_does_not_wait_for_ever(monkeypatch):
 
 
 def test_a_server_too_busy_to_say_is_not_ready_and_nobody_has_died(monkeypatch):
-    monkeypatch.setattr(front, "PING_TIME", 0.1)
+    monkeypatch.setattr(workers, "ASK_TIME", 0.1)
 
     async def scenario(front, port, fake, log):
         await until(lambda: front.workers.ready)
@@ -365,7 +365,7 @@ def test_a_caller_who_leaves_is_only_a_line_in_the_log():
         with socket.create_connection(("127.0.0.1", port)) as half:
             half.shutdown(socket.SHUT_WR)
         await asyncio.sleep(0.1)
-        assert len(log) == 1 and " 499 " in log[0] and front.active == front.active_bytes == 0
+        assert len(log) == 1 and " 499 " in log[0] and front.active == front.places.bytes == 0
 
     run(scenario)
 
@@ -376,6 +376,6 @@ def test_the_log_has_a_line_a_request_and_nothing_that_was_sent():
         await post(port, b"", path=b"/elsewhere?secretquery=1")
         await post(port, b"", path=b"/ping", method=b"GET")
         assert len(log) == 2 and "secret" not in "".join(log)
-        assert log[0].startswith("POST /invocations 200 4 bytes ") and log[1].startswith("POST /elsewhere 404 ")
+        assert log[0].startswith("POST /invocations 200 4 bytes ") and log[1].startswith("POST another path 404 ")
 
     run(scenario)
