@@ -98,9 +98,17 @@ def effective(config: dict, settings: Settings, workers: int) -> dict:
         "maxWorkers": workers,
         "deviceType": settings.device,
         "responseTimeout": settings.response_timeout,
-        "jobQueueSize": settings.queue,
+        "jobQueueSize": queue_size(settings),
         "handler": handler,
     }
+
+
+def queue_size(settings: Settings) -> int:
+    """How many requests TorchServe lets wait: more than ever come. The front keeps the queue, and answers better when it is full.
+
+    A request that is sent a second time is in the queue twice, and one whose caller has got a 504 is still there.
+    """
+    return 4 * settings.queue + 4096
 
 
 def link_model(model: Path, store: Path, config: dict) -> None:
@@ -147,7 +155,7 @@ def server_changes(
         "load_models": "synpg=synpg",
         "enable_envvars_config": "true",
         "number_of_gpu": str(gpus),
-        "job_queue_size": str(settings.queue + 1024),  # the front keeps the queue, and answers better when it is full
+        "job_queue_size": str(queue_size(settings)),
         # the front refuses what is too large, in JSON
         "max_request_size": str(max_body + MB),
         "max_response_size": str(max(64 * MB, 2 * max_body)),
