@@ -7,7 +7,7 @@ slowly takes nobody's place. When bytes or connections run out, the slowest send
 import asyncio
 import math
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import Protocol
 
 BODY_TIME = 60.0  # s for a whole body
@@ -101,11 +101,63 @@ class Places:
         self.taken_bytes -= size
 
 
+class CallerGone(Exception):
+    """The caller closed the connection."""
+
+
+class Turns:
+    """The requests that TorchServe has, so many at once; the others wait here in their order.
+
+    TorchServe cannot be told to forget a request. One that waits here is dropped when its caller leaves or its time is over.
+    """
+
+    def __init__(self, most: int):
+        self.most, self.running = most, 0
+        self._waiting: deque[tuple[Guest, asyncio.Future[None]]] = deque()
+
+    async def take(self, guest: "Guest") -> None:
+        """Wait for a turn. Raises CallerGone."""
+        if self.running < self.most:
+            self.running += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((guest, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:  # it came at the same moment
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give the turn to the next whose caller is still there."""
+        self.running -= 1
+        while self._waiting and self.running < self.most:
+            guest, turn = self._waiting.popleft()
+            if turn.done():
+                continue
+            if guest.gone:
+                turn.set_exception(CallerGone())
+            else:
+                self.running += 1
+                turn.set_result(None)
+
+    def drop_gone(self) -> int:
+        """Drop the waiting requests whose callers have left; returns how many."""
+        gone = [turn for guest, turn in self._waiting if guest.gone and not turn.done()]
+        for turn in gone:
+            turn.set_exception(CallerGone())
+        return len(gone)
+
+
 class Guest(Protocol):
     """A connection, as far as it counts here."""
 
     peer: str  # the address at its other end
     arrival: Arrival | None  # what it waits for, if it waits for its caller
+
+    @property
+    def gone(self) -> bool: ...
 
     def close(self) -> None: ...
 

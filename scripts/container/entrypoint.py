@@ -222,6 +222,7 @@ class Container:
                 max_body,
                 waiting,
                 max(heap * MB // 4, max_body),
+                2 * batch_size * workers,
                 parameters(settings, workers, batch_size),
                 settings.multi_model,
                 settings.default_accept,

@@ -22,12 +22,13 @@ from dataclasses import dataclass
 
 import h11
 
-from scripts.container.admission import BODY_TIME, Arrival, Connections, Places
-from scripts.container.http11 import Answer, Backend, Call, Caller, CallerGone, Refused, busy, refusal, too_large
+from scripts.container.admission import BODY_TIME, Arrival, CallerGone, Connections, Places, Turns
+from scripts.container.http11 import Answer, Backend, Call, Caller, Refused, busy, later, refusal, too_large
 from scripts.container.workers import ASK_TIME, Attempts, Workers, gone
 
 FRESH = 0.2  # s that what is known of the workers holds for /ping
 LINGER = 1.0  # s after SIGTERM that new connections are taken: what routes to us learns of it by /ping
+GIVE_BACK = 0.01  # s for dropped requests to give back their places
 LAST_TIME = 2.0  # s for the last answers when TorchServe has ended
 FULL = 200  # connections over the limit that are still told so
 NO_WORKER = re.compile(rb"has no worker")
@@ -43,6 +44,7 @@ class FrontSettings:
     max_body: int  # bytes
     waiting: int  # requests at once whose body has come
     waiting_bytes: int  # of all bodies together
+    at_once: int  # of them that TorchServe has: enough for its next batch
     parameters: dict  # answer of /execution-parameters
     multi_model: bool = False
     default_accept: str | None = None
@@ -57,6 +59,7 @@ class Front:
         self.settings, self.inference, self.metrics, self.workers, self.log = settings, inference, metrics, workers, log
         self.active = 0  # requests whose head has come and whose answer is not yet sent
         self.places = Places(settings.waiting, settings.waiting_bytes)
+        self.turns = Turns(settings.at_once)
         self.connections = Connections(settings.connections, settings.peer_connections)
         self.ending = False
         self.failed = False  # TorchServe has ended
@@ -196,7 +199,10 @@ class Front:
         if call.length is not None and call.length > self.settings.max_body:
             raise Refused(too_large(call.length, self.settings.max_body))
         if not self.places.promises(call.length or 0):
-            raise Refused(busy())
+            if self.turns.drop_gone():
+                await asyncio.sleep(GIVE_BACK)
+            if not self.places.promises(call.length or 0):
+                raise Refused(busy())
         body = await self._read(caller)
         if not self.places.take(len(body)):
             return busy()
@@ -207,7 +213,7 @@ class Front:
                 return await self._model_api(call, body, deadline)
             if call.target != call.path:  # TorchServe would read a query as fields of the body, and choose a model by it
                 call.target = call.path
-            return await self._invoke(call, body, deadline)
+            return await self._invoke(caller, call, body, deadline)
         finally:
             self.places.leave(len(body))
 
@@ -220,22 +226,30 @@ class Front:
         finally:
             self.places.arriving.discard(arrival)
 
-    async def _invoke(self, call: Call, body: bytes, deadline: float) -> Answer:
+    async def _invoke(self, caller: Caller, call: Call, body: bytes, deadline: float) -> Answer:
         """A request to the model, answered within the time-out."""
         attempts = Attempts(self.inference, self.workers, call, body)
         try:
-            answer = await self._in_time(attempts.answer(), deadline)
+            answer = await self._in_time(self._in_turn(caller, attempts), deadline)
             if answer is None and self.workers.any:
                 attempts.outlive()
                 return timed_out(self.settings.timeout)
             if answer is None:
-                return refusal(503, "ModelNotReady", "the model is not loaded")
+                return later(refusal(503, "ModelNotReady", "the model is not loaded"))
             self.workers.overdue = False
             if answer is attempts.failed:
                 return refusal(503, "ServiceUnavailable", "the worker died over this request, and died again when it was tried once more")
             return busy() if answer.status == 503 and NO_WORKER.search(answer.body) else answer
         finally:
             await attempts.cancel()
+
+    async def _in_turn(self, caller: Caller, attempts: Attempts) -> Answer:
+        """The model's answer, asked for when it is this request's turn. Raises CallerGone."""
+        await self.turns.take(caller)
+        try:
+            return await attempts.answer()
+        finally:
+            self.turns.leave()
 
     async def _model_api(self, call: Call, body: bytes, deadline: float) -> Answer:
         """SageMaker's calls for a container with several models. TorchServe understands them as they are."""
@@ -293,6 +307,4 @@ def timed_out(seconds: float) -> Answer:
 
 def ended() -> Answer:
     """The answer to who waits while the container ends because TorchServe has."""
-    answer = refusal(503, "ServiceUnavailable", "the model server has ended, and the container ends with it")
-    answer.headers.append((b"Retry-After", b"1"))
-    return answer
+    return later(refusal(503, "ServiceUnavailable", "the model server has ended, and the container ends with it"))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-from scripts.container.admission import PACE, Arrival
+from scripts.container.admission import PACE, Arrival, CallerGone
 
 HEADER_BYTES = 32 * 1024  # request line and headers
 HEADER_TIME, IDLE_TIME = 10.0, 650.0  # s; idle connections outlive the callers' patience, not ours
@@ -83,10 +83,6 @@ class Refused(Exception):
     def __init__(self, answer: Answer):
         super().__init__(answer.status)
         self.answer = answer
-
-
-class CallerGone(Exception):
-    """The caller closed the connection."""
 
 
 class Caller:
@@ -168,7 +164,7 @@ class Caller:
     @property
     def gone(self) -> bool:
         """Whether the caller has closed the connection, or its half of it."""
-        return self.reader.at_eof()
+        return self.reader.at_eof() or self.reader.exception() is not None or self.writer.transport.is_closing()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -215,7 +211,11 @@ def check_head(request: h11.Request) -> None:
 
 
 def busy() -> Answer:
-    answer = refusal(503, "ServiceUnavailable", "too many requests are waiting; try again later")
+    return later(refusal(503, "ServiceUnavailable", "too many requests are waiting; try again later"))
+
+
+def later(answer: Answer) -> Answer:
+    """A refusal after which the caller may try again."""
     answer.headers.append((b"Retry-After", b"1"))
     return answer
 

@@ -139,9 +139,9 @@ class Attempts:
         await asyncio.gather(*self.running, self.death, return_exceptions=True)
 
     def outlive(self) -> None:
-        """The caller waits no longer; the workers count as overdue until something comes of the request."""
-        self.workers.overdue = True
+        """The caller waits no longer; if TorchServe has the request, an answer counts as overdue until something comes of it."""
         for task in self.running:
+            self.workers.overdue = True
             self.workers.late.add(task)
             task.add_done_callback(self.workers.came_late)
         self.running.clear()

@@ -56,7 +56,9 @@ def run(scenario, *answers, **changes):
         server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         workers = Workers(Backend(port), None if changes.get("multi_model") else "synpg")
-        settings = FrontSettings(**{"timeout": 5, "max_body": 1000, "waiting": 4, "waiting_bytes": 2000, "parameters": {"a": 1}, **changes})
+        settings = FrontSettings(
+            **{"timeout": 5, "max_body": 1000, "waiting": 4, "waiting_bytes": 2000, "at_once": 4, "parameters": {"a": 1}, **changes}
+        )
         front = Front(settings, Backend(port), Backend(port), workers, log.append)
         watch = asyncio.create_task(keep_looking(workers))
         try:
@@ -379,3 +381,101 @@ def test_the_log_has_a_line_a_request_and_nothing_that_was_sent():
         assert log[0].startswith("POST /invocations 200 4 bytes ") and log[1].startswith("POST another path 404 ")
 
     run(scenario)
+
+
+def test_torchserve_has_so_many_requests_at_once_and_none_whose_caller_has_left():
+    async def slow():
+        await asyncio.sleep(0.3)
+        return OK
+
+    async def scenario(front, port, fake, log):
+        running = [asyncio.create_task(post(port, b"first")) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        for _ in range(6):  # they fill the places that are left, and leave
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(HEAD + b"Content-Length: 4\r\n\r\ngone")
+            await asyncio.sleep(0.01)
+            writer.transport.abort()
+        assert front.places.taken == 8 and front.turns.running == 2
+        assert [status for status, _, _ in await asyncio.gather(*running, *(post(port, b"last") for _ in range(6)))] == [200] * 8
+        assert [data for _, data in fake.seen] == [b"first"] * 2 + [b"last"] * 6
+        assert sum(" 499 " in line for line in log) == 6 and front.places.taken == front.turns.running == 0
+
+    run(scenario, slow, waiting=8, at_once=2)
+
+
+def test_a_request_whose_time_is_over_never_reaches_torchserve():
+    async def slow():
+        await asyncio.sleep(0.5)
+        return OK
+
+    async def scenario(front, port, fake, log):
+        answers = await asyncio.gather(*(post(port) for _ in range(3)))
+        assert [status for status, _, _ in answers] == [504] * 3
+        await asyncio.sleep(0.5)
+        assert len(fake.seen) == 1 and front.turns.running == 0 and not front.workers.complaint
+
+    run(scenario, slow, waiting=8, at_once=1, timeout=0.3)
+
+
+def test_everybody_is_told_when_the_server_has_ended():
+    async def never():
+        await asyncio.sleep(60)
+
+    async def scenario(front, port, fake, log):
+        running = [asyncio.create_task(post(port)) for _ in range(6)]  # TorchServe has four of them
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"Content-Length: 5\r\n\r\n")
+        await asyncio.sleep(0.2)
+        began = time.monotonic()
+        assert await front.fail() == 0 and time.monotonic() - began < 1
+        answers = await asyncio.gather(*running)
+        assert {status for status, _, _ in answers} == {503}
+        assert all(b"Retry-After: 1" in head and b"has ended" in text for _, head, text in answers)
+        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+        with pytest.raises(ConnectionRefusedError):
+            await post(port)
+        writer.close()
+
+    run(scenario, never, waiting=8)
+
+
+def test_ping_is_503_while_an_answer_is_overdue():
+    resume = asyncio.Event()
+
+    async def stopped():
+        await resume.wait()
+        return OK
+
+    async def scenario(front, port, fake, log):
+        await until(lambda: front.workers.ready)
+        assert (await post(port))[0] == 504
+        assert (await post(port, b"", path=b"/ping", method=b"GET"))[0] == 503
+        assert front.workers.complaint == "an answer is overdue"
+        resume.set()  # the worker goes on; nobody waits for its answer, but it came
+        await until(lambda: not front.workers.complaint)
+        assert (await post(port, b"", path=b"/ping", method=b"GET"))[0] == 200
+
+    run(scenario, stopped, timeout=0.3)
+
+
+def test_a_probe_has_a_line_in_the_log_for_each_change():
+    async def scenario(front, port, fake, log):
+        for pids in (), (), (1,), (1,), (), ():
+            fake.workers = [{"pid": pid, "status": "READY"} for pid in pids]
+            await asyncio.sleep(FRESH + 0.1)
+            await post(port, b"", path=b"/ping", method=b"GET")
+        assert [line.split(" bytes")[0] for line in log] == ["GET /ping 503 0"] * 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_log_has_no_name_of_a_callers_own(several):
+    async def scenario(front, port, fake, log):
+        for method, path in (b"SECRET", b"/ping"), (b"GET", b"/secret"), (b"POST", b"/models/secret/invoke"), (b"GET", b"/models/secret"):
+            await post(port, b"", path=path, method=method)
+        assert len(log) == 4 and "secret" not in "".join(log).lower()
+        assert ("POST /models/NAME/invoke 200" in "".join(log)) == several
+
+    run(scenario, multi_model=several)
