@@ -87,18 +87,27 @@ class Places:
             if everybody or arrival.speed() < SLOW:
                 arrival.give_up()
 
-    def take(self, size: int) -> bool:
-        """Take a place for a request with a complete body; False if there is none."""
+    def take(self, size: int) -> "Place | None":
+        """A place for a request with a complete body, if there is one."""
         if not self.promises(size):
-            return False
+            return None
         self.taken += 1
         self.taken_bytes += size
-        return True
+        return Place(self, size)
 
-    def leave(self, size: int) -> None:
-        """Give back a place."""
-        self.taken -= 1
-        self.taken_bytes -= size
+
+class Place:
+    """That of one request."""
+
+    def __init__(self, places: Places, size: int):
+        self.places, self.size, self.held = places, size, True
+
+    def leave(self) -> None:
+        """Give it back; once is enough."""
+        if self.held:
+            self.held = False
+            self.places.taken -= 1
+            self.places.taken_bytes -= self.size
 
 
 class CallerGone(Exception):
@@ -113,15 +122,15 @@ class Turns:
 
     def __init__(self, most: int):
         self.most, self.running = most, 0
-        self._waiting: deque[tuple[Guest, asyncio.Future[None]]] = deque()
+        self._waiting: deque[tuple[Guest, Place, asyncio.Future[None]]] = deque()
 
-    async def take(self, guest: "Guest") -> None:
+    async def take(self, guest: "Guest", place: Place) -> None:
         """Wait for a turn. Raises CallerGone."""
         if self.running < self.most:
             self.running += 1
             return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((guest, turn))
+        self._waiting.append((guest, place, turn))
         try:
             await turn
         except asyncio.CancelledError:
@@ -133,7 +142,7 @@ class Turns:
         """Give the turn to the next whose caller is still there."""
         self.running -= 1
         while self._waiting and self.running < self.most:
-            guest, turn = self._waiting.popleft()
+            guest, _, turn = self._waiting.popleft()
             if turn.done():
                 continue
             if guest.gone:
@@ -142,12 +151,12 @@ class Turns:
                 self.running += 1
                 turn.set_result(None)
 
-    def drop_gone(self) -> int:
-        """Drop the waiting requests whose callers have left; returns how many."""
-        gone = [turn for guest, turn in self._waiting if guest.gone and not turn.done()]
-        for turn in gone:
-            turn.set_exception(CallerGone())
-        return len(gone)
+    def drop_gone(self) -> None:
+        """Drop the waiting requests whose callers have left; their places are free at once."""
+        for guest, place, turn in self._waiting:
+            if guest.gone and not turn.done():
+                turn.set_exception(CallerGone())
+                place.leave()
 
 
 class Guest(Protocol):

@@ -22,13 +22,12 @@ from dataclasses import dataclass
 
 import h11
 
-from scripts.container.admission import BODY_TIME, Arrival, CallerGone, Connections, Places, Turns
+from scripts.container.admission import BODY_TIME, Arrival, CallerGone, Connections, Place, Places, Turns
 from scripts.container.http11 import Answer, Backend, Call, Caller, Refused, busy, later, refusal, too_large
 from scripts.container.workers import ASK_TIME, Attempts, Workers, gone
 
 FRESH = 0.2  # s that what is known of the workers holds for /ping
 LINGER = 1.0  # s after SIGTERM that new connections are taken: what routes to us learns of it by /ping
-GIVE_BACK = 0.01  # s for dropped requests to give back their places
 LAST_TIME = 2.0  # s for the last answers when TorchServe has ended
 FULL = 200  # connections over the limit that are still told so
 NO_WORKER = re.compile(rb"has no worker")
@@ -199,12 +198,12 @@ class Front:
         if call.length is not None and call.length > self.settings.max_body:
             raise Refused(too_large(call.length, self.settings.max_body))
         if not self.places.promises(call.length or 0):
-            if self.turns.drop_gone():
-                await asyncio.sleep(GIVE_BACK)
+            self.turns.drop_gone()
             if not self.places.promises(call.length or 0):
                 raise Refused(busy())
         body = await self._read(caller)
-        if not self.places.take(len(body)):
+        place = self.places.take(len(body))
+        if place is None:
             return busy()
         try:
             if self.settings.default_accept and not call.has(b"accept"):
@@ -213,9 +212,9 @@ class Front:
                 return await self._model_api(call, body, deadline)
             if call.target != call.path:  # TorchServe would read a query as fields of the body, and choose a model by it
                 call.target = call.path
-            return await self._invoke(caller, call, body, deadline)
+            return await self._invoke(caller, place, call, body, deadline)
         finally:
-            self.places.leave(len(body))
+            place.leave()
 
     async def _read(self, caller: Caller) -> bytes:
         """A body. Raises Refused."""
@@ -226,11 +225,11 @@ class Front:
         finally:
             self.places.arriving.discard(arrival)
 
-    async def _invoke(self, caller: Caller, call: Call, body: bytes, deadline: float) -> Answer:
+    async def _invoke(self, caller: Caller, place: Place, call: Call, body: bytes, deadline: float) -> Answer:
         """A request to the model, answered within the time-out."""
         attempts = Attempts(self.inference, self.workers, call, body)
         try:
-            answer = await self._in_time(self._in_turn(caller, attempts), deadline)
+            answer = await self._in_time(self._in_turn(caller, place, attempts), deadline)
             if answer is None and self.workers.any:
                 attempts.outlive()
                 return timed_out(self.settings.timeout)
@@ -243,9 +242,9 @@ class Front:
         finally:
             await attempts.cancel()
 
-    async def _in_turn(self, caller: Caller, attempts: Attempts) -> Answer:
+    async def _in_turn(self, caller: Caller, place: Place, attempts: Attempts) -> Answer:
         """The model's answer, asked for when it is this request's turn. Raises CallerGone."""
-        await self.turns.take(caller)
+        await self.turns.take(caller, place)
         try:
             return await attempts.answer()
         finally:
