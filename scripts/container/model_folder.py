@@ -19,6 +19,7 @@ from scripts.container.environment import MB, Settings, SettingsError
 MANIFEST, CONFIG = Path("MAR-INF", "MANIFEST.json"), "model-config.yaml"
 DEFAULT_MAX_BODY = 6291456  # bytes; what SageMaker passes on, and the handler reads
 BATCH_ROWS = 1_000_000  # paraphrases of one body in a batch job: its time-out is the limit there
+QUEUE = 1_000_000  # requests that TorchServe lets wait: more than ever come, for the front keeps the queue and answers when it is full
 UNPACKED = {".mar": "a model archive", ".gz": "a tarball", ".tgz": "a tarball"}
 
 
@@ -98,17 +99,9 @@ def effective(config: dict, settings: Settings, workers: int) -> dict:
         "maxWorkers": workers,
         "deviceType": settings.device,
         "responseTimeout": settings.response_timeout,
-        "jobQueueSize": queue_size(settings),
+        "jobQueueSize": QUEUE,
         "handler": handler,
     }
-
-
-def queue_size(settings: Settings) -> int:
-    """How many requests TorchServe lets wait: more than ever come. The front keeps the queue, and answers better when it is full.
-
-    A request that is sent a second time is in the queue twice, and one whose caller has got a 504 is still there.
-    """
-    return 4 * settings.queue + 4096
 
 
 def link_model(model: Path, store: Path, config: dict) -> None:
@@ -155,7 +148,7 @@ def server_changes(
         "load_models": "synpg=synpg",
         "enable_envvars_config": "true",
         "number_of_gpu": str(gpus),
-        "job_queue_size": str(queue_size(settings)),
+        "job_queue_size": str(QUEUE),
         # the front refuses what is too large, in JSON
         "max_request_size": str(max_body + MB),
         "max_response_size": str(max(64 * MB, 2 * max_body)),

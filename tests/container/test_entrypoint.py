@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -108,6 +109,40 @@ def test_workers_follow_cores_and_memory(cores, memory, gpus, workers):
 def test_this_machine_has_cores_and_memory():
     assert machine.cores() > 0 and machine.memory() > MB and machine.memory_kills() >= 0
     assert environment.heap(1 << 30) == 128 and environment.heap(16 << 30) == 512
+
+
+@pytest.mark.parametrize(
+    "limits, wanted, connections, raised",
+    [((1024, 1 << 20), 2000, 2000, 4100), ((1024, 1024), 2000, 462, None), ((1 << 20, 1 << 20), 2000, 2000, None), ((50, 90), 10, 1, 90)],
+)
+def test_connections_follow_the_limit_on_open_files(monkeypatch, limits, wanted, connections, raised):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits)
+    asked = []
+    monkeypatch.setattr(resource, "setrlimit", lambda which, both: asked.append(both))
+    assert machine.connections(wanted) == connections
+    assert [soft for soft, _ in asked if soft != limits[0]] == ([raised] if raised else [])
+
+
+@pytest.mark.parametrize(
+    "status, memory, lines, said",
+    [
+        (-9, "", ["Torch TensorRT not enabled.", "java.io.IOException: Connection reset by peer"], "TorchServe was killed by SIGKILL."),
+        (-9, "a process was killed", ["Error: before"], "TorchServe was killed by SIGKILL: a process was killed."),
+        (3, "", ["Terminating due to java.lang.OutOfMemoryError: Java heap space", "2026-01-01T00:00:00 INFO  x - y"],
+         "TorchServe ended by itself, with status 3: Terminating due to java.lang.OutOfMemoryError: Java heap space."),
+        (1, "", ["2026-01-01T00:00:00 ERROR x - Error: of something else"], "TorchServe ended by itself, with status 1."),
+    ],
+)  # fmt: skip
+def test_the_end_of_java_has_its_own_cause(status, memory, lines, said):
+    assert re.fullmatch(said, entrypoint.end_of_java(status, memory, lines))
+
+
+def test_only_the_front_has_a_full_queue():
+    settings = settings_of(TS_JOB_QUEUE_SIZE="100000")
+    config = effective(CONFIG, settings, 256)
+    ports = dict.fromkeys(entrypoint.PORTS, 1)
+    asked = model_folder.server_changes(settings, ports, Path("/store"), Path("/metrics"), MB, 128, 0)
+    assert config["jobQueueSize"] == int(asked["job_queue_size"]) > 2 * (100_000 + 8 * 256)  # a request may be sent twice
 
 
 def test_the_models_own_settings_yield_to_the_environment():

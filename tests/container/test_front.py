@@ -479,3 +479,13 @@ def test_the_log_has_no_name_of_a_callers_own(several):
         assert ("POST /models/NAME/invoke 200" in "".join(log)) == several
 
     run(scenario, multi_model=several)
+
+
+def test_torchserves_own_words_for_a_full_queue_are_not_passed_on():
+    text = b'{"code": 503, "type": "ServiceUnavailableException", "message": "Model \\"synpg\\" has no worker to serve inference request."}'
+
+    async def scenario(front, port, fake, log):
+        status, head, answer = await post(port)
+        assert status == 503 and b"\r\nRetry-After: 1\r\n" in head and json.loads(answer)["type"] == "ServiceUnavailable"
+
+    run(scenario, b"HTTP/1.1 503 x\r\ncontent-length: %d\r\n\r\n" % len(text) + text)
