@@ -193,6 +193,7 @@ class Container:
         self.ports = choose_ports(settings)
         memory = machine.memory()
         workers = settings.workers or environment.default_workers(machine.cores(), memory, self.gpus)
+        self.give_up = 150.0  # s without a worker, or without an answer of TorchServe
         batch_size, max_body, startup = 1, settings.max_body or model_folder.DEFAULT_MAX_BODY, 120
         if not settings.multi_model:
             model = model_folder.find_model(settings.base / "model", BAKED, scratch)
@@ -201,7 +202,7 @@ class Container:
             batch_size, startup = config.get("batchSize", 1), config.get("startupTimeout", 120)
             max_body = config["handler"].get("max_body_bytes", max_body)
             model_folder.link_model(model, scratch / "store" / "synpg", config)
-            self.give_up = startup + config.get("maxRetryTimeoutInSec", 300)  # s without a worker
+            self.give_up = startup + config.get("maxRetryTimeoutInSec", 300)
         store = Path("/") if settings.multi_model else scratch / "store"
         heap = environment.heap(memory)
         changes = model_folder.server_changes(settings, self.ports, store, METRICS, max_body, heap, self.gpus)

@@ -5,11 +5,12 @@ callers without an answer for ever when a worker has ended; resets the connectio
 could scale workers or reach every other path of its. Endpoint plugins could only mend the first of these. The front costs about a
 millisecond a request (`scripts/container/README.md`), and makes these promises:
 
-* /ping is 200 while every worker has its model loaded and the container is not ending, else 503;
+* /ping is 200 while every worker has its model loaded, no answer is overdue and the container is not ending, else 503;
 * a request is answered within the time-out, whatever happens behind; one that a dying worker dropped is done once more;
 * outside there are /ping, /invocations, /execution-parameters and /metrics, and nothing else; with several models
   SageMaker's model API in place of /invocations;
-* a request that was accepted before SIGTERM is answered.
+* a request that was accepted before SIGTERM is answered, and everybody who waits is told when TorchServe ends by itself;
+* callers that send slowly, or leave, cost the others nothing (`admission.py`).
 """
 
 import asyncio
@@ -83,7 +84,8 @@ class Front:
         """Take no more connections, for TorchServe has ended, and tell everybody who waits; returns how many could not be told."""
         self.ending = self.failed = True
         for wait in self._waits:
-            wait.reschedule(asyncio.get_running_loop().time())
+            if not wait.expired():
+                wait.reschedule(asyncio.get_running_loop().time())
         return await self._close(time.monotonic() + LAST_TIME)
 
     async def _close(self, deadline: float) -> int:

@@ -1,5 +1,6 @@
 """The container's entry point without a container: settings from the environment, the model folder, one complete run."""
 
+import asyncio
 import ctypes
 import io
 import json
@@ -412,3 +413,26 @@ def test_one_run(unpacked, tmp_path):
         out, err = process.communicate(timeout=40)
     assert (process.returncode, err) == (0, ""), out[-2000:]
     assert "raining" not in out and "POST /invocations 200" in out and not list(tmp_path.iterdir())
+
+
+class Watched:
+    """Workers that were loaded once, and of which TorchServe has told nothing for a while."""
+
+    any, complaint = True, ""
+
+    def __init__(self, silence: float):
+        self.told, self.looks = time.monotonic() - silence, 0
+
+    async def look(self) -> bool:
+        self.looks += 1
+        self.complaint = "TorchServe does not answer" if self.looks > 1 else ""
+        return self.looks == 1
+
+
+@pytest.mark.parametrize("multi_model", [False, True])
+def test_a_server_that_answers_nothing_any_more_ends_the_container(monkeypatch, capsys, multi_model):
+    monkeypatch.setattr(entrypoint, "WATCH", (0.01, 0.01))
+    container = object.__new__(entrypoint.Container)
+    container.settings = settings_of(SAGEMAKER_MULTI_MODEL=str(multi_model))
+    container.workers, container.log, container.gpus, container.give_up, container.kills = Watched(500), entrypoint.Log(20), 0, 150.0, 0
+    assert asyncio.run(container._watch()) == "TorchServe has not answered for 500 s."
