@@ -6,7 +6,7 @@ import json
 import pytest
 
 from scripts.container import front, http11
-from tests.container.test_front import HEAD, run, send
+from tests.container.fronts import HEAD, run, send
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.container.test_front import post, run, send
+from tests.container.fronts import post, run, send
 
 POST = b"POST /invocations HTTP/1.1\r\nHost: h\r\n"
 TWO = POST + b"Content-Length: 2\r\n"

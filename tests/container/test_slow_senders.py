@@ -7,7 +7,7 @@ import time
 import pytest
 
 from scripts.container import admission, front
-from tests.container.test_front import HEAD, OK, post, run, until
+from tests.container.fronts import HEAD, OK, post, run, until
 
 SENT = {  # what a slow sender sends at first; max_body is 1000, and 20,000 bytes of bodies may be held
     "no body": HEAD + b"Content-Length: 10\r\n\r\n",
