@@ -7,12 +7,12 @@
     python -m scripts.invoke --endpoint synpg-serverless --sent 'it rains .'       an endpoint instead of a server here
     python -m scripts.invoke --endpoint synpg-realtime --file requests.jsonl --output answers.jsonl --concurrency 8
 
-Lines are sent in chunks; an answer stands on the line of its request, `{"error": …}` where there is none. With --output, the
-same command goes on where an earlier one broke off. The exit status is 0 when every request was answered with a paraphrase,
+Lines are sent in chunks; each answer is on the line of its request, and is `{"error": …}` if there is none. With --output, the
+same command continues where an earlier one stopped. The exit status is 0 when every request was answered with a paraphrase,
 1 when any was refused or the server could not be reached.
 
-An endpoint is asked again, after a pause, when it is throttled, not ready, out of reach, or its container said 5xx; never
-when the request was at fault. A chunk too large or too slow for it is halved.
+A call to an endpoint is repeated after a pause if the endpoint is throttled, not ready or unreachable, or if its container answers
+5xx, but not if the request is wrong. A chunk that is too large or too slow is halved.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
     )
     parser.add_argument("request", nargs="?", help="a JSON object or array; - reads JSON Lines from standard input")
     parser.add_argument("--file", type=Path, help="JSON Lines, a request a line")
-    parser.add_argument("--output", type=Path, help="where the answers to --file go; taken up again where it ends")
+    parser.add_argument("--output", type=Path, help="file for the answers to --file; an incomplete one is continued")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", default=URL, help="%(default)s")
     where.add_argument("--endpoint", help="the name of a SageMaker endpoint")
@@ -49,7 +49,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--num-paraphrases", type=int)
-    parser.add_argument("--candidates", type=int, help="paraphrases made for each one answered, which is the best of them")
+    parser.add_argument("--candidates", type=int, help="how many paraphrases to generate for each one returned, the best of them")
     parser.add_argument("--details", action="store_true", default=None)
     args = parser.parse_args(argv)
     fields = {

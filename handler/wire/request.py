@@ -267,10 +267,10 @@ def read_request(value: Any, max_rows: int = MAX_ROWS) -> Request:
 
 def _number(value: dict, name: str, default: Any, least: float, most: float, whole: bool) -> Any:
     number = value.get(name, default)
-    kinds = (int,) if whole else (int, float)
-    if isinstance(number, bool) or not isinstance(number, kinds) or not least <= number <= most:
+    in_range = isinstance(number, (int, float)) and not isinstance(number, bool) and least <= number <= most
+    if not in_range or (whole and number != int(number)):  # to JSON, 3.0 is an integer
         raise RequestError(f"must be {'an integer' if whole else 'a number'} from {least} to {most}", name)
-    return number
+    return int(number) if whole else number
 
 
 def _tree(text: Any, name: str) -> Tree:

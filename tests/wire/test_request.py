@@ -101,6 +101,15 @@ def test_the_catalogue_is_usable():
     assert len(set(CATALOGUE.values())) == len(CATALOGUE) >= 5
 
 
+def test_an_integer_may_be_written_with_a_fraction_of_zero_or_an_exponent():
+    text = b'{"sent": "it rains", "tmpl": "command", "seed": 1355.0, "num_paraphrases": 2e0, "candidates": 3.0}'
+    [request] = read_body(text, None, None).items
+    found = request.seed, request.num_paraphrases, request.candidates
+    assert found == (1355, 2, 3) and [type(number) for number in found] == [int] * 3
+    [request] = read_body(f'{{"sent": "it rains", "tmpl": "command", "seed": {MAX_SEED}.0}}'.encode(), None, None).items
+    assert request.seed == MAX_SEED
+
+
 def test_the_example_is_valid():
     [request] = read_body(EXAMPLE, None, None).items
     assert isinstance(request, Request) and request.seed == 0
@@ -172,8 +181,8 @@ LEVELS = f"a template has {TEMPLATE_DEPTH} levels at most: (ROOT (S (NP ) (VP ) 
         ({**PARSE, "parse": "(S " * (MAX_DEPTH + 1)}, "parse", f"a tree may be {MAX_DEPTH} levels deep"),
         ({**PARSE, "tmpl": "command"}, "parse", "give tmpl or parse, not both"),
         # numbers
-        *(({**RAIN, "seed": seed}, "seed", SEED) for seed in (-1, MAX_SEED + 1, 10**400, -(10**400), 1.0, 1.5, True, "1", [1])),
-        *(({**RAIN, "num_paraphrases": n}, "num_paraphrases", COUNT) for n in (0, -1, MAX_ROWS + 1, 10**400, 2.0, True, "2", {})),
+        *(({**RAIN, "seed": seed}, "seed", SEED) for seed in (-1, MAX_SEED + 1, 10**400, float("inf"), 1.5, True, "1", [1])),
+        *(({**RAIN, "num_paraphrases": n}, "num_paraphrases", COUNT) for n in (0, -1, MAX_ROWS + 1, 10**400, 2.5, True, "2", {})),
         *(
             ({**RAIN, "temperature": t}, "temperature", TEMPERATURE)
             for t in (-0.1, MAX_TEMPERATURE + 0.1, 10**400, float("inf"), float("nan"), True, False, "0.5", [])
