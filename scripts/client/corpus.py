@@ -87,9 +87,9 @@ def read_json_lines(lines: list[str]) -> list[dict]:
     return requests
 
 
-def completed(request: dict, options: dict, templates: list[str] | None) -> dict:
-    """A request with the options it does not set itself."""
-    targets = {"tmpl": templates} if templates and not {"tmpl", "parse"} & request.keys() else {}
+def completed(request: dict, options: dict, targets: dict[str, list[str]]) -> dict:
+    """A request with the options and the targets (`tmpl` or `like`) that it does not set itself."""
+    targets = {} if {"tmpl", "like", "parse"} & request.keys() else targets
     if "parse" in request:  # which is followed as it is
         options = {name: value for name, value in options.items() if name != "candidates"}
     return {**options, **targets, **request}
@@ -101,7 +101,7 @@ def labelled(request: dict, answer) -> dict[str, list[str]]:
     if isinstance(answer, dict) and "paraphrase" not in answer:  # the names were left to the server
         asked, values = list(answer), list(answer.values())
     else:
-        asked = request.get("tmpl") or request.get("parse")
+        asked = request.get("tmpl") or request.get("like") or request.get("parse")
         asked, values = (value if isinstance(value, list) else [value] for value in (asked, answer))
     flat = [text for value in values for text in (value if isinstance(value, list) else [value])]
     flat = [text["paraphrase"] if isinstance(text, dict) else text for text in flat]
