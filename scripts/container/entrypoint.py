@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 from scripts.common.command import run
@@ -39,10 +40,12 @@ BAKED = ROOT / "model"  # the model of the image, served when none is mounted
 METRICS = ROOT / "handler" / "metrics.yaml"
 NATIVE = ROOT / "native"  # Netty's library, where the image has it: the temporary folder may not be executable
 PATIENCE = 25.0  # s for running requests after SIGTERM; SageMaker kills after 30
+MOST_CONNECTIONS = 2000  # open at once, or four for each request that may wait
 END_TIME = 4.0  # s that Java gets to end by itself
 WATCH = 0.5, 2.0  # s between looks at the workers, without and with a GPU, where TorchServe runs nvidia-smi for each
 PORTS = "inference", "management", "metrics", "grpc_inference", "grpc_management"
 CLASSES = "lib/torchserve.jsa"  # of Java's home, where the image has it: TorchServe's classes, loaded and checked
+JAVA_SAYS = re.compile(r"(Error: |Error occurred|Terminating due to|Exception in thread \"main\"|# A fatal error)")  # of its own end
 LEVEL = re.compile(r"^\S+ (TRACE|DEBUG|INFO|WARN|ERROR|FATAL) ")
 
 
@@ -167,6 +170,18 @@ def java_command(java: Path, scratch: Path, log_level: int, text: str, store: Pa
     ]
 
 
+def end_of_java(status: int, memory: str, lines: Iterable[str]) -> str:
+    """Why TorchServe ended by itself: one sentence.
+
+    status: of the process, negative for a signal. memory: what is known of a full memory. lines: of the log, the last ones.
+    """
+    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended by itself, with status {status}"
+    # Only what Java says of its own end: the last line of the log is mostly of something else.
+    said = [line for line in lines if JAVA_SAYS.match(line)]
+    why = memory or (said[-1].rstrip(".") if said else "")
+    return f"TorchServe {how}{': ' * bool(why)}{why}."
+
+
 class Container:
     """One run, from the settings to the exit status."""
 
@@ -178,6 +193,7 @@ class Container:
         self.ports = choose_ports(settings)
         memory = machine.memory()
         workers = settings.workers or environment.default_workers(machine.cores(), memory, self.gpus)
+        self.give_up = 150.0  # s without a worker, or without an answer of TorchServe
         batch_size, max_body, startup = 1, settings.max_body or model_folder.DEFAULT_MAX_BODY, 120
         if not settings.multi_model:
             model = model_folder.find_model(settings.base / "model", BAKED, scratch)
@@ -186,7 +202,7 @@ class Container:
             batch_size, startup = config.get("batchSize", 1), config.get("startupTimeout", 120)
             max_body = config["handler"].get("max_body_bytes", max_body)
             model_folder.link_model(model, scratch / "store" / "synpg", config)
-            self.give_up = startup + config.get("maxRetryTimeoutInSec", 300)  # s without a worker
+            self.give_up = startup + config.get("maxRetryTimeoutInSec", 300)
         store = Path("/") if settings.multi_model else scratch / "store"
         heap = environment.heap(memory)
         changes = model_folder.server_changes(settings, self.ports, store, METRICS, max_body, heap, self.gpus)
@@ -199,15 +215,20 @@ class Container:
         self.workers = Workers(
             Backend(self.ports["inference" if settings.multi_model else "management"]), None if settings.multi_model else "synpg"
         )
+        waiting = settings.queue + batch_size * workers
+        connections = machine.connections(max(MOST_CONNECTIONS, 4 * waiting))
         self.front = Front(
             FrontSettings(
                 settings.timeout,
                 max_body,
-                settings.queue + batch_size * workers,
+                waiting,
                 max(heap * MB // 4, max_body),
+                2 * batch_size * workers,
                 parameters(settings, workers, batch_size),
                 settings.multi_model,
                 settings.default_accept,
+                connections,
+                connections * 3 // 4,
             ),
             inference,
             Backend(self.ports["metrics"]),
@@ -263,10 +284,9 @@ class Container:
                     30 if left else 20,
                 )
                 return 0
-            self.front.ending = True
-            words = await self.log.last_words()
+            await self.front.fail()
             if tasks[1].done():
-                raise ServerError(f"TorchServe ended by itself, with status {tasks[1].result()}: {self._memory() or words}.")
+                raise ServerError(end_of_java(java.returncode or 0, self._memory(), self.log.recent))
             raise ServerError(tasks[2].result())
         finally:
             for task in tasks:
@@ -290,10 +310,10 @@ class Container:
         began = without = time.monotonic()
         loaded = was_ready = False
         while True:
-            ready = await self.workers.look()
+            ready = await self.workers.look() and not self.workers.complaint
             now = time.monotonic()
             if ready != was_ready:
-                self.log.say("Ready after %.1f s" % (now - began) if ready else "Not ready: a worker has ended", 20 if ready else 30)
+                self.log.say(f"Ready after {now - began:.1f} s" if ready else f"Not ready: {self.workers.complaint}", 20 if ready else 30)
                 if not ready and (memory := self._memory()):
                     self.log.say(memory[0].upper() + memory[1:], 40)
             was_ready, loaded = ready, loaded or ready
@@ -302,6 +322,8 @@ class Container:
                 return f"The model could not be loaded: {self._memory() or await self.log.last_words()}."
             if not self.settings.multi_model and now - without > self.give_up:
                 return f"There was no worker for {now - without:.0f} s: {self._memory() or self.log.cause()}."
+            if loaded and now - self.workers.told > self.give_up:
+                return f"TorchServe has not answered for {now - self.workers.told:.0f} s."
             await asyncio.sleep(WATCH[self.gpus > 0] if loaded else 0.1)
 
     def _memory(self) -> str:

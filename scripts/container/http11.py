@@ -7,13 +7,19 @@ import asyncio
 import contextlib
 import http
 import json
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import h11
 
+from scripts.container.admission import PACE, Arrival, CallerGone
+
 HEADER_BYTES = 32 * 1024  # request line and headers
-HEADER_TIME, BODY_TIME, IDLE_TIME = 10.0, 60.0, 650.0  # s; idle connections outlive the callers' patience, not ours
+HEADER_TIME, IDLE_TIME = 10.0, 650.0  # s; idle connections outlive the callers' patience, not ours
+SEND_TIME = 60.0  # s for the caller to take an answer
+TURN = 64  # parts of a body that are read before others have their turn
 LINGER_TIME, LINGER_BYTES = 2.0, 64 << 20  # how long a refused body is read on, so that the refusal arrives
 MB = 1 << 20
 CHUNK = 1 << 16
@@ -79,31 +85,26 @@ class Refused(Exception):
         self.answer = answer
 
 
-class CallerGone(Exception):
-    """The caller closed the connection."""
-
-
 class Caller:
     """One connection of a caller's."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
         self.reader, self.writer = reader, writer
+        self.peer: str = (writer.get_extra_info("peername") or [""])[0]
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES)
-        self.began = False  # something of the next request has come
+        self.arrival: Arrival | None = None  # what the connection waits for
 
     async def read_call(self) -> Call | None:
-        """The next request's head; None when the connection ended instead."""
-        self.began = bool(self.http.trailing_data[0])
+        """The next request's head; None when the connection ended instead. Raises Refused and h11.RemoteProtocolError."""
         try:
-            if not self.began:
-                async with asyncio.timeout(IDLE_TIME):
-                    await self._receive()
-            async with asyncio.timeout(HEADER_TIME):
-                event = await self._next()
+            if not self.http.trailing_data[0]:
+                await self._receive(Arrival(IDLE_TIME, idle=True))
+            event = await self._next(Arrival(HEADER_TIME))
         except TimeoutError:
             return None
         if not isinstance(event, h11.Request):
             return None
+        check_head(event)
         named = b",".join(value for key, value in event.headers if key == b"connection").lower().replace(b" ", b"").split(b",")
         lengths = [value for key, value in event.headers if key == b"content-length"]
         return Call(
@@ -113,23 +114,27 @@ class Caller:
             int(lengths[0]) if lengths else None,
         )
 
-    async def read_body(self, most: int) -> bytes:
-        """The request's body. Raises Refused when it is larger than `most` or takes too long."""
-        parts, size = [], 0
+    async def read_body(self, most: int, arrival: Arrival, has_room: Callable[[], bool] = lambda: True) -> bytes:
+        """The request's body. Raises Refused when it is larger than `most`, comes too slowly, or finds no room any more."""
+        body, parts = bytearray(), 0
         try:
-            async with asyncio.timeout(BODY_TIME):
-                if self.http.they_are_waiting_for_100_continue:
-                    self.writer.write(self.http.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")))
-                while isinstance(event := await self._next(), h11.Data):
-                    size += len(event.data)
-                    if size > most:
-                        raise Refused(too_large(size, most))
-                    parts.append(bytes(event.data))
+            if self.http.they_are_waiting_for_100_continue:
+                self.writer.write(self.http.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")))
+            while isinstance(event := await self._next(arrival), h11.Data):
+                body += event.data
+                arrival.add(len(event.data))
+                if len(body) > most:
+                    raise Refused(too_large(len(body), most))
+                if not has_room():
+                    raise Refused(busy())
+                parts += 1
+                if parts % TURN == 0:  # a body in tiny chunks keeps nobody waiting
+                    await asyncio.sleep(0)
         except TimeoutError:
-            raise Refused(refusal(408, "RequestTimeout", f"the body did not arrive within {BODY_TIME:g} s")) from None
+            raise Refused(busy() if arrival.given_up else too_slow(arrival)) from None
         if not isinstance(event, h11.EndOfMessage):
             raise CallerGone
-        return b"".join(parts)
+        return bytes(body)
 
     async def send(self, call: Call | None, answer: Answer, close: bool) -> None:
         """Answer; the connection ends if `close`, or if the caller says so. Raises OSError when the caller does not take it."""
@@ -143,7 +148,7 @@ class Caller:
         data += self.http.send(h11.EndOfMessage()) or b""
         self.writer.write(data)
         try:
-            async with asyncio.timeout(BODY_TIME):
+            async with asyncio.timeout(SEND_TIME):
                 await self.writer.drain()
         except TimeoutError:  # the caller does not read
             self.writer.transport.abort()
@@ -156,6 +161,15 @@ class Caller:
             return True
         return False
 
+    @property
+    def gone(self) -> bool:
+        """Whether the caller has closed the connection, or its half of it."""
+        return self.reader.at_eof() or self.reader.exception() is not None or self.writer.transport.is_closing()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.writer.close()
+
     async def linger(self) -> None:
         """Read on for a while: closing with unread bytes would reset the connection, and the answer would be lost."""
         with contextlib.suppress(TimeoutError, OSError):
@@ -165,15 +179,51 @@ class Caller:
                 while read < LINGER_BYTES and (data := await self.reader.read(CHUNK)):
                     read += len(data)
 
-    async def _receive(self) -> None:
-        data = await self.reader.read(CHUNK)
-        self.began = self.began or bool(data)
-        self.http.receive_data(data)
+    async def _receive(self, arrival: Arrival) -> None:
+        """More bytes of the caller. Raises TimeoutError when they do not come, or when the arrival is given up."""
+        self.arrival = arrival
+        try:
+            async with asyncio.timeout_at(arrival.due()) as arrival.wait:
+                self.http.receive_data(await self.reader.read(CHUNK))
+            if arrival.given_up:
+                raise TimeoutError
+        finally:
+            self.arrival = arrival.wait = None
 
-    async def _next(self):
+    async def _next(self, arrival: Arrival):
         while (event := self.http.next_event()) is h11.NEED_DATA:
-            await self._receive()
+            await self._receive(arrival)
         return event
+
+
+def check_head(request: h11.Request) -> None:
+    """Raise Refused for what h11 accepts and the front does not."""
+    if not request.http_version.startswith(b"1."):
+        raise Refused(refusal(505, "HTTPVersionNotSupported", "only HTTP/1.1 and HTTP/1.0 are understood"))
+    # h11 looks at the size of a head only when it comes in several pieces
+    if len(request.target) + sum(len(key) + len(value) + 4 for key, value in request.headers) > HEADER_BYTES:
+        raise Refused(refusal(431, "HeadersTooLarge", f"request line and headers have more than {HEADER_BYTES} bytes"))
+    names = [key for key, _ in request.headers]
+    if b"content-length" in names and b"transfer-encoding" in names:  # two parsers might see two ends of the body
+        raise Refused(refusal(400, "InvalidRequest", "the request has both Content-Length and Transfer-Encoding"))
+    if any(key == b"expect" and value.strip().lower() != b"100-continue" for key, value in request.headers):
+        raise Refused(refusal(417, "ExpectationFailed", "the only expectation that is understood is 100-continue"))
+
+
+def busy() -> Answer:
+    return later(refusal(503, "ServiceUnavailable", "too many requests are waiting; try again later"))
+
+
+def later(answer: Answer) -> Answer:
+    """A refusal after which the caller may try again."""
+    answer.headers.append((b"Retry-After", b"1"))
+    return answer
+
+
+def too_slow(arrival: Arrival) -> Answer:
+    if time.monotonic() < arrival.began + arrival.patience:
+        return refusal(408, "RequestTimeout", f"the body came with less than {PACE} bytes a second")
+    return refusal(408, "RequestTimeout", f"the body did not arrive within {arrival.patience:g} s")
 
 
 def too_large(size: int, most: int) -> Answer:

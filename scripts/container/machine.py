@@ -2,7 +2,10 @@
 
 import os
 import re
+import resource
 from pathlib import Path
+
+OTHER_FILES = 100  # open besides connections
 
 
 def cores() -> float:
@@ -27,6 +30,19 @@ def memory() -> int | None:
     ]
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([*limits, machine])
+
+
+def connections(most: int) -> int:
+    """How many connections may be open at once, at most `most`: each may need another one to TorchServe, and so two open files.
+
+    The limit on open files is raised as far as that is allowed.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * most + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return most if soft == resource.RLIM_INFINITY else max(1, min(most, (soft - OTHER_FILES) // 2))
 
 
 def memory_kills() -> int:

@@ -21,6 +21,7 @@ from scripts.container.environment import MB, Settings, SettingsError
 MANIFEST, CONFIG = Path("MAR-INF", "MANIFEST.json"), "model-config.yaml"
 DEFAULT_MAX_BODY = 6291456  # bytes; what SageMaker passes on, and the handler reads
 BATCH_ROWS = 1_000_000  # paraphrases of one body in a batch job: its time-out is the limit there
+QUEUE = 1_000_000  # requests that TorchServe lets wait: more than ever come, for the front keeps the queue and answers when it is full
 MAX_DEPTH = 32  # folders in folders of an archive; a model has two
 # Settings that are whole numbers, with the least that each may be.
 LEAST = {"batchSize": 1, "maxBatchDelay": 0, "startupTimeout": 1, "maxRetryTimeoutInSec": 0}
@@ -134,7 +135,7 @@ def effective(config: dict, settings: Settings, workers: int) -> dict:
         "maxWorkers": workers,
         "deviceType": settings.device,
         "responseTimeout": settings.response_timeout,
-        "jobQueueSize": settings.queue,
+        "jobQueueSize": QUEUE,
         "handler": handler,
     }
 
@@ -183,7 +184,7 @@ def server_changes(
         "load_models": "synpg=synpg",
         "enable_envvars_config": "true",
         "number_of_gpu": str(gpus),
-        "job_queue_size": str(settings.queue + 1024),  # the front keeps the queue, and answers better when it is full
+        "job_queue_size": str(QUEUE),
         # the front refuses what is too large, in JSON
         "max_request_size": str(max_body + MB),
         "max_response_size": str(max(64 * MB, 2 * max_body)),

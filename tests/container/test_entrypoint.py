@@ -110,6 +110,14 @@ def test_this_machine_has_cores_and_memory():
     assert environment.heap(1 << 30) == 128 and environment.heap(16 << 30) == 512
 
 
+def test_only_the_front_has_a_full_queue():
+    settings = settings_of(TS_JOB_QUEUE_SIZE="100000")
+    config = effective(CONFIG, settings, 256)
+    ports = dict.fromkeys(entrypoint.PORTS, 1)
+    asked = model_folder.server_changes(settings, ports, Path("/store"), Path("/metrics"), MB, 128, 0)
+    assert config["jobQueueSize"] == int(asked["job_queue_size"]) > 2 * (100_000 + 8 * 256)  # a request may be sent twice
+
+
 def test_the_models_own_settings_yield_to_the_environment():
     kept = effective(CONFIG, settings_of(), 2)
     assert (kept["batchSize"], kept["minWorkers"], kept["maxWorkers"], kept["responseTimeout"]) == (CONFIG["batchSize"], 2, 2, 68)

@@ -1,119 +1,21 @@
-"""The container's front before a fake TorchServe: routes, framing, time-outs, worker deaths, shutdown."""
+"""The container's front before a fake TorchServe: routes, headers, time-outs, worker deaths, shutdown, the queue, the log."""
 
 import asyncio
-import contextlib
 import json
 import socket
 import time
 
 import pytest
 
-from scripts.container import front
-from scripts.container.front import FRESH, Front, FrontSettings, Workers
-from scripts.container.http11 import Backend
-
-HEAD = b"POST /invocations HTTP/1.1\r\nHost: here\r\n"
-OK = b'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"ok"'
-DIED = b'HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 31\r\n\r\n{"message": "Worker died. 0 "}\n'
-
-
-class Fake:
-    """What stands behind the front: answers /models itself and everything else from a list, the last of it for ever."""
-
-    def __init__(self, *answers):
-        self.answers, self.seen = list(answers) or [OK], []
-        self.workers = [{"pid": 1, "status": "READY"}]
-        self.connections = 0
-
-    async def serve(self, reader, writer):
-        self.connections += 1
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next((int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
-                data = await reader.readexactly(length)
-                if head.startswith(b"GET /models/synpg "):
-                    told = json.dumps([{"workers": self.workers}]).encode()
-                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(told) + told)
-                    continue
-                self.seen.append((head, data))
-                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-                if not isinstance(answer, bytes):
-                    answer = await answer()
-                if not answer:
-                    break
-                writer.write(answer)
-                if b"connection: close" in answer:
-                    break
-        writer.close()
-
-
-def run(scenario, *answers, **changes):
-    """A scenario with a front, its port, the fake behind it, and the lines of the log."""
-
-    async def whole():
-        fake, log = Fake(*answers), []
-        server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        workers = Workers(Backend(port), None if changes.get("multi_model") else "synpg")
-        settings = FrontSettings(**{"timeout": 5, "max_body": 1000, "waiting": 4, "waiting_bytes": 2000, "parameters": {"a": 1}, **changes})
-        front = Front(settings, Backend(port), Backend(port), workers, log.append)
-        watch = asyncio.create_task(keep_looking(workers))
-        try:
-            await scenario(front, await front.listen(0, "127.0.0.1"), fake, log)
-        finally:
-            watch.cancel()
-            front.server.close()
-            server.close()
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                task.cancel()
-            await asyncio.sleep(0)
-
-    asyncio.run(whole())
-
-
-async def until(condition, seconds=5):
-    """Wait for what is about to be so; on a busy machine that takes a while."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.01)
-
-
-async def keep_looking(workers):
-    while True:
-        await workers.look()
-        await asyncio.sleep(0.02)
-
-
-async def send(port, data, more=b"", delay=0.0):
-    """Bytes out, bytes back until the end of the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(data)
-    if more:
-        await asyncio.sleep(delay)
-        with contextlib.suppress(ConnectionError):
-            writer.write(more)
-    try:
-        async with asyncio.timeout(8):
-            return await reader.read()
-    finally:
-        writer.close()
-
-
-async def post(port, data=b"{}", headers=b"", path=b"/invocations", method=b"POST"):
-    """(status, head, body) of one request on its own connection."""
-    answer = await send(
-        port, b"%s %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n" % (method, path, headers, len(data)) + data
-    )
-    head, _, text = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]) if head else None, head, text
+from scripts.container import front, workers
+from scripts.container.front import FRESH
+from tests.container.fronts import DIED, HEAD, OK, post, run, until
 
 
 def test_ping_is_200_exactly_while_all_workers_are_loaded():
     async def scenario(front, port, fake, log):
-        for workers, status in ([], 503), (["UNLOADING"], 503), (["READY"], 200), (["READY", "UNLOADING"], 503), (["READY", "READY"], 200):
-            fake.workers = [{"pid": pid, "status": state} for pid, state in enumerate(workers)]
+        for states, status in ([], 503), (["UNLOADING"], 503), (["READY"], 200), (["READY", "UNLOADING"], 503), (["READY", "READY"], 200):
+            fake.workers = [{"pid": pid, "status": state} for pid, state in enumerate(states)]
             await asyncio.sleep(FRESH + 0.1)
             got, head, body = await post(port, b"", path=b"/ping", method=b"GET")
             assert (got, body) == (status, b"")
@@ -250,7 +152,7 @@ def test_a_request_before_the_model_is_loaded_waits():
 
 @pytest.mark.parametrize(
     "answers, status, times",
-    [([DIED, OK], 200, 2), ([DIED], 500, 2), ([b"", OK], 200, 2), ([b"HTTP/1.1 503 x\r\ncontent-length: 2\r\n\r\n{}"], 503, 1)],
+    [([DIED, OK], 200, 2), ([DIED], 503, 2), ([b"", OK], 200, 2), ([b"HTTP/1.1 503 x\r\ncontent-length: 2\r\n\r\n{}"], 503, 1)],
 )
 def test_a_request_over_which_the_worker_died_is_asked_once_more(answers, status, times):
     async def scenario(front, port, fake, log):
@@ -261,7 +163,7 @@ def test_a_request_over_which_the_worker_died_is_asked_once_more(answers, status
 
 
 def test_a_request_that_a_dying_worker_lost_is_asked_once_more(monkeypatch):
-    monkeypatch.setattr(front, "RESEND", 0.1)
+    monkeypatch.setattr(workers, "RESEND", 0.1)
 
     async def never():
         await asyncio.sleep(60)
@@ -298,7 +200,7 @@ def test_too_many_are_told_to_come_back():
         assert all(b"Retry-After: 1" in head for status, head, _ in answers if status == 503)
         answers = await asyncio.gather(*(post(port, b"x" * 900) for _ in range(4)))  # 2000 bytes may wait
         assert sorted(status for status, _, _ in answers) == [200, 200, 503, 503]
-        assert front.active_bytes == 0
+        assert front.places.bytes == 0
 
     run(scenario, slow)
 
@@ -341,7 +243,7 @@ def test_the_end_does_not_wait_for_ever(monkeypatch):
 
 
 def test_a_server_too_busy_to_say_is_not_ready_and_nobody_has_died(monkeypatch):
-    monkeypatch.setattr(front, "PING_TIME", 0.1)
+    monkeypatch.setattr(workers, "ASK_TIME", 0.1)
 
     async def scenario(front, port, fake, log):
         await until(lambda: front.workers.ready)
@@ -365,7 +267,7 @@ def test_a_caller_who_leaves_is_only_a_line_in_the_log():
         with socket.create_connection(("127.0.0.1", port)) as half:
             half.shutdown(socket.SHUT_WR)
         await asyncio.sleep(0.1)
-        assert len(log) == 1 and " 499 " in log[0] and front.active == front.active_bytes == 0
+        assert len(log) == 1 and " 499 " in log[0] and front.active == front.places.bytes == 0
 
     run(scenario)
 
@@ -376,6 +278,114 @@ def test_the_log_has_a_line_a_request_and_nothing_that_was_sent():
         await post(port, b"", path=b"/elsewhere?secretquery=1")
         await post(port, b"", path=b"/ping", method=b"GET")
         assert len(log) == 2 and "secret" not in "".join(log)
-        assert log[0].startswith("POST /invocations 200 4 bytes ") and log[1].startswith("POST /elsewhere 404 ")
+        assert log[0].startswith("POST /invocations 200 4 bytes ") and log[1].startswith("POST another path 404 ")
 
     run(scenario)
+
+
+def test_torchserve_has_so_many_requests_at_once_and_none_whose_caller_has_left():
+    async def slow():
+        await asyncio.sleep(0.3)
+        return OK
+
+    async def scenario(front, port, fake, log):
+        running = [asyncio.create_task(post(port, b"first")) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        for _ in range(6):  # they fill the places that are left, and leave
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(HEAD + b"Content-Length: 4\r\n\r\ngone")
+            await asyncio.sleep(0.01)
+            writer.transport.abort()
+        assert front.places.taken == 8 and front.turns.running == 2
+        assert [status for status, _, _ in await asyncio.gather(*running, *(post(port, b"last") for _ in range(6)))] == [200] * 8
+        assert [data for _, data in fake.seen] == [b"first"] * 2 + [b"last"] * 6
+        assert sum(" 499 " in line for line in log) == 6 and front.places.taken == front.turns.running == 0
+
+    run(scenario, slow, waiting=8, at_once=2)
+
+
+def test_a_request_whose_time_is_over_never_reaches_torchserve():
+    async def slow():
+        await asyncio.sleep(0.5)
+        return OK
+
+    async def scenario(front, port, fake, log):
+        answers = await asyncio.gather(*(post(port) for _ in range(3)))
+        assert [status for status, _, _ in answers] == [504] * 3
+        await asyncio.sleep(0.5)
+        assert len(fake.seen) == 1 and front.turns.running == 0 and not front.workers.complaint
+
+    run(scenario, slow, waiting=8, at_once=1, timeout=0.3)
+
+
+def test_everybody_is_told_when_the_server_has_ended():
+    async def never():
+        await asyncio.sleep(60)
+
+    async def scenario(front, port, fake, log):
+        running = [asyncio.create_task(post(port)) for _ in range(6)]  # TorchServe has four of them
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"Content-Length: 5\r\n\r\n")
+        await asyncio.sleep(0.2)
+        began = time.monotonic()
+        assert await front.fail() == 0 and time.monotonic() - began < 1
+        answers = await asyncio.gather(*running)
+        assert {status for status, _, _ in answers} == {503}
+        assert all(b"Retry-After: 1" in head and b"has ended" in text for _, head, text in answers)
+        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+        with pytest.raises(ConnectionRefusedError):
+            await post(port)
+        writer.close()
+
+    run(scenario, never, waiting=8)
+
+
+def test_ping_is_503_while_an_answer_is_overdue():
+    resume = asyncio.Event()
+
+    async def stopped():
+        await resume.wait()
+        return OK
+
+    async def scenario(front, port, fake, log):
+        await until(lambda: front.workers.ready)
+        assert (await post(port))[0] == 504
+        assert (await post(port, b"", path=b"/ping", method=b"GET"))[0] == 503
+        assert front.workers.complaint == "an answer is overdue"
+        resume.set()  # the worker goes on; nobody waits for its answer, but it came
+        await until(lambda: not front.workers.complaint)
+        assert (await post(port, b"", path=b"/ping", method=b"GET"))[0] == 200
+
+    run(scenario, stopped, timeout=0.3)
+
+
+def test_a_probe_has_a_line_in_the_log_for_each_change():
+    async def scenario(front, port, fake, log):
+        for pids in (), (), (1,), (1,), (), ():
+            fake.workers = [{"pid": pid, "status": "READY"} for pid in pids]
+            await asyncio.sleep(FRESH + 0.1)
+            await post(port, b"", path=b"/ping", method=b"GET")
+        assert [line.split(" bytes")[0] for line in log] == ["GET /ping 503 0"] * 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_log_has_no_name_of_a_callers_own(several):
+    async def scenario(front, port, fake, log):
+        for method, path in (b"SECRET", b"/ping"), (b"GET", b"/secret"), (b"POST", b"/models/secret/invoke"), (b"GET", b"/models/secret"):
+            await post(port, b"", path=path, method=method)
+        assert len(log) == 4 and "secret" not in "".join(log).lower()
+        assert ("POST /models/NAME/invoke 200" in "".join(log)) == several
+
+    run(scenario, multi_model=several)
+
+
+def test_torchserves_own_words_for_a_full_queue_are_not_passed_on():
+    text = b'{"code": 503, "type": "ServiceUnavailableException", "message": "Model \\"synpg\\" has no worker to serve inference request."}'
+
+    async def scenario(front, port, fake, log):
+        status, head, answer = await post(port)
+        assert status == 503 and b"\r\nRetry-After: 1\r\n" in head and json.loads(answer)["type"] == "ServiceUnavailable"
+
+    run(scenario, b"HTTP/1.1 503 x\r\ncontent-length: %d\r\n\r\n" % len(text) + text)

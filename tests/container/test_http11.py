@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from scripts.container import http11
-from tests.container.test_front import HEAD, run, send
+from scripts.container import front, http11
+from tests.container.fronts import HEAD, run, send
 
 
 @pytest.mark.parametrize(
@@ -88,27 +88,27 @@ def test_what_is_not_http_is_refused(data):
 
 def test_slow_callers_are_given_up(monkeypatch):
     monkeypatch.setattr(http11, "HEADER_TIME", 0.1)
-    monkeypatch.setattr(http11, "BODY_TIME", 0.1)
+    monkeypatch.setattr(front, "BODY_TIME", 0.1)
     monkeypatch.setattr(http11, "IDLE_TIME", 0.3)
 
     async def scenario(front, port, fake, log):
         assert await send(port, b"POST /invoc") == b""
         assert (await send(port, HEAD + b"Content-Length: 5\r\n\r\nab")).startswith(b"HTTP/1.1 408")
         assert await send(port, b"") == b""
-        assert front.active == front.active_bytes == 0 and not front.connections
+        assert front.active == front.places.bytes == 0 and not front.connections.guests
 
     run(scenario)
 
 
 def test_a_caller_who_does_not_read_is_given_up(monkeypatch):
-    monkeypatch.setattr(http11, "BODY_TIME", 0.2)
+    monkeypatch.setattr(http11, "SEND_TIME", 0.2)
     size = 20_000_000
 
     async def scenario(front, port, fake, log):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         writer.write(HEAD + b"Content-Length: 2\r\n\r\nab")
         await asyncio.sleep(1)
-        assert front.active == 0 and not front.connections and log
+        assert front.active == 0 and not front.connections.guests and log
         writer.close()
 
     run(scenario, b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)
