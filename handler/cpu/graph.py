@@ -42,6 +42,17 @@ def layer_names(config: ModelConfig) -> set[str]:
     }
 
 
+def quantised(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A linear layer's weights (N, K) as int8, and one scale for each output, (N,).
+
+    Scales have 17 significant bits, so their products with the seven bits of a weight are exact in fp32: the products, quantised
+    again, are the same weights and scales. That lets an archive carry int8 (`artifacts.save_served`) without changing a bit.
+    """
+    scales = np.maximum(np.abs(weight).max(1), np.float32(1e-8)) / np.float32(127)
+    scales = ((scales.view(np.int32) + 0x40) & ~0x7F).view(np.float32)  # 7 of the 24 bits are rounded off
+    return np.rint(weight / scales[:, None]).astype(np.int8), scales
+
+
 class Graph:
     """Nodes and constants, as they are added. ranges: None makes fp32, others int8."""
 
@@ -76,9 +87,12 @@ class Graph:
         self.constants[name] = np.array(shape, np.int64)
         return self.node("Reshape", x, name)
 
-    def linear(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, relu: bool = False) -> str:
-        """x (..., K) times weight (N, K), plus bias (N,). relu: x is taken for zero where it is below."""
+    def linear(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, divisor: np.ndarray | None = None, relu: bool = False) -> str:
+        """x (..., K) times weight (N, K), plus bias (N,), both over the divisor (N,). relu: x is taken for zero where it is below."""
+        if divisor is not None:
+            bias = bias / divisor
         if self.ranges is None:
+            weight = weight if divisor is None else weight / divisor[:, None]
             product = self.node("MatMul", self.node("Relu", x) if relu else x, self.constant(weight.T))
             return self.node("Add", product, self.constant(bias))
         low, high = min(self.ranges[name][0], 0.0), max(self.ranges[name][1], 0.0)
@@ -86,15 +100,14 @@ class Graph:
             low = 0.0  # what is below rounds to zero
         scale = np.float32(max(high - low, 1e-6) / 255)
         zero = self.constant(np.array(round(-low / float(scale)), np.uint8))
-        scales = np.maximum(np.abs(weight).max(1), 1e-8) / np.float32(127)  # (N,)
-        rounded = np.rint(weight / scales[:, None]).astype(np.int8).T  # (K, N)
+        rounded, scales = quantised(weight)
         step = self.constant(scale)
         return self.node(
             "MatMulIntegerToFloat",
             self.node("QuantizeLinear", x, step, zero),
-            self.constant(rounded),
+            self.constant(rounded.T),
             step,
-            self.constant(scales),
+            self.constant(scales if divisor is None else scales / divisor),
             zero,
             "",
             self.constant(bias),
@@ -108,13 +121,13 @@ class Graph:
         parts = (self.constant(self.weights[f"transformer.{name}.{part}"]) for part in ("weight", "bias"))
         return self.node("LayerNormalization", x, *parts, epsilon=EPSILON)
 
-    def projection(self, prefix: str, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Weight and bias of an attention's packed queries, keys and values, queries scaled."""
+    def projection(self, prefix: str, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weight, bias and divisor of an attention's packed queries, keys and values: queries are scaled."""
         E = self.config.d_model
-        weight, bias = (self.weights[f"transformer.{prefix}.in_proj_{part}"].copy() for part in ("weight", "bias"))
-        for part in (weight, bias):
-            part[:E] /= math.sqrt(E // self.config.n_heads)
-        return weight[rows], bias[rows]
+        weight, bias = (self.weights[f"transformer.{prefix}.in_proj_{part}"] for part in ("weight", "bias"))
+        divisor = np.ones(3 * E, np.float32)
+        divisor[:E] = math.sqrt(E // self.config.n_heads)
+        return weight[rows], bias[rows], divisor[rows]
 
     def layer(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Weight and bias."""
@@ -154,7 +167,7 @@ def encoder(config: ModelConfig, weights: Weights, ranges: Ranges | None) -> byt
         x = graph.feed_forward("encoder", i, x, "norm2")
     x = graph.norm("encoder.norm", x)
     parts = [graph.projection(f"decoder.layers.{i}.multihead_attn", slice(E, None)) for i in range(config.n_decoder_layers)]
-    weight, bias = (np.concatenate(each) for each in zip(*parts))
+    weight, bias, _ = (np.concatenate(each) for each in zip(*parts))
     memory = graph.linear(x, "memory", weight, bias)
     f = np.float32
     return graph.model([("x", f, ["B", "S", E]), ("mask", f, ["N", 1, "S", "S"])], [(memory, f, ["B", "S", 2 * E * len(parts)])])
