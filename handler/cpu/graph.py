@@ -173,37 +173,47 @@ def encoder(config: ModelConfig, weights: Weights, ranges: Ranges | None) -> byt
     return graph.model([("x", f, ["B", "S", E]), ("mask", f, ["N", 1, "S", "S"])], [(memory, f, ["B", "S", 2 * E * len(parts)])])
 
 
-def decoder(config: ModelConfig, weights: Weights, ranges: Ranges | None, output_vocab_size: int, copies: bool) -> bytes:
-    """A step.
+def decoder(config: ModelConfig, weights: Weights, ranges: Ranges | None, output_vocab_size: int, copies: bool, positions: int) -> bytes:
+    """A step, from tokens to logits. All that can be in it is, because Python beside it costs more than its nodes: each step's
+    weights drive the interpreter out of the processor's cache.
 
-    x (B, T, E), embedded tokens; at (B,), how many tokens are before them; mask (B, 1 or H * T, 1, C), added to the scores of the
-    cache's positions; memory_mask (B, 1, 1, M), to those of the memory's; for each layer keys and values (B, H, C, D), which are
-    written to, and memory_keys and memory_values (B, H, M, D). To logits (B, T, V).
+    ids (B, T), tokens; at (B,), how many are before them; places (B, T), their own positions; queries (B, 1 or H * T), the position of
+    each head's query; for each layer keys and values (B, H, C, D), which are written to, and memory_keys and memory_values
+    (B, H, M, D); memory_mask (B, 1, 1, M), added to the scores of the memory's positions. Tables that are not copied into the graph:
+    embedding (V, E), positions (P, E), and causal (C, C), what a query adds to the scores of the cache's. To logits (B, T, V).
     copies: logits (B, T, V + A), with copy_weight (B, 1, E, A) and copy_bias (B, 1, 1, A) as `CopyHead` has them. For a single row of
     several tokens copy_weight has to be repeated, (1, T, E, A): the library would make one matrix of these tokens.
     """
     graph, E, H = Graph(config, weights, ranges), config.d_model, config.n_heads
     D, f = E // H, np.float32
     inputs: list[onnx_writer.Value] = [
-        ("x", f, ["B", "T", E]),
+        ("ids", np.int64, ["B", "T"]),
         ("at", np.int64, ["B"]),
-        ("mask", f, ["B", "Q", 1, "C"]),
+        ("places", np.int64, ["B", "T"]),
+        ("queries", np.int64, ["B", "Q"]),
+        ("embedding", f, ["E", E]),
+        ("positions", f, ["P", E]),
+        ("causal", f, ["C", "C"]),
         ("memory_mask", f, ["B", 1, 1, "M"]),
     ]
     outputs: list[onnx_writer.Value] = []
-    x = "x"
+    graph.constants["two"] = np.array([2], np.int64)
+    mask = graph.node("Unsqueeze", graph.node("Gather", "causal", "queries"), "two")  # (B, 1 or H * T, 1, C)
+    x = graph.node("Mul", graph.node("Gather", "embedding", "ids"), graph.constant(np.float32(math.sqrt(E))))
+    known = graph.node("Min", "places", graph.constant(np.int64(positions - 1)))  # rows that have ended may be beyond
+    x = graph.node("Add", x, graph.node("Gather", "positions", known))
     for i in range(config.n_decoder_layers):
         prefix, cache, memory = f"decoder.layers.{i}", (f"keys{i}", f"values{i}"), (f"memory_keys{i}", f"memory_values{i}")
-        for names, positions in ((cache, "C"), (memory, "M")):
+        for names, width in ((cache, "C"), (memory, "M")):
             for name in names:
-                inputs.append((name, f, ["B", H, positions, D]))
+                inputs.append((name, f, ["B", H, width, D]))
         for name in cache:
             outputs.append((f"new_{name}", f, ["B", H, "C", D]))
 
         packed = graph.reshape(graph.linear(x, f"decoder.{i}.qkv", *graph.projection(f"{prefix}.self_attn")), 0, 0, 3 * H, D)
         q, *new = graph.split(graph.node("Transpose", packed, perm=[0, 2, 1, 3]), axis=1)
         keys, values = (graph.node("TensorScatter", name, each, "at", output=f"new_{name}", axis=2) for name, each in zip(cache, new))
-        attended = graph.attend(graph.queries(q), keys, values, "mask")
+        attended = graph.attend(graph.queries(q), keys, values, mask)
         x = graph.norm(
             f"{prefix}.norm1", x, graph.linear(attended, f"decoder.{i}.out", *graph.layer(f"transformer.{prefix}.self_attn.out_proj"))
         )
@@ -221,7 +231,6 @@ def decoder(config: ModelConfig, weights: Weights, ranges: Ranges | None, output
     logits = graph.linear(x, "logits", weight[:output_vocab_size], bias[:output_vocab_size])
     if copies:
         inputs += [("copy_weight", f, ["B", "R", E, "A"]), ("copy_bias", f, ["B", 1, 1, "A"])]
-        graph.constants["two"] = np.array([2], np.int64)
         copied = graph.node("MatMul", graph.node("Unsqueeze", x, "two"), "copy_weight")  # (B, T, 1, A): a vector, as in attention
         copied = graph.node("Squeeze", graph.node("Add", copied, "copy_bias"), "two")
         logits = graph.node("Concat", logits, copied, axis=2)

@@ -67,7 +67,7 @@ def encode(net, bag, syntax):
 
 
 def verify(net, tokens, cache, lengths):
-    return torch.from_numpy(net.verify(tokens.numpy().copy(), cache, lengths))
+    return torch.from_numpy(net.verify(tokens.numpy().copy(), cache, lengths).copy())
 
 
 def logits_of(net, bag, syntax, tokens):
