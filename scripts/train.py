@@ -8,7 +8,7 @@
     python -m scripts.train WORK --from … --net paraphraser --train … --dev …          one network; the other stays as it is
     python -m scripts.train WORK --export model_store/mine                             write what is trained as an artifact
 
-Interrupted, the same command goes on from the last checkpoint in WORK. No pairs are needed: the paraphraser learns
+After an interruption the same command continues from the last checkpoint in WORK. No pairs are needed: the paraphraser learns
 (words of s, parse of s) -> s, the parse generator (tags of s, template of s) -> parse of s.
 Source: Huang and Chang, EACL 2021 (arXiv 2101.10579).
 """
@@ -36,15 +36,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--train", type=Path, help="sentence<TAB>parse, .tsv or .tsv.gz")
     parser.add_argument("--dev", type=Path, help="the same, held out")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write an artifact from the checkpoints and stop")
-    parser.add_argument("--net", choices=(*NETS, "both"), default="both")
-    parser.add_argument("--epochs", type=float, help="instead of the recipe's; may be changed when going on")
-    parser.add_argument("--from", dest="base", type=Path, metavar="ARTIFACT", help="fine-tune this one; its vocabulary is kept")
+    parser.add_argument("--net", choices=(*NETS, "both"), default="both", help="the network to train (%(default)s)")
+    parser.add_argument("--epochs", type=float, help="instead of the recipe's; may be changed when training continues")
+    parser.add_argument("--from", dest="base", type=Path, metavar="ARTIFACT", help="fine-tune this artifact; its vocabulary is kept")
     parser.add_argument("--merges", type=int, help="BPE merges (default: 20000, or with --from its vocabulary as it is)")
     parser.add_argument(
         "--vectors",
         type=Path,
-        help="with --from and --merges: word vectors as text, `word numbers` a line, "
-        "commonest first; the vocabulary has their words too, and rare ones begin at their vectors",
+        help="with --from and --merges: word vectors as text, `word numbers` on a line, "
+        "most frequent first; their words join the vocabulary, and the rare ones start from their vectors",
     )
     parser.add_argument("--peak-rate", type=float, help="learning rate, instead of the recipe's")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")

@@ -1,8 +1,9 @@
 """Mistakes that parsers often make at the top of a sentence, undone before a source is read; a tree without them stays as it is."""
 
 from handler.language.heads import CONJUNCTIONS
+from handler.language.relations import TIMES
 from handler.language.trees import Tree
-from handler.movement.clauses import QUOTES, first_word, is_negation, leaf, node, said
+from handler.movement.clauses import QUOTES, first_word, head_lemma, is_negation, is_time, leaf, node, said
 
 AUXILIARY_TAGS = dict(
     pair.split(":")
@@ -14,7 +15,7 @@ FINITE_FOR = {"VBN": "VBD", "VB": "VBP"}
 
 def repaired(top: Tree) -> Tree:
     """The constituent under ROOT as it should have been parsed."""
-    for repair in (without_tag_question, with_auxiliary, opened_question, lets, fragment, with_finite_verb):
+    for repair in (without_tag_question, with_auxiliary, opened_question, lets, fragment, with_finite_verb, with_times_free):
         top = repair(top)
     return top
 
@@ -92,3 +93,39 @@ def fragment(top: Tree) -> Tree:
         return top
     vp = inside[1].children[0]
     return node("NP", inside[0], vp) if vp.children[0].label in ("VBG", "VBN") and not any(map(is_negation, vp.children)) else top
+
+
+def with_times_free(tree: Tree) -> Tree:
+    """Times that a verb phrase's object or place took in: `have [a picnic tomorrow]`, `send [the report before Friday]`."""
+    if not tree.children:
+        return tree
+    children = [with_times_free(child) for child in tree.children]
+    if tree.label == "VP":
+        children = [part for child in _with_time_phrases(children) for part in _time_apart(child)]
+    same = len(children) == len(tree.children) and all(new is old for new, old in zip(children, tree.children))
+    return tree if same else Tree(tree.label, children)
+
+
+def _time_apart(phrase: Tree) -> list[Tree]:
+    """An object or a place, and the time at its end by itself."""
+    if phrase.label not in ("NP", "PP") or len(phrase.children) != 2:
+        return [phrase]
+    first, last = phrase.children
+    if first.label != phrase.label or is_time(first):
+        return [phrase]
+    return [first, last] if is_time(last) or phrase.label == "NP" and _is_dated(last) else [phrase]
+
+
+def _is_dated(pp: Tree) -> bool:
+    """`before Friday`, `on Monday`."""
+    plain = pp.label == "PP" and len(pp.children) == 2 and said(pp.children[0]) in ("on", "before", "after", "until")
+    return plain and pp.children[1].label == "NP" and head_lemma(pp.children[1]) in TIMES and len(pp.leaves()) < 4
+
+
+def _with_time_phrases(children: list[Tree]) -> list[Tree]:
+    """`next year`, loose in a verb phrase, as the noun phrase that it is."""
+    for i in range(len(children) - 1):
+        pair = Tree("NP", children[i : i + 2])
+        if [child.label for child in pair.children] in (["JJ", "NN"], ["DT", "NN"]) and is_time(pair):
+            return [*children[:i], pair, *_with_time_phrases(children[i + 2 :])]
+    return children

@@ -57,6 +57,7 @@ def told(clause: Tree) -> Tree:
 
 def _splits(clause: Clause) -> Iterator[Two]:
     yield from joined_verbs(clause)
+    yield from joined_predicates(clause)
     yield from adverbial(clause)
     yield from participle(clause)
     yield from relative(clause)
@@ -83,6 +84,24 @@ def joined_verbs(clause: Clause) -> Iterator[Two]:
         kinds = {verb.label for verb in (finite(one), finite(other)) if verb}
         if kinds <= FINITE:
             yield s(clause.subject, one), word, s(again, agreed(other, again)), "split_verbs"
+
+
+def joined_predicates(clause: Clause) -> Iterator[Two]:
+    """`she is tired but happy` as `she is tired , but she is happy`."""
+    at = verb_at(clause.vp)
+    if at is None or main_lemma(clause.vp) != "be" or inner(clause.vp) is not None or any(map(is_negation, clause.vp.children)):
+        return
+    for place, child in enumerate(clause.vp.children):
+        labels = [part.label for part in child.children]
+        if child.label not in ("ADJP", "NP") or len(labels) != 3 or labels[1] != "CC" or labels[0] != labels[2]:
+            continue
+        one, word, other = child.children
+        if said(word) not in ("and", "but", "or"):
+            return
+        first, second = (swapped(clause.vp, place, part if part.children else node(child.label, part)) for part in (one, other))
+        again = taken_up(clause.subject)
+        yield s(clause.subject, first), said(word), s(again, agreed(second, again)), "split_predicates"
+        return
 
 
 def members(vp: Tree) -> tuple[Tree, str, Tree] | None:

@@ -1,13 +1,11 @@
 """Trained networks to an artifact."""
 
-import json
 import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 
 from handler import artifacts
@@ -18,6 +16,7 @@ from scripts.training import calibration
 from scripts.training.corpus import Split
 from scripts.training.staging import staged
 from scripts.training.trainer import NETS
+from scripts.training.work import read_checkpoint, read_json
 
 RECORD, PICTURE = "training.json", "training.png"
 # What `export` writes anew. Of an artifact's other files it keeps the tagger and the parser, which are trained by themselves.
@@ -83,7 +82,7 @@ class Work:
 def read_tokens(folder: Path) -> list[str]:
     """The tokens of a folder's `vocab.json`; none if there is no such file."""
     file = folder / "vocab.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    return read_json(file) if file.exists() else []
 
 
 def export(work_folder: Path, out: Path) -> None:
@@ -98,8 +97,8 @@ def export(work_folder: Path, out: Path) -> None:
     for name in NETS:
         if name not in trained and not (trained and work.can_keep(name)):
             raise UserError(f"{work.folder / f'{name}.pt'} is missing: train the {name.replace('_', ' ')} first.")
-    states = {name: torch.load(work.folder / f"{name}.pt", map_location="cpu", weights_only=True) for name in trained}
-    settings = json.loads((work.corpus / "corpus.json").read_text(encoding="utf-8"))
+    states = {name: read_checkpoint(work.folder / f"{name}.pt", ("config", "best", *RECORDED)) for name in trained}
+    settings = read_json(work.corpus / "corpus.json")
     with staged(out) as made:
         keep_other_files(out, made)
         for name in APART:
@@ -140,7 +139,7 @@ def record_of(work: Work, states: dict[str, dict], settings: dict) -> dict:
     unchanged = [name for name in NETS if name not in states]
     record: dict[str, Any] = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
     if (work.base / RECORD).is_file():
-        record["begun_from"] = json.loads((work.base / RECORD).read_text(encoding="utf-8"))
+        record["begun_from"] = read_json(work.base / RECORD)
         record |= {name: record["begun_from"][name] for name in unchanged if name in record["begun_from"]}
     if unchanged:
         record["unchanged"] = unchanged

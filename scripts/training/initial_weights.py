@@ -1,10 +1,8 @@
 """The initial weights of fine-tuning: those of an artifact, fitted to another vocabulary."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -13,6 +11,7 @@ from handler.language.trees import SYNTAX_TOKENS
 from handler.language.vocabulary import SEPARATOR, SPECIALS
 from handler.model.network import UNK, SynPG
 from scripts.training.corpus import VECTORS
+from scripts.training.work import read_arrays, read_json
 
 RIDGE = 100.0  # on the map from word vectors; the held-out loss hardly depends on it
 RARE_LENGTH, RARE_BIAS = 1.25, 1.0  # of a rare token's row, to the common ones' mean, and its bias: short rows are badly copied
@@ -26,8 +25,8 @@ def begin_from(base: Path, name: str, corpus: Path) -> SynPG:
     """
     settings = artifacts.verify(base)
     net = artifacts.load_net(base / f"{name}.safetensors", getattr(settings, name), torch.device("cpu"))
-    old, new = (json.loads((folder / "vocab.json").read_text(encoding="utf-8")) for folder in (base, corpus))
-    record = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
+    old, new = (read_json(folder / "vocab.json") for folder in (base, corpus))
+    record = read_json(corpus / "corpus.json")
     c = net.config
     known = {token: i for i, token in enumerate(old[: c.vocab_size])}
     pieces = artifacts.read_pieces(base / "bpe.codes", base / "bpe.vocab.txt", settings.pipeline.bpe_threshold)
@@ -56,8 +55,8 @@ def begin_at_vectors(state: dict[str, torch.Tensor], corpus: Path, generation_vo
 
     The map is the least squares one from the vectors of the common, known (V,) words to their rows.
     """
-    with np.load(corpus / VECTORS, allow_pickle=False) as arrays:
-        ids, vectors = torch.from_numpy(arrays["ids"]), F.pad(torch.from_numpy(arrays["vectors"]), (0, 1), value=1.0).double()
+    arrays = read_arrays(corpus / VECTORS)
+    ids, vectors = torch.from_numpy(arrays["ids"]), F.pad(torch.from_numpy(arrays["vectors"]), (0, 1), value=1.0).double()
     common, rare = (ids < generation_vocab_size) & known[ids], ids >= generation_vocab_size
     one = vectors[common]
     gram = one.T @ one + RIDGE * torch.eye(one.shape[1], dtype=one.dtype)

@@ -1,7 +1,6 @@
 """Train the two networks from sentences with their parses, resumably, and write an artifact."""
 
 import io
-import json
 import math
 import time
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from handler.language.vocabulary import SPECIALS
 from handler.model.copying import to_extended_ids
 from handler.model.network import EOS, PAD, SOS, ModelConfig, SynPG
 from scripts.training import corpus, initial_weights
+from scripts.training.work import read_json, resume
 
 NETS = "parse_generator", "paraphraser"
 
@@ -149,7 +149,7 @@ class Training:
         if base.exists():
             self.net = initial_weights.begin_from(base, name, work / "corpus")
         else:
-            tokens = len(json.loads((work / "corpus" / "vocab.json").read_text(encoding="utf-8")))
+            tokens = len(read_json(work / "corpus" / "vocab.json"))
             syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
             self.net = SynPG(ModelConfig(vocab_size=syntax if name == "parse_generator" else tokens, **SHAPES[name]))
             self.net.reset_parameters(torch.Generator().manual_seed(recipe.seed))
@@ -164,11 +164,7 @@ class Training:
         self.curve: list[dict] = []
         self.best: dict[str, torch.Tensor] | None = None  # state dict of the measurement with the lowest held-out loss
         if self.file.exists():
-            state = torch.load(self.file, map_location=device, weights_only=True)
-            self.net.load_state_dict(state["net"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            for key in PROGRESS:
-                setattr(self, key, state[key])
+            resume(self, self.file, PROGRESS, device)
 
     def stopped_early(self) -> bool:
         """Whether the held-out loss has not improved for as many measurements as the recipe is patient. What fine-tuning began
