@@ -3,7 +3,8 @@
 An artifact is a folder that describes itself:
 
     config.json                   format, settings of the pipeline, `ModelConfig` of each network
-    parse_generator.safetensors   tensors under the published names; tied ones are stored once, as embedding_decoder.weight
+    parse_generator.safetensors   tensors under the published names; tied ones are stored once, as embedding_decoder.weight. In an
+                                  archive linear weights may be int8, with their scales beside them (`save_served`)
     paraphraser.safetensors
     vocab.json                    token list; a network's vocabulary is its first `vocab_size` entries
     bpe.codes, bpe.vocab.txt      subword-nmt's merges and piece counts
@@ -19,7 +20,7 @@ An artifact is a folder that describes itself:
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
 from handler.cpu.engine import PRECISIONS, Engine, give_back
-from handler.cpu.graph import Ranges, layer_names
+from handler.cpu.graph import Ranges, layer_names, quantised
 from handler.decoding.backend import Backend, StepwiseBackend
 from handler.decoding.lexicon import Lexicon
 from handler.decoding.plain import PlainNetwork
@@ -61,8 +62,10 @@ TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON, PARSER = OPTIONAL = (
     "lexicon.safetensors",
     "parser.safetensors",
 )
+VOCABULARY_TENSORS = "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias"  # a row for each token
 RENAMED = {"written": "generation_vocab_size"}  # fields of config.json: name in version 0.1.0 -> name in the code
 STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
+SCALES = ".scales"  # of a tensor in int8: what its name has more
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,45 @@ def save(
         save_file(stored, folder / f"{net}.safetensors")
         (folder / f"{net}.safetensors").chmod(0o644)  # safetensors makes it readable by its owner only; a container may run as another user
     write_manifest(folder)
+
+
+def save_served(source: Path, folder: Path) -> bool:
+    """Write to `folder` what a CPU needs of an artifact that is served in int8. Returns False, and writes nothing, if it has no ranges.
+
+    Linear weights become the int8 and scales that `cpu/graph.py` makes of them, so a CPU with fast int8 computes the same bits; any
+    other device computes in its own precision with int8 times scales. Of a constrained parse generator words are left out, which it
+    neither reads nor writes. Files that stay as they are become symbolic links. Raises ArtifactError.
+    """
+    names = members(source)
+    if RANGES not in names:
+        return False
+    config = read_config(source / "config.json")
+    syntax_end = _vocabulary(source, config)[1]
+    made = {"manifest.json"}
+    parser = config.parse_generator
+    if config.pipeline.constrained and parser.vocab_size > syntax_end and parser.generation_vocab_size is None:
+        config = replace(config, parse_generator=replace(parser, vocab_size=syntax_end))
+        write_json(folder / "config.json", asdict(config))
+        made.add("config.json")
+    for net in NETS:
+        c, stored = getattr(config, net), {}
+        with safe_open(source / f"{net}.safetensors", framework="pt") as tensors:
+            for name in tensors.keys():
+                tensor = tensors.get_tensor(name)
+                if name in VOCABULARY_TENSORS:
+                    tensor = tensor[: c.vocab_size].contiguous()
+                looked_up = "embedding" in name or (name == "linear.weight" and c.generation_vocab_size is not None)
+                if tensor.ndim == 2 and not looked_up:
+                    tensor, stored[name + SCALES] = map(torch.from_numpy, quantised(tensor.float().numpy()))
+                stored[name] = tensor
+        save_file(stored, folder / f"{net}.safetensors")
+        (folder / f"{net}.safetensors").chmod(0o644)
+        made.add(f"{net}.safetensors")
+    for name in names:
+        if name not in made:
+            (folder / name).symlink_to((source / name).resolve())
+    write_manifest(folder)
+    return True
 
 
 def write_json(file: Path, value: object) -> None:
@@ -220,6 +262,7 @@ def load_net(file: Path, config: ModelConfig, device: torch.device) -> SynPG:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}
     except SafetensorError as error:
         raise ArtifactError(file.name, "a safetensors file", str(error)) from None
+    _dequantise(tensors, file)
     missing, extra = expected.keys() - tensors.keys() - set(aliases), tensors.keys() - expected.keys()
     if missing or extra:
         raise ArtifactError(
@@ -239,6 +282,17 @@ def load_net(file: Path, config: ModelConfig, device: torch.device) -> SynPG:
     net.load_state_dict(tensors, strict=True, assign=True)
     net.pos_encoder = PositionTable(max(config.syntax_width, config.max_steps), config.d_model).to(device)
     return net.eval().requires_grad_(False)
+
+
+def _dequantise(tensors: dict[str, torch.Tensor], file: Path) -> None:
+    """Make fp32 of the tensors that are int8 with scales."""
+    for name in [name for name in tensors if name + SCALES in tensors]:
+        weight, scales = tensors[name], tensors.pop(name + SCALES)
+        if weight.dtype != torch.int8 or weight.ndim != 2 or scales.dtype != torch.float32 or scales.shape != weight.shape[:1]:
+            raise ArtifactError(
+                file.name, f"{name} (N, K) in int8 and {SCALES[1:]} (N) in fp32", f"{tuple(weight.shape)} and {tuple(scales.shape)}"
+            )
+        tensors[name] = weight.float() * scales[:, None]
 
 
 def _some(names: Iterable[str]) -> str:

@@ -2,7 +2,8 @@
 
 `graph.py` says what is computed and why in that way. Here is what stays outside of the graphs:
 
-* Embeddings are looked up and masks are made with numpy: beside a step they are small, and outside the tables are in memory once.
+* Embeddings are held here and lent to the decoder's graph, so they are in memory once. What a step reads and writes has a fixed
+  place for as long as its shape stays, and onnxruntime is told of it once.
 * `verify` takes several tokens a row and rows of different lengths, which is what drafts need (`decoding/proposers.py`).
 * Only the first `output_vocab_size` logits are computed, where no other can be chosen.
 * Attended pads of the bag are identical rows: the first of them stands for all, with log(count) added to its score, which is
@@ -96,6 +97,7 @@ class Cache:
         L, _, B, H, _, D = memory.shape
         self.tokens = np.zeros((L, 2, B, H, 0, D), np.float32)  # keys and values, (L, 2, B, H, C, D)
         self.binding: Any = None  # onnxruntime's, once something is bound
+        self.fed = 0  # tokens of each row that it is bound for; 0: everything is to be bound anew
         self.bound: dict[str, np.ndarray] = {}  # what `binding` refers to
 
     def select_rows(self, rows: np.ndarray) -> None:
@@ -103,42 +105,54 @@ class Cache:
         self.memory, self.tokens = self.memory.take(rows, 2), self.tokens.take(rows, 2)
         self.memory_mask = self.memory_mask[rows]
         self.copies = self.copies and self.copies.select_rows(torch.from_numpy(rows))
-        self.binding = None
+        self.fed = 0
 
-    def make_room(self, needed: int) -> int:
-        """For so many positions; returns C."""
+    def make_room(self, needed: int) -> None:
+        """For so many positions."""
         have = self.tokens.shape[4]
         if needed > have:
             more = -(-(needed - have) // ROOM) * ROOM
             self.tokens = np.pad(self.tokens, [(0, 0)] * 4 + [(0, more), (0, 0)])
-            self.binding = None
-        return self.tokens.shape[4]
+            self.fed = 0
 
-    def bind(self, session: onnxruntime.InferenceSession, tokens: int, **inputs: np.ndarray) -> None:
-        """The inputs that change from step to step, and once all others. tokens: of each row."""
-        repeated = tokens if len(self.memory_mask) == 1 else 1  # see `graph.decoder`
-        if self.binding is None:
-            self.binding, self.bound = session.io_binding(), {}
-            for i, layer in enumerate(zip(self.tokens, self.memory)):
-                for name, held, read in zip(("keys", "values"), *layer):
-                    self._bind(f"{name}{i}", held)
-                    self._bind(f"memory_{name}{i}", read)
-                    self.binding.bind_output(f"new_{name}{i}", "cpu", 0, np.float32, held.shape, held.ctypes.data)
-            inputs["memory_mask"] = np.ascontiguousarray(self.memory_mask[:, None, None])
-            if self.copies is not None:
-                self._bind("copy_bias", self.copies.bias.numpy()[:, None])
-        if self.copies is not None and ("copy_weight" not in self.bound or self.bound["copy_weight"].shape[1] != repeated):
+    def bind(self, engine: "Engine", tokens: int) -> None:
+        """Tell onnxruntime where everything is, for steps of so many tokens a row."""
+        (B,), H = self.memory_mask.shape[:1], engine.config.n_heads
+        if not self.fed:
+            self._bind_kept(engine)
+        self.fed = tokens
+        at = self._bind("at", np.zeros(B, np.int64))
+        self._bind("ids", np.zeros((B, tokens), np.int64))
+        # A single token is at `at`, and so are all its queries.
+        self._bind("places", at[:, None] if tokens == 1 else np.zeros((B, tokens), np.int64))
+        self._bind("queries", at[:, None] if tokens == 1 else np.zeros((B, H * tokens), np.int64))
+        if self.copies is not None:
+            repeated = tokens if B == 1 else 1  # see `graph.decoder`
             self._bind("copy_weight", self.copies.weight.numpy()[:, None].repeat(repeated, 1))
-        for name, array in inputs.items():
-            held = self.bound.get(name)
-            if held is not None and held.shape == array.shape:
-                held[...] = array
-            else:
-                self._bind(name, np.ascontiguousarray(array))
+        width = engine.output_vocab_size + (0 if self.copies is None else self.copies.bag.shape[1])
+        self.logits = np.empty((B, tokens, width), np.float32)
+        self.binding.bind_output(engine.logits, "cpu", 0, np.float32, self.logits.shape, self.logits.ctypes.data)
 
-    def _bind(self, name: str, array: np.ndarray) -> None:
+    def _bind_kept(self, engine: "Engine") -> None:
+        """What stays from step to step."""
+        self.binding, self.bound = engine.decoder.io_binding(), {}
+        for i, layer in enumerate(zip(self.tokens, self.memory)):
+            for name, held, read in zip(("keys", "values"), *layer):
+                self._bind(f"{name}{i}", held)
+                self._bind(f"memory_{name}{i}", read)
+                self.binding.bind_output(f"new_{name}{i}", "cpu", 0, np.float32, held.shape, held.ctypes.data)
+        self._bind("embedding", engine.decoder_embedding.numpy())
+        self._bind("positions", engine.positions)
+        self._bind("causal", engine.causal(self.tokens.shape[4]))
+        self._bind("memory_mask", np.ascontiguousarray(self.memory_mask[:, None, None]))
+        if self.copies is not None:
+            self._bind("copy_bias", self.copies.bias.numpy()[:, None])
+
+    def _bind(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Returns the array."""
         self.bound[name] = array
         self.binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        return array
 
 
 class EncoderCache:
@@ -194,12 +208,13 @@ class Engine:
         weights = {name: tensor.detach().numpy() for name, tensor in net.state_dict().items()}
         ranges = ranges if precision == "int8" else None
         self.encoder = Encoder(graph.encoder(c, weights, ranges), c.n_decoder_layers * 2 * c.d_model)
-        self.decoder = session(graph.decoder(c, weights, ranges, self.output_vocab_size, c.generation_vocab_size is not None))
+        self.positions = net.pos_encoder.table.numpy()
+        copies = c.generation_vocab_size is not None
+        self.decoder = session(graph.decoder(c, weights, ranges, self.output_vocab_size, copies, len(self.positions)))
         self.logits = self.decoder.get_outputs()[0].name
         self._take_tables(net, output_vocab_size, input_vocab_size)
-        self.positions = net.pos_encoder.table.numpy()
         self.scale = np.float32(math.sqrt(c.d_model))
-        self.causal: dict[int, np.ndarray] = {}  # C -> what a token at each place adds to the scores of C positions, (C, C)
+        self.masks: dict[int, np.ndarray] = {}  # what `causal` returned
 
     def _take_tables(self, net: SynPG, output_vocab_size: int | None, input_vocab_size: int | None) -> None:
         """The embeddings, tied ones once, and what texts copy with. CopyHead: all tensors of a file are one piece of memory, and these
@@ -243,6 +258,12 @@ class Engine:
         else:
             self._encode_cached(self.remembered, tree, heard, memory, read)
         return Cache(memory, mask, copies)
+
+    def causal(self, width: int) -> np.ndarray:
+        """What a token at each place adds to the scores of `width` positions, (C, C)."""
+        if width not in self.masks:
+            self.masks[width] = np.triu(np.full((width, width), MASKED, np.float32), 1)
+        return self.masks[width]
 
     def _embed(self, table: torch.Tensor, ids: np.ndarray, positions: np.ndarray | int) -> np.ndarray:
         x = table.numpy().take(ids, 0)
@@ -289,23 +310,20 @@ class Engine:
         """Feed T tokens a row, (B, T), after the first `lengths` (B) tokens of each; logits after each of them, (B, T, V) or, with
         `generation_vocab_size`, (B, T, W + A).
 
-        What the cache held beyond these lengths is overwritten: that is how a rejected draft is dropped.
+        What the cache held beyond these lengths is overwritten: that is how a rejected draft is dropped. So is what was returned, by
+        the next call with this cache.
         """
-        B, T = tokens.shape
-        C = cache.make_room(max(lengths) + T)
-        width, W, ids = self.output_vocab_size, self.config.generation_vocab_size, tokens
-        if cache.copies is not None and W is not None:
-            width += cache.copies.bag.shape[1]
-            if any(token >= W for row in tokens.tolist() for token in row):  # most steps copy nothing
-                ids = to_token_ids(cache.copies.bag, torch.from_numpy(tokens), W).numpy()
-        at = np.array(lengths)
-        places = (at[:, None] + np.arange(T)) if T > 1 else at[:, None]  # (B, T)
-        x = self._embed(self.decoder_embedding, ids, self.positions.take(places, 0, mode="clip"))
-        if C not in self.causal:
-            self.causal[C] = np.triu(np.full((C, C), MASKED, np.float32), 1)
-        mask = self.causal[C].take(np.tile(places, (1, self.config.n_heads)) if T > 1 else places, 0)  # (B, 1 or H * T, C)
-        cache.bind(self.decoder, T, x=x, at=at, mask=mask[:, :, None])
-        logits = np.empty(shape := (B, T, width), np.float32)
-        cache.binding.bind_output(self.logits, "cpu", 0, np.float32, shape, logits.ctypes.data)
+        T, W = tokens.shape[1], self.config.generation_vocab_size
+        cache.make_room(max(lengths) + T)
+        if cache.fed != T:
+            cache.bind(self, T)
+        if cache.copies is not None and W is not None and any(token >= W for row in tokens.tolist() for token in row):
+            tokens = to_token_ids(cache.copies.bag, torch.from_numpy(tokens), W).numpy()  # most steps copy nothing
+        bound = cache.bound
+        bound["ids"][...] = tokens
+        bound["at"][...] = lengths
+        if T > 1:
+            bound["places"][...] = bound["at"][:, None] + np.arange(T)
+            bound["queries"][...] = np.tile(bound["places"], (1, self.config.n_heads))
         self.decoder.run_with_iobinding(cache.binding)
-        return logits
+        return cache.logits

@@ -42,6 +42,17 @@ def layer_names(config: ModelConfig) -> set[str]:
     }
 
 
+def quantised(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A linear layer's weights (N, K) as int8, and one scale for each output, (N,).
+
+    Scales have 17 significant bits, so their products with the seven bits of a weight are exact in fp32: the products, quantised
+    again, are the same weights and scales. That lets an archive carry int8 (`artifacts.save_served`) without changing a bit.
+    """
+    scales = np.maximum(np.abs(weight).max(1), np.float32(1e-8)) / np.float32(127)
+    scales = ((scales.view(np.int32) + 0x40) & ~0x7F).view(np.float32)  # 7 of the 24 bits are rounded off
+    return np.rint(weight / scales[:, None]).astype(np.int8), scales
+
+
 class Graph:
     """Nodes and constants, as they are added. ranges: None makes fp32, others int8."""
 
@@ -76,9 +87,12 @@ class Graph:
         self.constants[name] = np.array(shape, np.int64)
         return self.node("Reshape", x, name)
 
-    def linear(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, relu: bool = False) -> str:
-        """x (..., K) times weight (N, K), plus bias (N,). relu: x is taken for zero where it is below."""
+    def linear(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, divisor: np.ndarray | None = None, relu: bool = False) -> str:
+        """x (..., K) times weight (N, K), plus bias (N,), both over the divisor (N,). relu: x is taken for zero where it is below."""
+        if divisor is not None:
+            bias = bias / divisor
         if self.ranges is None:
+            weight = weight if divisor is None else weight / divisor[:, None]
             product = self.node("MatMul", self.node("Relu", x) if relu else x, self.constant(weight.T))
             return self.node("Add", product, self.constant(bias))
         low, high = min(self.ranges[name][0], 0.0), max(self.ranges[name][1], 0.0)
@@ -86,15 +100,14 @@ class Graph:
             low = 0.0  # what is below rounds to zero
         scale = np.float32(max(high - low, 1e-6) / 255)
         zero = self.constant(np.array(round(-low / float(scale)), np.uint8))
-        scales = np.maximum(np.abs(weight).max(1), 1e-8) / np.float32(127)  # (N,)
-        rounded = np.rint(weight / scales[:, None]).astype(np.int8).T  # (K, N)
+        rounded, scales = quantised(weight)
         step = self.constant(scale)
         return self.node(
             "MatMulIntegerToFloat",
             self.node("QuantizeLinear", x, step, zero),
-            self.constant(rounded),
+            self.constant(rounded.T),
             step,
-            self.constant(scales),
+            self.constant(scales if divisor is None else scales / divisor),
             zero,
             "",
             self.constant(bias),
@@ -108,13 +121,13 @@ class Graph:
         parts = (self.constant(self.weights[f"transformer.{name}.{part}"]) for part in ("weight", "bias"))
         return self.node("LayerNormalization", x, *parts, epsilon=EPSILON)
 
-    def projection(self, prefix: str, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Weight and bias of an attention's packed queries, keys and values, queries scaled."""
+    def projection(self, prefix: str, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weight, bias and divisor of an attention's packed queries, keys and values: queries are scaled."""
         E = self.config.d_model
-        weight, bias = (self.weights[f"transformer.{prefix}.in_proj_{part}"].copy() for part in ("weight", "bias"))
-        for part in (weight, bias):
-            part[:E] /= math.sqrt(E // self.config.n_heads)
-        return weight[rows], bias[rows]
+        weight, bias = (self.weights[f"transformer.{prefix}.in_proj_{part}"] for part in ("weight", "bias"))
+        divisor = np.ones(3 * E, np.float32)
+        divisor[:E] = math.sqrt(E // self.config.n_heads)
+        return weight[rows], bias[rows], divisor[rows]
 
     def layer(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Weight and bias."""
@@ -154,43 +167,53 @@ def encoder(config: ModelConfig, weights: Weights, ranges: Ranges | None) -> byt
         x = graph.feed_forward("encoder", i, x, "norm2")
     x = graph.norm("encoder.norm", x)
     parts = [graph.projection(f"decoder.layers.{i}.multihead_attn", slice(E, None)) for i in range(config.n_decoder_layers)]
-    weight, bias = (np.concatenate(each) for each in zip(*parts))
+    weight, bias, _ = (np.concatenate(each) for each in zip(*parts))
     memory = graph.linear(x, "memory", weight, bias)
     f = np.float32
     return graph.model([("x", f, ["B", "S", E]), ("mask", f, ["N", 1, "S", "S"])], [(memory, f, ["B", "S", 2 * E * len(parts)])])
 
 
-def decoder(config: ModelConfig, weights: Weights, ranges: Ranges | None, output_vocab_size: int, copies: bool) -> bytes:
-    """A step.
+def decoder(config: ModelConfig, weights: Weights, ranges: Ranges | None, output_vocab_size: int, copies: bool, positions: int) -> bytes:
+    """A step, from tokens to logits. All that can be in it is, because Python beside it costs more than its nodes: each step's
+    weights drive the interpreter out of the processor's cache.
 
-    x (B, T, E), embedded tokens; at (B,), how many tokens are before them; mask (B, 1 or H * T, 1, C), added to the scores of the
-    cache's positions; memory_mask (B, 1, 1, M), to those of the memory's; for each layer keys and values (B, H, C, D), which are
-    written to, and memory_keys and memory_values (B, H, M, D). To logits (B, T, V).
+    ids (B, T), tokens; at (B,), how many are before them; places (B, T), their own positions; queries (B, 1 or H * T), the position of
+    each head's query; for each layer keys and values (B, H, C, D), which are written to, and memory_keys and memory_values
+    (B, H, M, D); memory_mask (B, 1, 1, M), added to the scores of the memory's positions. Tables that are not copied into the graph:
+    embedding (V, E), positions (P, E), and causal (C, C), what a query adds to the scores of the cache's. To logits (B, T, V).
     copies: logits (B, T, V + A), with copy_weight (B, 1, E, A) and copy_bias (B, 1, 1, A) as `CopyHead` has them. For a single row of
     several tokens copy_weight has to be repeated, (1, T, E, A): the library would make one matrix of these tokens.
     """
     graph, E, H = Graph(config, weights, ranges), config.d_model, config.n_heads
     D, f = E // H, np.float32
     inputs: list[onnx_writer.Value] = [
-        ("x", f, ["B", "T", E]),
+        ("ids", np.int64, ["B", "T"]),
         ("at", np.int64, ["B"]),
-        ("mask", f, ["B", "Q", 1, "C"]),
+        ("places", np.int64, ["B", "T"]),
+        ("queries", np.int64, ["B", "Q"]),
+        ("embedding", f, ["E", E]),
+        ("positions", f, ["P", E]),
+        ("causal", f, ["C", "C"]),
         ("memory_mask", f, ["B", 1, 1, "M"]),
     ]
     outputs: list[onnx_writer.Value] = []
-    x = "x"
+    graph.constants["two"] = np.array([2], np.int64)
+    mask = graph.node("Unsqueeze", graph.node("Gather", "causal", "queries"), "two")  # (B, 1 or H * T, 1, C)
+    x = graph.node("Mul", graph.node("Gather", "embedding", "ids"), graph.constant(np.float32(math.sqrt(E))))
+    known = graph.node("Min", "places", graph.constant(np.int64(positions - 1)))  # rows that have ended may be beyond
+    x = graph.node("Add", x, graph.node("Gather", "positions", known))
     for i in range(config.n_decoder_layers):
         prefix, cache, memory = f"decoder.layers.{i}", (f"keys{i}", f"values{i}"), (f"memory_keys{i}", f"memory_values{i}")
-        for names, positions in ((cache, "C"), (memory, "M")):
+        for names, width in ((cache, "C"), (memory, "M")):
             for name in names:
-                inputs.append((name, f, ["B", H, positions, D]))
+                inputs.append((name, f, ["B", H, width, D]))
         for name in cache:
             outputs.append((f"new_{name}", f, ["B", H, "C", D]))
 
         packed = graph.reshape(graph.linear(x, f"decoder.{i}.qkv", *graph.projection(f"{prefix}.self_attn")), 0, 0, 3 * H, D)
         q, *new = graph.split(graph.node("Transpose", packed, perm=[0, 2, 1, 3]), axis=1)
         keys, values = (graph.node("TensorScatter", name, each, "at", output=f"new_{name}", axis=2) for name, each in zip(cache, new))
-        attended = graph.attend(graph.queries(q), keys, values, "mask")
+        attended = graph.attend(graph.queries(q), keys, values, mask)
         x = graph.norm(
             f"{prefix}.norm1", x, graph.linear(attended, f"decoder.{i}.out", *graph.layer(f"transformer.{prefix}.self_attn.out_proj"))
         )
@@ -208,7 +231,6 @@ def decoder(config: ModelConfig, weights: Weights, ranges: Ranges | None, output
     logits = graph.linear(x, "logits", weight[:output_vocab_size], bias[:output_vocab_size])
     if copies:
         inputs += [("copy_weight", f, ["B", "R", E, "A"]), ("copy_bias", f, ["B", 1, 1, "A"])]
-        graph.constants["two"] = np.array([2], np.int64)
         copied = graph.node("MatMul", graph.node("Unsqueeze", x, "two"), "copy_weight")  # (B, T, 1, A): a vector, as in attention
         copied = graph.node("Squeeze", graph.node("Add", copied, "copy_bias"), "two")
         logits = graph.node("Concat", logits, copied, axis=2)

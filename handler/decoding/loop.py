@@ -39,7 +39,8 @@ class Network(Protocol):
         ...
 
     def verify(self, tokens: np.ndarray, cache: Any, lengths: list[int]) -> np.ndarray:
-        """Feed T tokens a row, (B, T), after the first `lengths` (B) of each; the logits after each of them, (B, T, V) fp32.
+        """Feed T tokens a row, (B, T), after the first `lengths` (B) of each; the logits after each of them, (B, T, V) fp32, which
+        the next call with this cache may overwrite.
 
         cache: what `encode` made. What it held beyond these lengths is overwritten: that is how a rejected guess is dropped.
         """

@@ -5,6 +5,7 @@
     python -m scripts.bench --only steps --artifacts published  parts: steps, requests, quality, server, cold
     python -m scripts.bench --held-out test.tsv.gz              quality over unseen `sentence<TAB>parse` lines
     python -m scripts.bench --bars                              the last line is JSON: each target, what was measured, whether it is met
+    python -m scripts.bench --bars --against ../earlier         also against another checkout of the project, through TorchServe
     python -m scripts.bench --save scripts/bench                also write results.json, results.png and README.md's tables
 
 "published": random networks of the published shape that write the benchmark's sentences (`published.py`). "demo": the shipped
@@ -35,6 +36,7 @@ from scripts.training import command
 SECTIONS = {"published": ("steps", "requests", "quality", "server", "cold"), "demo": ("requests", "quality", "server")}
 SENTENCES = {**command.SENTENCES, EngineError: lambda error: f"The benchmark cannot go on: {str(error).rstrip('.')}."}
 CLIENTS = 1, 4, 16, 64
+MIXED = 1000  # requests before a worker's memory is read, for the bars
 MARKERS = "<!-- results: `python -m scripts.bench --save` writes from here -->\n", "<!-- to here -->\n"
 TINY = dict(published.SHAPE, d_model=96, d_feedforward=64, n_encoder_layers=1, n_decoder_layers=1)
 
@@ -84,8 +86,11 @@ def measure(name: str, folder: Path, sections: set[str], options, scratch: Path)
             (1, 2) if options.quick else CLIENTS,
             0.5 if options.quick else torchserve.LOAD_SECONDS,
             3 if options.quick else 20,
+            MIXED if options.bars and not options.quick else 0,
             say,
         )
+        if name == "demo" and options.against:
+            result["against"] = torchserve.against(folder, options.against, scratch, torchserve.LOAD_SECONDS, 3 if options.quick else 20)
     if "cold" in sections:
         result["cold"] = torchserve.cold(folder, scratch, 1 if options.quick else 3, 75.0)
         say(f"  cold start {result['cold']['seconds']:.2f} s, echo handler {result['cold']['echo_seconds']:.2f} s")
@@ -162,6 +167,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--bars", action="store_true", help="also print the targets and whether they are met, as one JSON object on the last line"
     )
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare the shipped model through TorchServe with this one's")
     parser.add_argument("--no-rival", action="store_true", help="do not measure CTranslate2")
     parser.add_argument("--held-out", type=Path, metavar="FILE", help="unseen `sentence<TAB>parse` lines to measure the demo's quality on")
     parser.add_argument("--limit", type=int, default=200, help="how many sentences of --held-out to use (%(default)s)")

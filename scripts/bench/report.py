@@ -72,6 +72,10 @@ def bars(results: dict) -> list[dict]:
     small = demo.get("requests", [])
     values = [ratio(p50(find(small, engine=RIVAL, rows=rows)), p50(ours(find(small, rows=rows)))) for rows in (1, 32)]
     bar("shipped model, one candidate, one request / 32 together, against CTranslate2", [1.8, 1.2], values, "times faster")
+    earlier = demo.get("against", {"lone": {}, "per_second_16": {}})
+    lone, rates = (earlier["lone"].get(name, {}).get("p50") for name in ("before", "now")), earlier["per_second_16"]
+    values = [ratio(*lone), ratio(rates.get("now"), rates.get("before"))]
+    bar("shipped model through TorchServe, lone request / 16 callers, against the earlier version", [2, 2.5], values, "times faster")
     int8 = [record for record in quality.get("engines", []) if record["engine"] != PLAIN]
     plain = find(quality.get("engines", []), engine=PLAIN)
     equal = fastest([{"v": min(record["tokens_as_fp32"].values())} for record in int8], lambda r: r["v"])
@@ -79,7 +83,9 @@ def bars(results: dict) -> list[dict]:
     losses = [plain[0]["bleu"] - record["bleu"] for record in int8 if plain and None not in (record["bleu"], plain[0]["bleu"])]
     bar("BLEU that int8 loses", [0.3], [max(losses, default=None)], "BLEU", most=True)
     workers = [part.get("server", {}).get("peak_mb", {}).get("worker") for part in (shape, demo)]
-    bar("memory of a worker after this benchmark's load, published shape / shipped", [700, 500], workers, "MB", most=True)
+    mixed = max((part.get("server", {}).get("mixed", 0) for part in (shape, demo)), default=0)
+    told = f"memory of a worker after this benchmark's load{f' and {mixed:,} mixed requests' if mixed else ''}, published shape / shipped"
+    bar(told, [700, 500], workers, "MB", most=True)
     bar("published shape as a .mar: cold start, against the echo handler", [2], [shape.get("cold", {}).get("ratio")], "times", most=True)
     overhead = demo.get("server", {}).get("lone", {}).get("overhead_ms")
     bar("lone request through TorchServe, over the engine's own time", [6], [overhead], "ms", most=True)
@@ -263,6 +269,15 @@ def artifact(name: str, r: dict) -> list[str]:
                     for q in s["load"]
                 ],
             )
+        )
+    if r.get("against"):
+        a = r["against"]
+        parts.append(
+            "Through TorchServe against the other checkout, in turn: one request "
+            + ", ".join(f"{name} {1e3 * times['p50']:.1f} ms" for name, times in a["lone"].items())
+            + "; 16 callers "
+            + ", ".join(f"{name} {rate:.1f} a second" for name, rate in a["per_second_16"].items())
+            + "."
         )
     if r.get("cold"):
         k = r["cold"]

@@ -60,8 +60,8 @@ class Client:
         return time.perf_counter() - began
 
 
-def under_load(server: Server, clients: int, seconds: float) -> dict:
-    """So many callers, each asking again as soon as it is answered."""
+def under_load(server: Server, clients: int, seconds: float, count: int | None = None) -> dict:
+    """So many callers, each asking again as soon as it is answered. count: mixed requests to send, however long it takes."""
     latencies, lock, start = [], threading.Lock(), threading.Barrier(clients + 1)
 
     def call(place: int) -> None:
@@ -69,11 +69,11 @@ def under_load(server: Server, clients: int, seconds: float) -> dict:
         start.wait()
         end = time.perf_counter() + seconds
         while True:
-            took = client.ask(workload.served(turn))
+            took = client.ask(workload.served(turn) if count is None else workload.mixed(turn))
             with lock:
                 latencies.append(took)
             turn += clients
-            if time.perf_counter() > end:
+            if time.perf_counter() > end if count is None else turn >= count:
                 return
 
     with concurrent.futures.ThreadPoolExecutor(clients) as pool:
@@ -86,10 +86,19 @@ def under_load(server: Server, clients: int, seconds: float) -> dict:
     return {"clients": clients, "seconds": timing.summary(latencies), "per_second": len(latencies) / whole}
 
 
-def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float, rounds: int, say=print) -> dict:
-    """A server with this artifact, and beside it the same engine without a server."""
+def built(folder: Path, scratch: Path) -> Path:
+    """The artifact's archive as `scripts.build_archive` makes it."""
     mar = scratch / "synpg.mar"
-    archive.build(folder, mar)
+    if not mar.is_file():
+        with archive.served(folder) as carried:
+            archive.build(carried, mar)
+    return mar
+
+
+def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float, rounds: int, mixed: int = 0, say=print) -> dict:
+    """A server with this artifact, and beside it the same engine without a server. mixed: requests of all kinds that it answers
+    at last, before its memory is read."""
+    mar = built(folder, scratch)
     options, threads = variants.served()
     state = Path(tempfile.mkdtemp(prefix="bench-", dir=scratch))
     with Remote(engines.Ours, folder, options, threads, threads=threads) as engine, Server(mar, state, port=0) as server:
@@ -126,8 +135,36 @@ def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float
                 f"  {count} clients: {result['load'][-1]['per_second']:.1f} a second, "
                 f"p50 {1e3 * result['load'][-1]['seconds']['p50']:.0f} ms"
             )
-        result["peak_mb"] = memory(state)
+        if mixed:
+            took = under_load(server, max(1, min(8, mixed)), 0.0, mixed)
+            say(f"  {mixed} mixed requests: {took['per_second']:.1f} a second")
+        result["mixed"], result["peak_mb"] = mixed, memory(state)
         return result
+
+
+def against(folder: Path, checkout: Path, scratch: Path, seconds: float, rounds: int) -> dict:
+    """This version and the one in another checkout, each with its own shipped model in an archive of its own making, in turn.
+
+    Returns of both the lone request's times and, for each round of 16 callers, the answers a second.
+    """
+    earlier = scratch / "earlier.mar"
+    made = [sys.executable, "-m", "scripts.build_archive", "--output", str(earlier)]
+    subprocess.run(made, cwd=checkout, check=True, capture_output=True, timeout=300)
+    states = [Path(tempfile.mkdtemp(prefix="against-", dir=scratch)) for _ in range(2)]
+    with Server(built(folder, scratch), states[0], port=0) as now, Server(earlier, states[1], port=0, model="earlier") as before:
+        servers = {"now": now, "before": before}
+        clients = {name: Client(server) for name, server in servers.items()}
+        for client in clients.values():
+            for turn in range(3):
+                client.ask(workload.served(turn))
+        lone = timing.interleaved({name: lambda c=c: c.ask(workload.served()) for name, c in clients.items()}, rounds, 2 * seconds, least=3)
+        many = timing.interleaved(
+            {name: lambda s=s: under_load(s, 16, seconds / 2)["per_second"] for name, s in servers.items()}, 3, 4 * seconds
+        )
+    return {
+        "lone": {name: timing.summary(times) for name, times in lone.items()},
+        "per_second_16": {name: statistics.median(rates) for name, rates in many.items()},
+    }
 
 
 def memory(state: Path) -> dict[str, float]:
@@ -186,19 +223,18 @@ def stopwatch(folder: Path) -> dict[str, float]:
 
 def cold(folder: Path, scratch: Path, rounds: int, budget: float) -> dict:
     """Starts of this artifact's archive and of the echo handler's in turn. Files are in the system's cache."""
-    mar, echo = scratch / "synpg.mar", echo_archive(scratch / "echo.mar")
-    if not mar.is_file():
-        archive.build(folder, mar)
+    mar, echo = built(folder, scratch), echo_archive(scratch / "echo.mar")
     request = workload.served()
-    found = timing.interleaved(
-        {
-            "synpg": lambda: cold_start(mar, scratch, "synpg", request),
-            "echo": lambda: cold_start(echo, scratch, "echo", request),
-            "parts": lambda: stopwatch(folder),
-        },
-        rounds,
-        budget,
-    )
+    with archive.served(folder) as carried:
+        found = timing.interleaved(
+            {
+                "synpg": lambda: cold_start(mar, scratch, "synpg", request),
+                "echo": lambda: cold_start(echo, scratch, "echo", request),
+                "parts": lambda: stopwatch(carried),
+            },
+            rounds,
+            budget,
+        )
     parts = {name: statistics.median(part[name] for part in found["parts"]) for name in found["parts"][0]}
     total, other = statistics.median(found["synpg"]), statistics.median(found["echo"])
     return {

@@ -6,7 +6,7 @@ from handler.errors import RequestError, SyntaxTreeError
 from handler.language import trees
 from handler.model.network import EOS, SOS
 from handler.pipeline import Pipeline
-from handler.wire.request import read_request
+from handler.wire.request import CATALOGUE, read_request
 
 # (lower-case sentence, its parse): 10 to 13 words, 52 to 70 syntax tokens.
 SENTENCES = (
@@ -69,6 +69,16 @@ def served(turn: int = 0) -> dict:
     """A request as callers send it, who leave the number of candidates to the artifact."""
     [request] = bodies(1, turn)
     return {name: value for name, value in request.items() if name != "candidates"}
+
+
+def mixed(turn: int) -> dict:
+    """The requests of many callers: greedy and sampled, one paraphrase and several, a template, a list of them, a whole parse."""
+    request = {**served(turn), "seed": turn}
+    if turn % 3 == 1:
+        request |= {"temperature": 0.8, "num_paraphrases": 1 + turn % 4}
+    elif turn % 3 == 2:
+        request |= {"tmpl": list(CATALOGUE)[turn % 5 : turn % 5 + 2]}
+    return whole(request) if turn % 7 == 6 else request
 
 
 def rows(paraphraser: Pipeline, requests: list[dict]) -> list:

@@ -1,5 +1,6 @@
 """Build the model archive that TorchServe loads: code, artifact and settings in one file."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -10,7 +11,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,23 @@ def members(artifact: Path) -> dict[str, Path]:
         if not source.is_file():
             raise ArchiveError(f"{shown(source)} is missing.")
     return files
+
+
+PRECISIONS = "int8", "fp32"
+
+
+@contextlib.contextmanager
+def served(artifact: Path, precision: str = PRECISIONS[0]) -> Iterator[Path]:
+    """The artifact as an archive is to carry it, a folder that lasts as long as the context. fp32: the artifact itself. int8: what
+    `artifacts.save_served` makes of it, but the artifact itself if it has no ranges. Raises ArtifactError."""
+    with tempfile.TemporaryDirectory(prefix="served-") as made:
+        folder = Path(made)
+        if precision == "fp32" or not artifacts.save_served(artifact, folder):
+            yield artifact
+            return
+        if (artifact / "README.md").is_file():
+            (folder / "README.md").symlink_to((artifact / "README.md").resolve())
+        yield folder
 
 
 def build(artifact: Path, output: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from handler import artifacts
 from handler.model.network import EOS, SOS
+from handler.wire.request import read_request
 from scripts.bench import __main__ as bench
 from scripts.bench import compare, ctranslate, published, quality, reference, report, timing, workers, workload
 from scripts.bench.workers import EngineError, Remote
@@ -159,6 +160,24 @@ def test_bars():
     assert bars["int8 tokens as fp32, teacher-forced"] == {"wanted": 99.3, "measured": 98.9, "met": False}
     assert bars["BLEU that int8 loses"] == {"wanted": 0.3, "measured": 0.2, "met": True}
     assert bars["memory of a worker after this benchmark's load, published shape / shipped"]["measured"] == [None, None]
+    earlier = "shipped model through TorchServe, lone request / 16 callers, against the earlier version"
+    assert bars[earlier] == {"wanted": [2, 2.5], "measured": [None, None], "met": None}
+    results["demo"]["against"] = {
+        "lone": {"now": {"p50": 0.05}, "before": {"p50": 0.11}},
+        "per_second_16": {"now": 30.0, "before": 12.0},
+    }
+    results["demo"]["server"] = {"peak_mb": {"worker": 510.0}, "mixed": 1000}
+    bars = {name.split(" (at ")[0]: bar for name, bar in json.loads(report.bars_json(results)).items()}
+    assert bars[earlier] == {"wanted": [2, 2.5], "measured": [2.2, 2.5], "met": True}
+    mixed = "memory of a worker after this benchmark's load and 1,000 mixed requests, published shape / shipped"
+    assert bars[mixed]["measured"] == [None, 510.0]
+
+
+def test_mixed_requests_are_all_valid_and_of_every_kind():
+    found = [read_request(workload.mixed(turn)) for turn in range(84)]
+    assert {request.num_paraphrases for request in found} == {1, 2, 3, 4} and {len(request.targets) for request in found} == {1, 2}
+    assert {request.temperature for request in found} == {0.0, 0.8}
+    assert any(target.whole for request in found for target in request.targets)
 
 
 def test_agreement_and_tables():

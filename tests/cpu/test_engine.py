@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from handler import artifacts
-from handler.cpu import engine
+from handler.cpu import engine, graph
 from handler.cpu.engine import Engine
 from handler.cpu.graph import layer_names
 from handler.decoding import proposers
@@ -67,7 +67,7 @@ def encode(net, bag, syntax):
 
 
 def verify(net, tokens, cache, lengths):
-    return torch.from_numpy(net.verify(tokens.numpy().copy(), cache, lengths))
+    return torch.from_numpy(net.verify(tokens.numpy().copy(), cache, lengths).copy())
 
 
 def logits_of(net, bag, syntax, tokens):
@@ -492,3 +492,13 @@ def test_what_a_folder_cannot_do_is_refused(folder, tmp_path):
     artifacts.write_manifest(bare)
     with pytest.raises(ArtifactError, match="drafts.safetensors: expected a safetensors file"):
         artifacts.load(bare)
+
+
+def test_quantised_weights_are_quantised_to_themselves():
+    """What an archive carries in int8 gives the engine the same weights and the same scales, to the last bit."""
+    weight = np.random.default_rng(4).standard_normal((500, 70), np.float32) * np.geomspace(1e-12, 1e6, 500, dtype=np.float32)[:, None]
+    weight[3] = 0.0
+    rounded, scales = graph.quantised(weight)
+    again = graph.quantised(rounded.astype(np.float32) * scales[:, None])
+    assert np.array_equal(again[0], rounded) and np.array_equal(again[1], scales)
+    assert np.abs(rounded).max() == 127 and (np.abs(weight - rounded * scales[:, None]) <= 0.501 * scales[:, None]).all()

@@ -74,7 +74,7 @@ def stepped(engine, bag, syntax, tokens):
 
 
 def verified(engine, tokens, cache, lengths):
-    return torch.from_numpy(engine.verify(tokens.numpy().copy(), cache, lengths))
+    return torch.from_numpy(engine.verify(tokens.numpy().copy(), cache, lengths).copy())
 
 
 def narrowed(engine, *inputs):

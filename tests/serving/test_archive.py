@@ -8,12 +8,17 @@ import subprocess
 import sys
 import zipfile
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
-from handler import __version__
+from handler import __version__, artifacts
+from handler.errors import ArtifactError
+from handler.wire.request import read_request
 from scripts.build_archive import main
-from scripts.common.paths import ROOT
-from scripts.serving.archive import ArchiveError, build, check
+from scripts.common.paths import DEMO, ROOT
+from scripts.serving.archive import ArchiveError, build, check, served
 from tests.factories import tiny_artifact
 
 # Run where only the unpacked archive can be imported, as in a worker.
@@ -173,3 +178,64 @@ def test_entry_is_the_only_importer_of_torchserve():
         imports = re.findall(r"^\s*(?:from|import) (\w+)", file.read_text(encoding="utf-8"), re.M)
         assert ("ts" in imports) == (file.name == "synpg_handler.py"), file.name
         assert inspect.cleandoc(file.read_text(encoding="utf-8")).startswith('"""'), f"{file.name} does not say what it is"
+
+
+@pytest.fixture(scope="module")
+def served_demo():
+    """The shipped model as archives carry it."""
+    with served(DEMO) as folder:
+        yield folder
+
+
+def test_archives_carry_the_weights_that_a_cpu_computes_with(served_demo):
+    """Bit for bit the same logits, from fewer bytes."""
+    config = artifacts.verify(served_demo)
+    requests = [read_request({"sent": "the old man told a story .", "tmpl": "(ROOT (S (NP ) (VP ) (. )))", "details": True, "seed": 3})]
+    found = []
+    for folder in (DEMO, served_demo):
+        pipeline = artifacts.load(folder, precision="int8")
+        net = pipeline.text_generator.net
+        bag, syntax = np.array([[7, 500, 40_000, 30]]), np.array([[1, 20, 30, 40, 2]])
+        logits = net.verify(np.array([[1, 200, 300]]), net.encode(bag, syntax), [0])
+        found.append((pipeline.run([row for request in requests for row in pipeline.plan(request)]), logits.tobytes()))
+    assert found[0] == found[1]
+    sizes = [sum((folder / f"{net}.safetensors").stat().st_size for net in artifacts.NETS) for folder in (DEMO, served_demo)]
+    assert sizes[1] < 0.85 * sizes[0] and config.pipeline == artifacts.read_config(DEMO / "config.json").pipeline
+
+
+def test_a_machine_without_fast_int8_serves_the_same_archive(served_demo):
+    assert artifacts.load(served_demo, precision="fp32").text_generator.precision == "fp32"
+    plain, rounded = (
+        artifacts.load_net(folder / "paraphraser.safetensors", artifacts.read_config(DEMO / "config.json").paraphraser, torch.device("cpu"))
+        for folder in (DEMO, served_demo)
+    )
+    for (name, one), other in zip(plain.state_dict().items(), rounded.state_dict().values()):
+        step = one.abs().amax(-1, keepdim=True) / 127 if one.ndim == 2 and "embedding" not in name and name != "linear.weight" else 0.0
+        assert ((one - other).abs() <= 0.501 * torch.as_tensor(step)).all(), name
+
+
+def test_precision_of_the_archive(artifact, tmp_path, capsys):
+    """Without ranges, or when it is asked for, weights are the artifact's own."""
+    assert main(["--artifact", str(artifact), "--output", str(tmp_path / "tiny.mar")]) == 0
+    check(tmp_path / "tiny.mar", artifact)
+    for precision, own in (("fp32", True), ("int8", False)):
+        output = tmp_path / "demo.mar"
+        for said in ("built", "is up to date"):
+            assert main(["--precision", precision, "--output", str(output), "--if-changed"]) == 0
+            assert said in capsys.readouterr().out
+        if own:
+            check(output, DEMO)
+        else:
+            with pytest.raises(ArchiveError, match="paraphraser.safetensors differs|manifest.json differs"):
+                check(output, DEMO)
+
+
+@pytest.mark.parametrize("fault", ["short", "wide"])
+def test_scales_that_do_not_fit_are_one_sentence(served_demo, tmp_path, fault):
+    config = artifacts.read_config(served_demo / "config.json").paraphraser
+    tensors = load_file(served_demo / "paraphraser.safetensors")
+    name = next(name for name in tensors if name.endswith(artifacts.SCALES))
+    tensors[name] = tensors[name][:-1] if fault == "short" else tensors[name].double()
+    save_file(tensors, tmp_path / "paraphraser.safetensors")
+    with pytest.raises(ArtifactError, match="int8 and scales"):
+        artifacts.load_net(tmp_path / "paraphraser.safetensors", config, torch.device("cpu"))
