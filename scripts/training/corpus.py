@@ -28,6 +28,7 @@ from handler.language.trees import SYNTAX_TOKENS, Tree, read_tree, syntax_tokens
 from handler.language.vocabulary import SPECIALS
 from handler.model.network import EOS, SOS, UNK
 from scripts.common.command import InputError
+from scripts.training.progress import counted
 
 MIN_COUNT = 5  # a piece seen less often is split further, a character seen less often becomes <unk>
 WRITTEN_COUNT = 20  # with word vectors: a piece seen less often is only copied from the sentence (`generation_vocab_size`)
@@ -124,6 +125,7 @@ def prepare(
             shutil.copyfile(base / name, folder / name)
     else:
         threshold = MIN_COUNT
+        say(f"BPE: learning {merges} merges from {files['train'].name}")
         generation_vocab_size = learn_vocabulary(folder, files["train"], merges, vectors)
         say(f"BPE: {merges} merges, {time.monotonic() - began:.0f} s")
 
@@ -132,7 +134,7 @@ def prepare(
     if vectors:
         record |= {"generation_vocab_size": generation_vocab_size, "vectors": origin(vectors)}
     for name, file in files.items():
-        split, dropped = encoder.split(file, limits)
+        split, dropped = encoder.split(file, limits, say)
         if not len(split):
             raise InputError(f"{file.name}: no sentence is left to learn from, for these reasons: {dict(dropped)}.")
         split.save(folder / f"{name}.npz")
@@ -240,11 +242,11 @@ class Encoder:
             "parse": [SOS, *(syntax[t] for t in syntax_tokens(tree)), EOS],
         }
 
-    def split(self, file: Path, limits: Limits) -> tuple[Split, collections.Counter]:
+    def split(self, file: Path, limits: Limits, say=print) -> tuple[Split, collections.Counter]:
         """All sentences of a file, and why others were left out."""
         rows: dict[str, list] = {name: [] for name in FIELDS}
         dropped: collections.Counter[str] = collections.Counter()
-        for _, parse, *_ in read_columns(file, 2):
+        for _, parse, *_ in counted(read_columns(file, 2), f"{file.name}, lines read", say):
             try:
                 ids = self.sentence(parse)
             except SyntaxTreeError as error:

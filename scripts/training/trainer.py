@@ -18,6 +18,7 @@ from handler.language.vocabulary import SPECIALS
 from handler.model.copying import to_extended_ids
 from handler.model.network import EOS, PAD, SOS, ModelConfig, SynPG
 from scripts.training import corpus, initial_weights
+from scripts.training.progress import Interruption, Report
 
 NETS = "parse_generator", "paraphraser"
 
@@ -42,7 +43,8 @@ class Recipe:
     seed: int = 1
 
 
-REPORT_STEPS, CHECKPOINT_STEPS = 100, 500
+MEASURE_STEPS = 500  # between two measurements, each followed by a checkpoint, ...
+CHECKPOINT_SECONDS = 180.0  # ... and most between two checkpoints
 PROGRESS = "step", "epoch", "next_batch", "seconds", "curve", "best"  # of a training, in its checkpoint
 FINE_TUNE: dict[str, Any] = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when going on from an artifact
 LIMITS = corpus.Limits(words=64, template=64, parse=302)
@@ -207,31 +209,34 @@ class Training:
                 corpus.cap_templates(self.splits["train"], self.recipe.template_cap, rng),
             )
             total = int(len(plan) * self.recipe.epochs)
-            began, window = time.monotonic(), []
-            while self.next_batch < len(plan) and self.step < total and not self.stopped_early():
-                window.append(self.learn(plan[self.next_batch], total))
-                self.next_batch += 1
-                self.step += 1
-                if self.step % REPORT_STEPS == 0:
-                    spent = time.monotonic() - began
-                    loss, right, tokens, rows = (sum(float(x) for x in column) for column in zip(*window))
-                    say(
-                        f"{self.name}: step {self.step}/{total} epoch {self.epoch} loss {loss / tokens:.3f} accuracy "
-                        f"{right / tokens:.3f} {rows / spent:.0f} sentences/s, "
-                        f"{(total - self.step) * spent / len(window) / 60:.0f} min left"
-                    )
-                    self.seconds += spent
-                    if self.step % CHECKPOINT_STEPS == 0:
-                        self.measure(len(plan), say)
-                        self.save()
-                    began, window = time.monotonic(), []
-            self.seconds += time.monotonic() - began
+            self.learn_batches(plan, total, say)
             self.measure(len(plan), say)
             if self.next_batch == len(plan):
                 self.epoch, self.next_batch = self.epoch + 1, 0
             self.save()
             if self.step >= total:
                 break
+
+    def learn_batches(self, plan: list[np.ndarray], total: int, say) -> None:
+        """The rest of an epoch, with reports, measurements and checkpoints between. After Ctrl-C, writes a checkpoint and raises
+        KeyboardInterrupt."""
+        report, saved = Report(self.name, total, say), time.monotonic()
+        with Interruption() as interruption:
+            while self.next_batch < len(plan) and self.step < total and not self.stopped_early():
+                began = time.monotonic()
+                learned = self.learn(plan[self.next_batch], total)
+                self.next_batch += 1
+                self.step += 1
+                self.seconds += time.monotonic() - began
+                report.add(learned, self.step, self.epoch, schedule(self.step, total, self.recipe))
+                measured = self.step % MEASURE_STEPS == 0
+                if measured:
+                    self.measure(len(plan), say)
+                if measured or interruption.asked or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+                if interruption.asked:
+                    raise KeyboardInterrupt
 
     def learn(self, indices: np.ndarray, total: int) -> tuple:
         """One optimiser step; returns summed loss, tokens right, tokens, rows."""
