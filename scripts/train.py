@@ -16,16 +16,27 @@ Source: Huang and Chang, EACL 2021 (arXiv 2101.10579).
 import argparse
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
 
 from handler import artifacts
+from scripts.training import moved_pairs
 from scripts.training.command import run
 from scripts.training.corpus import prepare
 from scripts.training.export import export
+from scripts.training.mismatch import Mismatch
 from scripts.training.trainer import FINE_TUNE, LIMITS, MERGES, NETS, RECIPES, Training, limits_of
+
+# Options that make the bags of training differ from their targets, as in use they do.
+MISMATCHES = {
+    "distractors": "of the bags that also have words of other sentences",
+    "omitted": "of the bags of whose words a third is left out",
+    "inflected": "of the words that are in the bag in another form, where they have one",
+    "no_stop": "of the bags without the final mark",
+    "moved": "of the sentences whose targets are made by moving constituents, with the words of the source",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,6 +58,9 @@ def main(argv: list[str] | None = None) -> int:
         "commonest first; the vocabulary has their words too, and rare ones begin at their vectors",
     )
     parser.add_argument("--peak-rate", type=float, help="learning rate, instead of the recipe's")
+    parser.add_argument("--word-dropout", type=float, metavar="SHARE", help="of a bag's pieces hidden, instead of the recipe's")
+    for option in fields(Mismatch):
+        parser.add_argument(f"--{option.name.replace('_', '-')}", type=float, metavar="SHARE", help=MISMATCHES[option.name])
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     args = parser.parse_args(argv)
     if args.vectors and not args.export and not (args.base and args.merges):
@@ -61,17 +75,33 @@ def train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         return 0
     if args.threads:
         torch.set_num_threads(args.threads)
+    mismatch = mismatch_of(args, parser)
     base = args.work / "base"
     if not (args.work / "corpus" / "corpus.json").exists():
         prepare_work(args, parser)
     elif args.base and not base.exists():
         parser.error(f"{args.work} was begun without --from")
+    if mismatch.moved and not (args.work / "corpus" / moved_pairs.TARGETS).exists():
+        if not args.train:
+            parser.error("--moved needs --train")
+        moved_pairs.prepare(args.work / "corpus", args.train)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for name in NETS if args.net == "both" else (args.net,):
         recipe = replace(RECIPES[name], **FINE_TUNE) if base.exists() else RECIPES[name]
         recipe = replace(recipe, **{key: value for key in ("epochs", "peak_rate") if (value := getattr(args, key))})
+        if args.word_dropout is not None:
+            recipe = replace(recipe, word_dropout=args.word_dropout)
+        recipe = replace(recipe, mismatch=mismatch)
         Training(name, args.work, recipe, device).run(lambda text: print(text, flush=True))
     return 0
+
+
+def mismatch_of(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Mismatch:
+    """The options that say how bags differ from their targets."""
+    try:
+        return Mismatch(**{name: value for name in MISMATCHES if (value := getattr(args, name)) is not None})
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def prepare_work(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

@@ -40,7 +40,7 @@ def arguments(tmp_path):
     for name, lines in (("train", SENTENCES), ("dev", SENTENCES[::5])):
         (tmp_path / f"{name}.tsv").write_text("".join(f"x\t{parse}\n" for parse in lines))
     files = ["--train", str(tmp_path / "train.tsv"), "--dev", str(tmp_path / "dev.tsv"), "--from", str(base)]
-    return [*files, "--net", "paraphraser", "--epochs", "2", "--threads", "1"]
+    return [*files, "--net", "paraphraser", "--epochs", "2", "--threads", "1", "--no-stop", "0.5", "--distractors", "0.5"]
 
 
 def start(work, arguments) -> subprocess.Popen:
