@@ -1,6 +1,7 @@
 """Train the two networks from sentences with their parses, resumably, and write an artifact.
 
     python -m scripts.train WORK --train train.tsv.gz --dev dev.tsv.gz                both networks, one after the other
+    python -m scripts.train WORK --train … --dev … --vectors glove.txt                  the same, words begin at their vectors
     python -m scripts.train WORK --train … --dev … --net paraphraser --epochs 3        one of them (run two side by side)
     python -m scripts.train WORK --from model_store/demo --train … --dev …             fine-tune on text of your own
     python -m scripts.train WORK --from … --merges 20000 --train … --dev …             the same, with a larger vocabulary
@@ -54,8 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--vectors",
         type=Path,
-        help="with --from and --merges: word vectors as text, `word numbers` a line, "
-        "commonest first; the vocabulary has their words too, and rare ones begin at their vectors",
+        help="word vectors as text, `word numbers` a line, commonest first; the vocabulary has their words too, and words begin at "
+        "their vectors (with --from and --merges: the rare ones)",
     )
     parser.add_argument("--peak-rate", type=float, help="learning rate, instead of the recipe's")
     parser.add_argument("--word-dropout", type=float, metavar="SHARE", help="of a bag's pieces hidden, instead of the recipe's")
@@ -63,8 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.add_argument(f"--{option.name.replace('_', '-')}", type=float, metavar="SHARE", help=MISMATCHES[option.name])
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     args = parser.parse_args(argv)
-    if args.vectors and not args.export and not (args.base and args.merges):
-        parser.error("--vectors needs --from and --merges")
+    if args.vectors and args.base and not args.merges:
+        parser.error("--vectors with --from needs --merges: the vocabulary is learned anew")
     return run(lambda: train(args, parser), "Stopped; the same command goes on from the last checkpoint.")
 
 

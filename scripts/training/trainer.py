@@ -1,7 +1,6 @@
 """Train the two networks from sentences with their parses, resumably, and write an artifact."""
 
 import io
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, replace
@@ -13,8 +12,6 @@ import torch
 import torch.nn.functional as F
 
 from handler import artifacts
-from handler.language.trees import SYNTAX_TOKENS
-from handler.language.vocabulary import SPECIALS
 from handler.model.copying import to_extended_ids
 from handler.model.network import EOS, PAD, SOS, ModelConfig, SynPG
 from scripts.training import corpus, initial_weights, moved_pairs
@@ -195,10 +192,7 @@ class Training:
         if base.exists():
             self.net = initial_weights.begin_from(base, name, work / "corpus")
         else:
-            tokens = len(json.loads((work / "corpus" / "vocab.json").read_text(encoding="utf-8")))
-            syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
-            self.net = SynPG(ModelConfig(vocab_size=syntax if name == "parse_generator" else tokens, **SHAPES[name]))
-            self.net.reset_parameters(torch.Generator().manual_seed(recipe.seed))
+            self.net = initial_weights.begin_anew(name, SHAPES[name], work / "corpus", recipe.seed)
         self.config = self.net.config
         self.examples, self.held_out = (Examples.load(work / "corpus", split, recipe, self.config.bag_width) for split in ("train", "dev"))
         self.net.to(device).train()
