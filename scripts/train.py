@@ -48,6 +48,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--train", type=Path, help="sentence<TAB>parse, .tsv or .tsv.gz")
     parser.add_argument("--dev", type=Path, help="the same, held out")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write an artifact from the checkpoints and stop")
+    parser.add_argument(
+        "--average", type=float, default=1.0, metavar="SHARE", help="with --export: of the trained weights; the rest is those of --from"
+    )
     parser.add_argument("--net", choices=(*NETS, "both"), default="both")
     parser.add_argument("--epochs", type=float, help="instead of the recipe's; may be changed when going on")
     parser.add_argument("--from", dest="base", type=Path, metavar="ARTIFACT", help="fine-tune this one; its vocabulary is kept")
@@ -64,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.add_argument(f"--{option.name.replace('_', '-')}", type=float, metavar="SHARE", help=MISMATCHES[option.name])
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     args = parser.parse_args(argv)
+    if not 0 < args.average <= 1:
+        parser.error("--average must be a share above 0 and at most 1")
     if args.vectors and args.base and not args.merges:
         parser.error("--vectors with --from needs --merges: the vocabulary is learned anew")
     return run(lambda: train(args, parser), "Stopped; the same command goes on from the last checkpoint.")
@@ -72,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
 def train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Export, or prepare the corpus unless it is there, then train."""
     if args.export:
-        export(args.work, args.export)
+        export(args.work, args.export, args.average)
         return 0
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -23,7 +23,17 @@ RECORD, PICTURE = "training.json", "training.png"
 # What `export` writes anew. Of an artifact's other files it keeps the tagger and the parser, which are trained by themselves.
 APART = artifacts.TAGGER, artifacts.PARSER
 WRITTEN = {"manifest.json", *artifacts.FILES, *artifacts.OPTIONAL, RECORD, PICTURE} - set(APART)
-RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
+RECORDED = (
+    "recipe",
+    "precision",
+    "threads",
+    "torch",
+    "step",
+    "epoch",
+    "seconds",
+    "curve",
+    "averaged",
+)  # of a checkpoint, beside the artifact
 # Settings of a new artifact: the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
 DECODING: dict[str, Any] = {
     "source_bonus": 1.0,
@@ -86,10 +96,11 @@ def read_tokens(folder: Path) -> list[str]:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
 
 
-def export(work_folder: Path, out: Path) -> None:
+def export(work_folder: Path, out: Path, share: float = 1.0) -> None:
     """Write both networks as an artifact, in fp16, with the record of their training beside it.
 
     A network that has not been trained is taken as it is from the artifact that training began from, if its vocabulary is the same.
+    share: of the trained weights; the rest is those of the artifact that training began from. Below 1 the vocabulary must be the same.
     `out` changes only when the new artifact is complete and can be loaded. Files of an earlier `out` that this function does not
     write are kept, its tagger among them.
     """
@@ -100,6 +111,8 @@ def export(work_folder: Path, out: Path) -> None:
             raise UserError(f"{work.folder / f'{name}.pt'} is missing: train the {name.replace('_', ' ')} first.")
     states = {name: torch.load(work.folder / f"{name}.pt", map_location="cpu", weights_only=True) for name in trained}
     settings = json.loads((work.corpus / "corpus.json").read_text(encoding="utf-8"))
+    if share < 1:
+        average(work, states, share)
     with staged(out) as made:
         keep_other_files(out, made)
         for name in APART:
@@ -111,6 +124,17 @@ def export(work_folder: Path, out: Path) -> None:
         record = record_of(work, states, settings)
         artifacts.write_json(made / RECORD, record)
         draw(record, made / PICTURE)
+
+
+def average(work: Work, states: dict[str, dict], share: float) -> None:
+    """Replace the weights of the checkpoints by `share` of them and the rest of the weights that their training began from. Raises
+    UserError if these are those of another vocabulary."""
+    for name, state in states.items():
+        if not work.keeps_vocabulary():
+            raise UserError("--average needs a training with --from that keeps the vocabulary.")
+        begun = load_file(work.base / f"{name}.safetensors")
+        state["best"] = {key: torch.lerp(tensor.float(), state["best"][key].float(), share) for key, tensor in begun.items()}
+        state["averaged"] = share
 
 
 def keep_other_files(out: Path, made: Path) -> None:
@@ -138,7 +162,10 @@ def save_networks(work: Work, states: dict[str, dict], settings: dict, made: Pat
 def record_of(work: Work, states: dict[str, dict], settings: dict) -> dict:
     """How the networks were trained: corpus, recipes, curves, and the record of the artifact that training began from."""
     unchanged = [name for name in NETS if name not in states]
-    record: dict[str, Any] = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
+    record: dict[str, Any] = {
+        "corpus": settings,
+        **{name: {key: state[key] for key in RECORDED if key in state} for name, state in states.items()},
+    }
     if (work.base / RECORD).is_file():
         record["begun_from"] = json.loads((work.base / RECORD).read_text(encoding="utf-8"))
         record |= {name: record["begun_from"][name] for name in unchanged if name in record["begun_from"]}

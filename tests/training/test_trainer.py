@@ -271,6 +271,11 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
     assert record["unchanged"] == ["parse_generator"] and record["paraphraser"]["step"] > 0
     assert record["parse_generator"] == {"curve": [{"epoch": 1, "loss": 3.0}]}
     assert artifacts.load(out).run(artifacts.load(out).plan(read_request({**PICNIC, "seed": 1})))
+    assert train.main([str(small / "one"), "--export", str(small / "mean"), "--average", "0.25"]) == 0
+    begun, ended, mean = (load_file(folder / "paraphraser.safetensors") for folder in (base, out, small / "mean"))
+    for key, tensor in mean.items():
+        torch.testing.assert_close(tensor.float(), 0.75 * begun[key].float() + 0.25 * ended[key].float(), atol=1e-3, rtol=1e-2)
+    assert json.loads((small / "mean" / "training.json").read_text())["paraphraser"]["averaged"] == 0.25
     (small / "one" / "base" / "training.json").unlink()
     assert train.main([str(small / "one"), "--export", str(out)]) == 0
     assert "parse_generator" not in json.loads((out / "training.json").read_text())
@@ -278,6 +283,8 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
     with pytest.raises(UserError, match="train the parse generator first"):
         export.export(small / "one", out)  # nothing is new
     assert train.main([str(small / "two"), *tune, "--net", "paraphraser", "--merges", "40"]) == 0
+    with pytest.raises(UserError, match="--average needs a training with --from that keeps the vocabulary"):
+        export.export(small / "two", out, 0.5)
     assert train.main([str(small / "two"), "--export", str(out)]) == 0  # other words, but the parse generator reads none
     kept, stored = (load_file(folder / "parse_generator.safetensors") for folder in (base, out))
     assert artifacts.verify(out).parse_generator == before.parse_generator and all(torch.equal(kept[name], stored[name]) for name in kept)
