@@ -9,9 +9,12 @@ ARG DEVICE=cpu
 
 # ---------------------------------------------------------------- Java, cut down to the modules that TorchServe loads
 FROM ${BASE} AS java
-# slim images have no folder for the manual pages that the JDK registers
+# Slim images have no folder for the manual pages that the JDK registers,
+# and the installation warns of each; what it says is shown if it fails.
 RUN mkdir -p /usr/share/man/man1 && apt-get update \
- && apt-get install -y --no-install-recommends openjdk-17-jdk-headless binutils && rm -rf /var/lib/apt/lists/*
+ && { apt-get install -y --no-install-recommends openjdk-17-jdk-headless binutils >/tmp/install.log 2>&1 \
+      || { cat /tmp/install.log; exit 1; }; } \
+ && rm -rf /var/lib/apt/lists/*
 RUN jlink --output /opt/jre --strip-debug --no-header-files --no-man-pages \
       --add-modules java.base,java.desktop,java.instrument,java.logging,java.management,java.naming,java.sql,java.xml,jdk.crypto.ec,jdk.unsupported \
  # an archive of its classes: Java starts without reading and checking them one by one

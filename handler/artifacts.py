@@ -18,7 +18,7 @@ An artifact is a folder that describes itself:
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from handler.decoding.lexicon import Lexicon
 from handler.decoding.plain import PlainNetwork
 from handler.decoding.proposers import WIDTH as DRAFT_WIDTH
 from handler.decoding.proposers import NgramProposer
-from handler.errors import ArtifactError
+from handler.errors import ArtifactError, parse_json
 from handler.gpu.engine import PRECISIONS as GPU_PRECISIONS
 from handler.gpu.engine import CudaGraphEngine
 from handler.language.tagger import Tagger
@@ -140,7 +140,13 @@ def verify(folder: Path) -> ArtifactConfig:
 
     Raises ArtifactError with the file, what was expected and what was found.
     """
-    for name, expected in _read_manifest(folder).items():
+    return _verified(folder)[0]
+
+
+def _verified(folder: Path) -> tuple[ArtifactConfig, frozenset[str]]:
+    """The configuration, and the names of the files, of an artifact whose files are as the manifest says. Raises ArtifactError."""
+    manifest = _read_manifest(folder)
+    for name, expected in manifest.items():
         file = folder / name
         if not isinstance(expected, dict) or set(expected) != {"bytes", "sha256"}:
             raise ArtifactError("manifest.json", f"bytes and sha256 of {name}", repr(expected)[:80])
@@ -151,7 +157,7 @@ def verify(folder: Path) -> ArtifactConfig:
         found = fingerprint(file)["sha256"]
         if found != expected["sha256"]:
             raise ArtifactError(name, f"sha256 {expected['sha256']}", found)
-    return read_config(folder / "config.json")
+    return read_config(folder / "config.json"), frozenset(manifest)
 
 
 def read_config(file: Path) -> ArtifactConfig:
@@ -182,10 +188,7 @@ def _section(file: Path, name: str, kind: type, raw: Any) -> Any:
 def _read_object(file: Path) -> dict:
     if not file.is_file():
         raise ArtifactError(file.name, "a file", "none")
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ArtifactError(file.name, "JSON in UTF-8", str(error)) from None
+    value = parse_json(_read_text(file, "JSON in UTF-8"), file.name, "JSON in UTF-8")
     if not isinstance(value, dict):
         raise ArtifactError(file.name, "a JSON object", type(value).__name__)
     return value
@@ -254,26 +257,34 @@ def load(
     compiled:  False: the plain network of `model/network.py`, which the backends are tested against; on other devices always.
     """
     folder, device = Path(folder), torch.device(device)
-    config = verify(folder)
+    config, present = _verified(folder)
     vocabulary, syntax_end = _vocabulary(folder, config)
-    present = members(folder)
     pieces = read_pieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
-    parse_generator, text_generator = _backends(folder, config, syntax_end, device, precision, drafts, compiled)
+    parse_generator, text_generator = _backends(folder, config, present, syntax_end, device, precision, drafts, compiled)
     tagger = load_tagger(folder / TAGGER) if TAGGER in present else None
     endings = read_endings(folder / ENDINGS, vocabulary) if ENDINGS in present else ()
     parser = load_parser(folder / PARSER) if PARSER in present else None
-    return Pipeline(config.pipeline, vocabulary, pieces, parse_generator, text_generator, tagger, endings, _lexicon(folder, config), parser)
+    lexicon = _lexicon(folder, config, present)
+    return Pipeline(config.pipeline, vocabulary, pieces, parse_generator, text_generator, tagger, endings, lexicon, parser)
 
 
 def _backends(
-    folder: Path, config: ArtifactConfig, syntax_end: int, device: torch.device, precision: str, drafts: bool, compiled: bool
+    folder: Path,
+    config: ArtifactConfig,
+    present: Collection[str],
+    syntax_end: int,
+    device: torch.device,
+    precision: str,
+    drafts: bool,
+    compiled: bool,
 ) -> list[Backend]:
     """The backends of the two networks on `device`. Arguments as in `load`.
 
+    present: the names of the artifact's files.
     syntax_end: how many of the vocabulary's first tokens are special or syntax tokens. The parse generator reads no others, and
     with constraints it writes no others. Its encoded templates are cached, because people use only a few.
     """
-    ranges = read_ranges(folder / RANGES, config) if RANGES in members(folder) else None
+    ranges = read_ranges(folder / RANGES, config) if RANGES in present else None
     on_cpu, on_gpu = compiled and device.type == "cpu", compiled and device.type == "cuda"
     if precision == "auto" and not on_gpu:
         precision = "int8" if on_cpu and ranges and torch.cpu._is_vnni_supported() else "fp32"
@@ -282,7 +293,7 @@ def _backends(
         raise ValueError(f"precision must be {allowed[0]} or one of {', '.join(allowed[1:])}, not {precision!r}")
     if precision == "int8" and not (on_cpu and ranges):
         raise ArtifactError(RANGES, "a file, and a CPU to compute on, for int8", "none" if on_cpu else str(device))
-    proposer = load_drafts(folder / DRAFTS) if drafts and on_cpu and DRAFTS in members(folder) else None
+    proposer = load_drafts(folder / DRAFTS) if drafts and on_cpu and DRAFTS in present else None
     found: list[Backend] = []
     for name in NETS:
         net, parses = load_net(folder / f"{name}.safetensors", getattr(config, name), device), name == "parse_generator"
@@ -301,10 +312,10 @@ def _backends(
     return found
 
 
-def _lexicon(folder: Path, config: ArtifactConfig) -> Lexicon | None:
+def _lexicon(folder: Path, config: ArtifactConfig, present: Collection[str]) -> Lexicon | None:
     """The lexicon with the configuration's `tag_weight`; None if that is 0."""
     writer, weight = config.paraphraser, config.pipeline.tag_weight
-    counts = load_lexicon(folder / LEXICON, writer.output_vocab_size) if LEXICON in members(folder) else None
+    counts = load_lexicon(folder / LEXICON, writer.output_vocab_size) if LEXICON in present else None
     if not weight:
         return None
     if counts is None:

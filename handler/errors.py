@@ -1,4 +1,4 @@
-"""Every error this package raises on purpose. Imports nothing.
+"""Every error this package raises on purpose. Imports nothing of ours.
 
 SynPGError
 ├── RequestError    the client's fault: this one request gets a 4xx that names the field and the reason
@@ -7,6 +7,9 @@ SynPGError
 
 Any other exception is a bug. TorchServe then answers the whole batch with a 503 and logs the traceback.
 """
+
+import json
+from typing import Any
 
 
 class SynPGError(Exception):
@@ -36,3 +39,13 @@ class ArtifactError(SynPGError):
     def __init__(self, file: object, expected: str, found: str):
         super().__init__(f"{file}: expected {expected}, found {found}")
         self.file, self.expected, self.found = str(file), expected, found
+
+
+def parse_json(text: str, file: object, expected: str) -> Any:
+    """The value of a JSON text that belongs to a model artifact. Raises ArtifactError for `file` if it is no JSON."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ArtifactError(file, expected, str(error)) from None
+    except RecursionError:
+        raise ArtifactError(file, expected, "brackets nested too deep") from None

@@ -9,7 +9,7 @@ from handler.decoding.sampling import DecodingOptions
 from handler.errors import RequestError
 from handler.language.tagger import Tagger
 from handler.language.tokenizer import tokenize
-from handler.language.trees import Tree, syntax_tokens, tags, words
+from handler.language.trees import Tree, syntax_tokens, tags, template_of, words
 from handler.language.vocabulary import Vocabulary, WordPieces
 from handler.language.word_classes import AUXILIARIES, ROWS, VERBS
 from handler.model.network import UNK, ModelConfig
@@ -158,7 +158,8 @@ class Planner:
         pieces = self.encode_words(request)
         if len(pieces) > self.text_limits.bag_width:
             raise RequestError(f"has {len(pieces)} word pieces, at most {self.text_limits.bag_width} are read", "sent")
-        from_template = not all(target.whole for target in request.targets)
+        targets = [self.template_like(target) if target.like is not None else target for target in request.targets]
+        from_template = not all(target.whole for target in targets)
         source = self.source_tree(request) if from_template or self.aligned else None
         labels = self.source_tags(request, source) if from_template or self.aligned else None
         source_tags = self.encode_tags(request, labels) if from_template else []
@@ -166,7 +167,7 @@ class Planner:
         mover = Mover(source) if self.config.movement and from_template and source is not None else None
         meaning = rerank.Meaning(source) if mover and source is not None else None
         rows = []
-        for target in request.targets:
+        for target in targets:
             syntax = self.encode_syntax(target)
             moved = self.moved(mover, target) if mover and not target.whole else []
             candidates = 1 if target.whole else request.candidates or self.config.candidates
@@ -192,6 +193,12 @@ class Planner:
                     )
                 )
         return rows
+
+    def template_like(self, target: Target) -> Target:
+        """The target with the template of its example sentence: the top of what the parser makes of it."""
+        if self.parser is None:
+            raise RequestError("needs a parser, which this model has not; give tmpl", target.field)
+        return replace(target, tree=template_of(self.parser.parse(tokenize(target.like or ""))))
 
     def source_tree(self, request: Request) -> Tree | None:
         """The sentence's parse: the request's, or the parser's where there is none; None without either."""

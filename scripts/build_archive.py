@@ -24,10 +24,12 @@ from scripts.serving.archive import FORMATS, ArchiveError
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.build_archive", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--artifact", type=Path, default=DEMO, help="%(default)s")
+    parser.add_argument("--artifact", type=Path, default=DEMO, help="folder of the model (%(default)s)")
     parser.add_argument("--format", choices=FORMATS, default="mar", help="mar for TorchServe, tgz for SageMaker (%(default)s)")
-    parser.add_argument("--output", type=Path, help=f"of a .mar, its name is the model's: {shown(ARCHIVE)} or {shown(TARBALL)}")
-    parser.add_argument("--if-changed", action="store_true", help="do nothing if the archive equals its sources")
+    parser.add_argument(
+        "--output", type=Path, help=f"file to write ({shown(ARCHIVE)} or {shown(TARBALL)}); a .mar is named after its model"
+    )
+    parser.add_argument("--if-changed", action="store_true", help="do nothing if the archive is up to date")
     options = parser.parse_args(argv)
     sentences = {ArtifactError: lambda error: f"The artifact {shown(options.artifact)} cannot be served: {error}."}
     return run(lambda: build(options.artifact, options.output, options.format, options.if_changed), sentences)

@@ -22,10 +22,12 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     own, extra = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.build_image", description=__doc__.split("\n\n")[0], epilog="What follows `--` goes to `docker build`."
+        prog="python -m scripts.build_image",
+        description=__doc__.split("\n\n")[0],
+        epilog="Arguments after `--` are passed to `docker build`.",
     )
-    parser.add_argument("--gpu", action="store_true", help="with torch's CUDA build instead of the CPU one")
-    parser.add_argument("--tag", help=f"name of the image; default {tag_of(False)}")
+    parser.add_argument("--gpu", action="store_true", help="build for NVIDIA GPUs instead of CPUs")
+    parser.add_argument("--tag", help=f"name of the image ({tag_of(False)})")
     options = parser.parse_args(own)
     return run(lambda: build(options.tag or tag_of(options.gpu), options.gpu, extra))
 

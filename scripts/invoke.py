@@ -2,24 +2,29 @@
 
     python -m scripts.invoke '{"sent": "…", "synt": "…", "tmpl": "statement"}'    one request (or a JSON array of them)
     python -m scripts.invoke --sent 'it rains .' --tmpl command --synt '(ROOT …)' --details
+    python -m scripts.invoke --sent 'it rains .' --like 'does she sing ?' --tree   its parse drawn
     python -m scripts.invoke --file requests.jsonl                                 a request a line
     python -m scripts.invoke - < requests.jsonl
     python -m scripts.invoke --endpoint synpg-serverless --sent 'it rains .'       an endpoint instead of a server here
     python -m scripts.invoke --endpoint synpg-realtime --file requests.jsonl --output answers.jsonl --concurrency 8
 
-Lines are sent in chunks; an answer stands on the line of its request, `{"error": …}` where there is none. With --output, the
-same command goes on where an earlier one broke off. The exit status is 0 when every request was answered with a paraphrase,
+Lines are sent in chunks; each answer is on the line of its request, and is `{"error": …}` if there is none. With --output, the
+same command continues where an earlier one stopped. The exit status is 0 when every request was answered with a paraphrase,
 1 when any was refused or the server could not be reached.
 
-An endpoint is asked again, after a pause, when it is throttled, not ready, out of reach, or its container said 5xx; never
-when the request was at fault. A chunk too large or too slow for it is halved.
+A call to an endpoint is repeated after a pause if the endpoint is throttled, not ready or unreachable, or if its container answers
+5xx, but not if the request is wrong. A chunk that is too large or too slow is halved.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from handler.language import drawing
+from handler.wire.answer import Answer
 from scripts.client.invoke import TIMEOUT, URL, answer_lines, endpoint, server
 from scripts.common.command import run
 
@@ -31,7 +36,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
     )
     parser.add_argument("request", nargs="?", help="a JSON object or array; - reads JSON Lines from standard input")
     parser.add_argument("--file", type=Path, help="JSON Lines, a request a line")
-    parser.add_argument("--output", type=Path, help="where the answers to --file go; taken up again where it ends")
+    parser.add_argument("--output", type=Path, help="file for the answers to --file; an incomplete one is continued")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", default=URL, help="%(default)s")
     where.add_argument("--endpoint", help="the name of a SageMaker endpoint")
@@ -46,19 +51,23 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
     for name, text in ("sent", "the sentence"), ("synt", "its parse"), ("parse", "a whole parse to follow"):
         parser.add_argument(f"--{name}", help=text)
     parser.add_argument("--tmpl", action="append", help="a template or its name; may be given several times")
+    parser.add_argument("--like", action="append", metavar="SENTENCE", help="a sentence whose syntax is to be followed; instead of --tmpl")
+    parser.add_argument("--tree", action="store_true", help="draw the parse that was followed under each answer; with --sent")
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--num-paraphrases", type=int)
-    parser.add_argument("--candidates", type=int, help="paraphrases made for each one answered, which is the best of them")
+    parser.add_argument("--candidates", type=int, help="how many paraphrases to generate for each one returned, the best of them")
     parser.add_argument("--details", action="store_true", default=None)
     args = parser.parse_args(argv)
     fields = {
         name: value
-        for name in ("sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details")
+        for name in ("sent", "synt", "tmpl", "like", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details")
         if (value := getattr(args, name)) is not None
     }
     if sum((args.request is not None, args.file is not None, "sent" in fields)) != 1 or (fields and "sent" not in fields):
         parser.error("give one of: a request, -, --file, --sent with its options")
+    if args.tree and "sent" not in fields:
+        parser.error("--tree goes with --sent")
     if args.chunk < 1 or args.concurrency < 1:
         parser.error("--chunk and --concurrency must be at least 1")
     if args.output and not args.file:
@@ -73,6 +82,15 @@ def main(argv: list[str] | None = None) -> int:
     return run(lambda: ask(args, fields))
 
 
+def drawn(answer: Any) -> Iterator[str]:
+    """Each paraphrase of an answer with details, its parse drawn below it."""
+    if isinstance(answer, dict) and "paraphrase" in answer:
+        yield f"{answer['paraphrase']}\n{drawing.text(Answer(answer).tree)}"
+        return
+    for one in answer.values() if isinstance(answer, dict) else answer:
+        yield from drawn(one)
+
+
 def ask(args: argparse.Namespace, fields: dict) -> int:
     """Send what the options say; print or write the answers."""
     if args.endpoint:
@@ -80,8 +98,13 @@ def ask(args: argparse.Namespace, fields: dict) -> int:
     else:
         send = server(args.url, args.timeout or TIMEOUT)
     if args.file is None and args.request != "-":
-        if len(fields.get("tmpl", ())) == 1:
-            fields["tmpl"] = fields["tmpl"][0]
+        for name in ("tmpl", "like"):
+            if len(fields.get(name, ())) == 1:
+                fields[name] = fields[name][0]
+        if args.tree:
+            answer = send(json.dumps({**fields, "details": True}, ensure_ascii=False).encode(), "application/json")
+            print("\n\n".join(drawn(json.loads(answer))))
+            return 0
         body = args.request if args.request is not None else json.dumps(fields, ensure_ascii=False)
         print(send(body.encode(), "application/json"))
         return 0

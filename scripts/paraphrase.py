@@ -1,4 +1,4 @@
-"""Paraphrase a file of sentences, on a running server or a SageMaker endpoint; the results are printed under each.
+"""Paraphrase a file of sentences with a running server or a SageMaker endpoint; print each sentence with its paraphrases.
 
     python -m scripts.paraphrase sentences.txt                            a sentence a line, every named template
     python -m scripts.paraphrase parsed.tsv --tmpl statement --tmpl '(ROOT (S (VP ) (. )))'
@@ -8,7 +8,7 @@
 FILE is plain text with a sentence a line; or `sentence<TAB>parse`; or any table whose first line names a column `sentence`,
 as SST-2's does, and perhaps one `parse` or `constituency_tree`; or JSON Lines: of requests, whose own fields come before
 the options, or of a data set's rows with the same two names. It may be gzipped. Answers come in the order of the sentences.
-What is wrong with a sentence stands in the place of its paraphrases, and the exit status is then 1.
+If a sentence cannot be paraphrased, the reason is printed in place of its paraphrases, and the exit status is 1.
 """
 
 import argparse
@@ -34,10 +34,11 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="NAME_OR_TEMPLATE",
         help=f"may be given several times; default: all named ones ({', '.join(CATALOGUE)})",
     )
+    parser.add_argument("--like", action="append", metavar="SENTENCE", help="a sentence whose syntax is to be followed; instead of --tmpl")
     parser.add_argument("--temperature", type=float, help="0 takes the likeliest word; the server's default is 0.5")
     parser.add_argument("--seed", type=int, help="the same for every sentence: the same call prints the same again")
     parser.add_argument("--num-paraphrases", type=int, help="samples per template")
-    parser.add_argument("--candidates", type=int, help="paraphrases made for each one printed, which is the best of them")
+    parser.add_argument("--candidates", type=int, help="how many paraphrases to generate for each one printed, the best of them")
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--url", default=invoke.URL, help="a running server (%(default)s)")
     place.add_argument("--endpoint", help="the name of a SageMaker endpoint instead")
@@ -55,7 +56,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.chunk is None:
         each = max(1, args.num_paraphrases or 1) * max(1, args.candidates or 1)
-        args.chunk = max(1, CALL_ROWS // (len(args.tmpl or CATALOGUE) * each))
+        args.chunk = max(1, CALL_ROWS // (len(args.tmpl or args.like or CATALOGUE) * each))
+    if args.tmpl and args.like:
+        parser.error("give --tmpl or --like, not both")
     if args.chunk < 1 or args.concurrency < 1:
         parser.error("--chunk and --concurrency must be at least 1")
     if not args.endpoint and (args.asynchronous or args.region or args.profile):
@@ -73,7 +76,8 @@ def paraphrase(args: argparse.Namespace) -> int:
     options = {
         name: value for name in ("temperature", "seed", "num_paraphrases", "candidates") if (value := getattr(args, name)) is not None
     }
-    requests = [completed(request, options, args.tmpl) for request in read(args.file)]
+    targets = {name: values for name in ("tmpl", "like") if (values := getattr(args, name))}
+    requests = [completed(request, options, targets) for request in read(args.file)]
     if args.endpoint:
         send = invoke.endpoint(args.endpoint, args.region, args.profile, args.concurrency, args.timeout, args.asynchronous)
     else:

@@ -20,9 +20,9 @@ from scripts.aws.push import push
 def main(argv: list[str] | None = None) -> int:
     made = parser("push_image", __doc__)
     made.add_argument("--gpu", action="store_true", help="the image for GPU instances")
-    made.add_argument("--image", default="", help=f"an image here; default: {REPOSITORY}:{__version__}-cpu")
-    made.add_argument("--repository", default=REPOSITORY, help="in ECR (%(default)s)")
-    made.add_argument("--tag", default="", help=f"in ECR; default: {__version__}-cpu")
+    made.add_argument("--image", default="", help=f"a local image; default: {REPOSITORY}:{__version__}-cpu")
+    made.add_argument("--repository", default=REPOSITORY, help="name of the repository in ECR (%(default)s)")
+    made.add_argument("--tag", default="", help=f"tag of the image in ECR; default: {__version__}-cpu")
     options = made.parse_args(argv)
     version = f"{__version__}-{'gpu' if options.gpu else 'cpu'}"
     return run(lambda: push(access(options), options.image or f"{REPOSITORY}:{version}", options.repository, options.tag or version))

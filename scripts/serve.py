@@ -29,12 +29,14 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("java", help="say which Java would run TorchServe")
     for name, text in ("start", "start TorchServe and wait until the model answers"), ("stop", "stop it"):
         command = commands.add_parser(name, help=text)
-        command.add_argument("--state", type=Path, default=STATE, help="folder of its log and record (%(default)s)")
+        command.add_argument("--state", type=Path, default=STATE, help="folder for its log and its record (%(default)s)")
         if name == "start":
-            command.add_argument("--archive", type=Path, default=ARCHIVE, help="%(default)s")
-            command.add_argument("--config", type=Path, default=CONFIG, help="%(default)s")
-            command.add_argument("--port", type=int, help="inference port; the others are then free ones; 0: a free one too")
-            command.add_argument("--timeout", type=float, default=START_TIMEOUT, help="seconds to wait (%(default)g)")
+            command.add_argument("--archive", type=Path, default=ARCHIVE, help="the archive to serve (%(default)s)")
+            command.add_argument("--config", type=Path, default=CONFIG, help="TorchServe's configuration (%(default)s)")
+            command.add_argument("--port", type=int, help="inference port, 0 for a free one; all other ports are then free ones")
+            command.add_argument(
+                "--timeout", type=float, default=START_TIMEOUT, help="seconds to wait until the model is ready (%(default)g)"
+            )
     options = parser.parse_args(argv)
     body = {
         "java": java,

@@ -4,7 +4,7 @@
 #     ./scripts/setup.sh                        to build, serve and train
 #     ./scripts/setup.sh handler scripts tests  the requirements.txt of these folders
 #
-# Nothing is done twice. PYTHON names the Python to use (3.11 or later), TORCH another requirement for torch than the one
+# Nothing is done twice; what is damaged is installed again. Of two at once, the second waits. PYTHON names the Python to use (3.11 or later), TORCH another requirement for torch than the one
 # that fits the machine, for example TORCH=torch==2.13.0+cu126.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -16,6 +16,26 @@ python=.venv/bin/python
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+# A half-made .venv goes; half-installed packages are completed by the next run.
+making=no
+interrupted() {
+  trap '' INT TERM
+  if [ $making = yes ]; then rm -rf .venv; fi
+  printf '\nsetup: Interrupted; run it again to go on.\n' >&2
+  exit 130
+}
+trap interrupted INT TERM
+
+# One setup at a time in this folder. The lock ends with the process that holds it.
+lock() {
+  if ! command -v flock >/dev/null; then return; fi
+  exec 9>.cache/setup.lock
+  if ! flock -n 9; then
+    say "another setup is running in this folder; waiting for it"
+    flock 9
+  fi
+}
 
 # The first Python that is new enough and can make virtual environments.
 find_python() {
@@ -48,15 +68,34 @@ pip_install() {
 
 reason() { grep '^ERROR' "$LOG" | tail -n 1 | sed 's/^ERROR: //'; }
 
+# Install again what is missing or damaged of the requirements in some files.
+repair() {
+  local broken index=()
+  broken=$("$python" -m scripts.common.installed "$@") || fail "The virtual environment .venv is damaged; remove it: rm -rf .venv"
+  if [ -z "$broken" ]; then return; fi
+  say "installing again what is damaged in .venv: ${broken//$'\n'/ }"
+  # torch as it was: with the CPU build's version it comes from PyTorch's own index, unless the usual one has it
+  if [ -z "${TORCH:-}" ] && ! nvidia-smi -L 2>/dev/null | grep -q GPU && [ "$(uname -s)" = Linux ]; then
+    broken=$(sed 's/^torch==[0-9.]*$/&+cpu/' <<<"$broken")
+    index=(--extra-index-url "$CPU_INDEX")
+  fi
+  # shellcheck disable=SC2086 # a word for each package
+  pip_install --no-deps --force-reinstall $broken || pip_install --no-deps --force-reinstall "${index[@]}" $broken \
+    || fail "The virtual environment .venv is damaged and could not be repaired: $(reason); remove it: rm -rf .venv"
+}
+
 install() {
   local files=() folder gpu=no stamp wanted torch
   for folder in "$@"; do files+=("$folder/requirements.txt"); done
   if nvidia-smi -L 2>/dev/null | grep -q GPU; then gpu=yes; fi
   stamp=.venv/.installed-$(IFS=-; echo "$*")
   wanted="# GPU: $gpu, TORCH: ${TORCH:-}"$'\n'$(cat "${files[@]}")
-  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
-
   : >"$LOG"
+  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+    repair "${files[@]}"
+    return
+  fi
+
   torch=$(grep -o '^torch==[0-9.]*' handler/requirements.txt)
   if [ -n "${TORCH:-}" ]; then
     say "installing $TORCH"
@@ -74,12 +113,15 @@ install() {
 }
 
 mkdir -p .cache/logs
+lock
 if ! "$python" -m pip --version >/dev/null 2>&1; then
   base=$(find_python)
   say "making .venv with $("$base" --version) ($base)"
+  making=yes
   rm -rf .venv
   start=$SECONDS
   "$base" -m venv .venv >"$LOG" 2>&1 || fail "The virtual environment .venv could not be made: $(tail -n 1 "$LOG")"
+  making=no
   say "  done in $((SECONDS - start)) s"
 fi
 if [ $# -eq 0 ]; then set -- handler scripts; fi
@@ -87,6 +129,6 @@ install "$@"
 
 if ! "$python" -m scripts.serve java >/dev/null 2>&1; then
   say "installing Java ($JAVA), since there is none of 17 or later here"
-  pip_install "$JAVA" || fail "$JAVA could not be installed: $(reason) (log: $LOG)."
+  pip_install --force-reinstall "$JAVA" || fail "$JAVA could not be installed: $(reason) (log: $LOG)."
   "$python" -m scripts.serve java >/dev/null || exit 1
 fi

@@ -9,7 +9,7 @@
     python -m scripts.train WORK --from … --net paraphraser --train … --dev …          one network; the other stays as it is
     python -m scripts.train WORK --export model_store/mine                             write what is trained as an artifact
 
-Interrupted, the same command goes on from the last checkpoint in WORK. No pairs are needed: the paraphraser learns
+After an interruption the same command continues from the last checkpoint in WORK. No pairs are needed: the paraphraser learns
 (words of s, parse of s) -> s, the parse generator (tags of s, template of s) -> parse of s.
 Source: Huang and Chang, EACL 2021 (arXiv 2101.10579).
 """
@@ -51,15 +51,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--average", type=float, default=1.0, metavar="SHARE", help="with --export: of the trained weights; the rest is those of --from"
     )
-    parser.add_argument("--net", choices=(*NETS, "both"), default="both")
-    parser.add_argument("--epochs", type=float, help="instead of the recipe's; may be changed when going on")
-    parser.add_argument("--from", dest="base", type=Path, metavar="ARTIFACT", help="fine-tune this one; its vocabulary is kept")
+    parser.add_argument("--net", choices=(*NETS, "both"), default="both", help="the network to train (%(default)s)")
+    parser.add_argument("--epochs", type=float, help="instead of the recipe's; may be changed when training continues")
+    parser.add_argument("--from", dest="base", type=Path, metavar="ARTIFACT", help="fine-tune this artifact; its vocabulary is kept")
     parser.add_argument("--merges", type=int, help="BPE merges (default: 20000, or with --from its vocabulary as it is)")
     parser.add_argument(
         "--vectors",
         type=Path,
-        help="word vectors as text, `word numbers` a line, commonest first; the vocabulary has their words too, and words begin at "
-        "their vectors (with --from and --merges: the rare ones)",
+        help="word vectors as text, `word numbers` on a line, most frequent first; their words join the vocabulary, and words start "
+        "from their vectors (with --from and --merges: the rare ones)",
     )
     parser.add_argument("--peak-rate", type=float, help="learning rate, instead of the recipe's")
     parser.add_argument("--word-dropout", type=float, metavar="SHARE", help="of a bag's pieces hidden, instead of the recipe's")

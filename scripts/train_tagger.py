@@ -1,4 +1,4 @@
-"""Train the part-of-speech tagger that stands in for a missing parse, and write it as one file.
+"""Train the part-of-speech tagger for requests without a parse, and write it as one file.
 
     python -m scripts.train_tagger model_store/demo/tagger.safetensors --train train.tsv.gz --dev dev.tsv.gz
     python -m scripts.train_tagger OUT_FILE --train my.tsv --dev my_dev.tsv --sample 0      trees of your own
@@ -8,7 +8,7 @@ as written and in lower case, because people type both. Trees by hand count more
 other sources together `--sample` sentences are drawn, the lexicon reads everything. Accuracy is measured, with the file
 as it is served, on the dev and test sentences of the `--gold` sources, or on all where those are absent.
 
-Written into an artifact as `tagger.safetensors` it becomes part of it: the manifest is brought up to date. Needs nltk
+If it is written into an artifact as `tagger.safetensors`, it becomes part of it: the manifest is updated. Needs nltk
 (`tests/requirements.txt`).
 
 The perceptron and its averaging are nltk's PerceptronTagger. Its features and its list of unambiguous words are replaced by
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.train_tagger", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path, metavar="OUT_FILE", help="such as model_store/demo/tagger.safetensors")
+    parser.add_argument("out", type=Path, metavar="OUT_FILE", help="file to write, such as model_store/demo/tagger.safetensors")
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--test", type=Path)
@@ -56,14 +56,16 @@ def main(argv: list[str] | None = None) -> int:
         "--weights",
         type=read_weights,
         default="masc=2,mctb=2,gum_open=1",
-        help="copies in an epoch of the sources with tags by hand (%(default)s)",
+        help="how often an epoch reads each source with manual tags (%(default)s)",
     )
-    parser.add_argument("--sample", type=int, default=7_000, help="sentences of all other sources; 0 = all (%(default)s)")
-    parser.add_argument("--gold-only", action="store_true", help="learn from the --gold sources alone")
+    parser.add_argument("--sample", type=int, default=7_000, help="how many sentences of all other sources are read; 0 = all (%(default)s)")
+    parser.add_argument("--gold-only", action="store_true", help="train on the --gold sources only")
     parser.add_argument("--gold", default="masc,mctb", help="sources to measure on (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=4, help="(%(default)s)")
-    parser.add_argument("--prune", type=float, default=Recipe.prune, help="smallest weight kept; take less for small corpora (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
+    parser.add_argument("--epochs", type=int, default=4, help="times the sentences are read (%(default)s)")
+    parser.add_argument(
+        "--prune", type=float, default=Recipe.prune, help="smallest weight to keep; use a smaller value for small corpora (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the random order of sentences (%(default)s)")
     args = parser.parse_args(argv)
     return run(lambda: train_and_measure(args))
 

@@ -3,8 +3,10 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import load_file, save_file
 
 from handler import artifacts
@@ -72,6 +74,29 @@ def test_a_missing_cut_or_changed_file_is_named(copy, name):
     file.unlink()
     with pytest.raises(ArtifactError, match=rf"^{name}: expected a file of {len(data)} bytes, found none$"):
         artifacts.load(copy)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "config.json", "vocab.json", "endings.json", "ranges.json"])
+def test_json_that_is_nested_too_deep_is_named(copy, name):
+    (copy / name).write_text("[" * 100_000, encoding="utf-8")
+    if name != "manifest.json":
+        reseal(copy)
+    with pytest.raises(ArtifactError, match=rf"^{name}: expected .*, found brackets nested too deep$"):
+        artifacts.load(copy)
+
+
+@pytest.mark.parametrize("name", ["tagger", "parser"])
+def test_a_header_that_is_nested_too_deep_is_named(tmp_path, name):
+    save_numpy({"pieces": np.zeros(1, np.uint8)}, tmp_path / "file", {name: "[" * 100_000})
+    with pytest.raises(ArtifactError, match=rf"^file: expected a {name}'s header in JSON, found brackets nested too deep$"):
+        {"tagger": artifacts.load_tagger, "parser": artifacts.load_parser}[name](tmp_path / "file")
+
+
+def test_loading_reads_the_manifest_once(good, monkeypatch):
+    read, real = [], artifacts._read_text
+    monkeypatch.setattr(artifacts, "_read_text", lambda file, expected: (read.append(file.name), real(file, expected))[1])
+    artifacts.load(good, compiled=False)
+    assert read.count("manifest.json") == 1
 
 
 def test_a_folder_that_is_no_artifact(tmp_path):

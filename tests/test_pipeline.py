@@ -133,22 +133,22 @@ def test_without_a_parse_the_tagger_stands_in(tmp_path):
 
 @pytest.fixture(scope="module")
 def aligned(tmp_path_factory):
-    """As `paraphraser`, with a word for each leaf and the sentence's order, on a CPU's machines and on the plain network."""
+    """As `paraphraser`, with a word for each leaf and the sentence's order, on a CPU with logits processors and on the plain network."""
     folder = tiny_artifact(tmp_path_factory.mktemp("aligned") / "tiny", tag_weight=1.0, order_bonus=2.0)
     return artifacts.load(folder, precision="fp32"), artifacts.load(folder, compiled=False)
 
 
 @pytest.mark.slow
 def test_texts_have_a_word_for_each_leaf_alone_and_in_any_batch(aligned):
-    machines, tensors = aligned
+    compiled, tensors = aligned
     wholes = ["(ROOT (NN ))", "(ROOT (S (NP (DT ) (NN )) (VP (VBZ )) (. )))", f"(ROOT (X {'(NN )' * 11}))", "(ROOT (S (NP ) (X ) (NN )))"]
     for request in (
         {**PICNIC, "tmpl": ["command", "(ROOT (FRAG (NP ) (. )))"]},
         {"sent": RAIN["sent"], "synt": RAIN["synt"], "parse": wholes},
     ):
-        rows = machines.plan(read_request({**request, "seed": 1, "temperature": 1.0, "num_paraphrases": 4}))
-        together = machines.run(rows)
-        assert together == [done for row in rows for done in machines.run([row])]
+        rows = compiled.plan(read_request({**request, "seed": 1, "temperature": 1.0, "num_paraphrases": 4}))
+        together = compiled.run(rows)
+        assert together == [done for row in rows for done in compiled.run([row])]
         assert [(p.text, p.parse) for p in together] == [(p.text, p.parse) for p in tensors.run(rows)]
         fits = [p for p in together if len(read_tree(p.parse).leaves()) <= 11]
         assert fits and all(len(p.text.split()) == len(read_tree(p.parse).leaves()) and not p.truncated for p in fits)

@@ -14,7 +14,7 @@ RULES: dict[str, list[tuple[str, str]]] = {
     "ROOT": [("left", "S SQ SBARQ SINV SBAR FRAG UCP VP NP X")],
     "S": [("left", "VP S SBAR ADJP UCP NP PP SQ SINV FRAG ADVP")],
     "SINV": [("left", "VP VBZ VBD VBP VB MD S SINV ADJP NP")],
-    "SQ": [("left", "VP SQ ADJP NP@2 VBZ VBD VBP VB MD S PP ADVP")],
+    "SQ": [("left", "VP SQ ADJP NP VBZ VBD VBP VB MD S PP ADVP")],
     "SBARQ": [("left", "SQ S SINV SBARQ SBAR FRAG VP")],
     "SBAR": [("left", "S SQ SINV SBAR FRAG VP X WHNP WHPP WHADVP WHADJP NP ADJP IN DT")],
     "VP": [("left", "VP VBD VBN MD VBZ VB VBG VBP TO NN NNS ADJP NP S PP")],
@@ -43,7 +43,7 @@ NOMINAL = [
     ("rightdis", "CD"),
     ("rightdis", "JJ JJS RB QP DT PRP WP EX VBG"),
 ]
-PUNCTUATION = frozenset(", : . `` '' -LRB- -RRB- # $".split()) - {"$", "#"}
+PUNCTUATION = frozenset(", : . `` '' -LRB- -RRB-".split())  # not $ and #, which are words
 CONJUNCTIONS = frozenset({"CC", "CONJP"})
 
 
@@ -56,10 +56,10 @@ def head_child(node: Tree) -> int:
     if node.label in ("NP", "NX", "NAC"):
         return _nominal(labels)
     for way, sought in RULES.get(node.label, ()):
-        found = _search(labels, way, sought.replace("@2", "").split())
+        found = _search(labels, way, sought.split())
         if found is not None:
-            if node.label == "SQ" and labels[found] == "NP":  # is he a man: the second noun phrase
-                found = max(i for i, label in enumerate(labels) if label == "NP")
+            if node.label == "SQ" and labels[found] == "NP":  # is he a man: the last noun phrase
+                found = len(labels) - 1 - labels[::-1].index("NP")
             return found
     return _fallback(labels)
 

@@ -15,13 +15,12 @@ tags before it. `python -m scripts.train_tagger` trains on the same features and
     certain    uint8    UTF-8 lines `word tag`: words that always have this tag, case as written
 """
 
-import json
 from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 
-from handler.errors import ArtifactError
+from handler.errors import ArtifactError, parse_json
 from handler.language.trees import TAGS
 
 FORMAT = 1
@@ -150,10 +149,7 @@ class Tagger:
     @classmethod
     def from_arrays(cls, metadata: dict[str, str], arrays: dict[str, np.ndarray], name: str) -> "Tagger":
         """Build a tagger from what `train_tagger` wrote. Raises ArtifactError with the name of the file."""
-        try:
-            header = json.loads(metadata.get("tagger", "null"))
-        except ValueError as error:
-            raise ArtifactError(name, "a tagger's header in JSON", str(error)) from None
+        header = parse_json(metadata.get("tagger", "null"), name, "a tagger's header in JSON")
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             found = header.get("format") if isinstance(header, dict) else header
             raise ArtifactError(name, f"a tagger of format {FORMAT}", repr(found))

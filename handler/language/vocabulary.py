@@ -5,11 +5,10 @@ word goes on. The syntax token `NP` is `<NP>` in the vocabulary.
 """
 
 import io
-import json
 
 from subword_nmt.apply_bpe import BPE
 
-from handler.errors import ArtifactError
+from handler.errors import ArtifactError, parse_json
 
 SPECIALS = "<pad>", "<sos>", "<eos>", "<unk>", "<msk>"
 SEPARATOR = "@@"
@@ -32,10 +31,7 @@ class Vocabulary:
     @classmethod
     def from_json(cls, text: str, name: str) -> "Vocabulary":
         """Read a JSON list of distinct strings that starts with the special tokens. Raises ArtifactError with the file's name."""
-        try:
-            tokens = json.loads(text)
-        except ValueError as error:
-            raise ArtifactError(name, "a JSON list in UTF-8", str(error)) from None
+        tokens = parse_json(text, name, "a JSON list in UTF-8")
         if not isinstance(tokens, list) or not all(isinstance(token, str) and token for token in tokens):
             found = "something else in it" if isinstance(tokens, list) else type(tokens).__name__
             raise ArtifactError(name, "a JSON list of strings, none empty", found)

@@ -97,10 +97,11 @@ class Mover:
 
     def __init__(self, source: Tree):
         self.source, self.lowered = source, lower_first(source)
-        self.variants = list(islice(variants(self.lowered), MAX_VARIANTS))
-        top = top_of(source)
-        mended = source if top is None or repaired(top) is top else node("ROOT", repaired(top))  # what it says in truth
-        self.pairs, self.bag = relations(mended), content(mended)
+        top = top_of(self.lowered)
+        mended = repaired(top) if top else None
+        self.variants = list(islice(variants(self.lowered, top, mended), MAX_VARIANTS)) if top and mended else []
+        said = self.lowered if mended is top or not mended else node("ROOT", mended)  # without what the parser got wrong
+        self.pairs, self.bag = relations(said), content(said)
 
     def propose(self, template: Tree, most: int = 8) -> list[Proposal]:
         proposals = []
@@ -207,11 +208,8 @@ def _dropped(tree: Tree, drop: set[int]) -> Tree | None:
 # Variants
 
 
-def variants(source: Tree) -> Iterator[Variant]:
-    """All that movement makes of a source, in a fixed order."""
-    top = top_of(source)
-    if top is None:
-        return
+def variants(source: Tree, top: Tree, mended: Tree) -> Iterator[Variant]:
+    """All that movement makes of a source, in a fixed order. top: its clause; mended: the same, repaired."""
     mark = next((one.word or "." for one in reversed(source.leaves()) if one.label == "."), ".")
     if top.label in ("SQ", "SBARQ") and mark == ".":
         mark = "?"
@@ -220,7 +218,6 @@ def variants(source: Tree) -> Iterator[Variant]:
     if top.label in ("S", "SQ", "SBARQ", "SINV"):
         bare = Tree(top.label, unquoted(top))
         yield bare, mark, ("unquote",)
-    mended = repaired(top)
     clauses = clauses_of(mended, mark)
     if mended is not top:
         top = mended

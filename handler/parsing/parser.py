@@ -29,7 +29,6 @@ chain, `S VP`, one node above the other. The layers began as the lowest of a pre
 """
 
 import functools
-import json
 import re
 import unicodedata
 import warnings
@@ -38,7 +37,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from handler.errors import ArtifactError
+from handler.errors import ArtifactError, parse_json
 from handler.language.trees import MAX_DEPTH, PHRASES, TAGS, Tree
 
 FORMAT = 1
@@ -221,10 +220,7 @@ class Parser:
         """
         if precision not in ("auto", *PRECISIONS):
             raise ValueError(f"precision must be auto or one of {', '.join(PRECISIONS)}, not {precision!r}")
-        try:
-            header = json.loads(metadata.get("parser", "null"))
-        except ValueError as error:
-            raise ArtifactError(name, "a parser's header in JSON", str(error)) from None
+        header = parse_json(metadata.get("parser", "null"), name, "a parser's header in JSON")
         _check_header(name, header)
         _check_arrays(name, arrays, header)
         pieces = _pieces(name, arrays.pop("pieces"), len(arrays["embedding"]))

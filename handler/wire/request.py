@@ -46,7 +46,7 @@ CATALOGUE = {
 EXAMPLE = json.dumps(
     {"sent": "it rains .", "synt": "(ROOT (S (NP (PRP it)) (VP (VBZ rains)) (. .)))", "tmpl": "statement", "seed": 0}
 ).encode()  # a small request, to warm up with
-FIELDS = "sent", "synt", "tmpl", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details"
+FIELDS = "sent", "synt", "tmpl", "like", "parse", "temperature", "seed", "num_paraphrases", "candidates", "details"
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Target:
     tree: Tree
     whole: bool  # True: a full parse, followed exactly. False: a template, which the parse generator completes
     field: str  # where it stands in the request: `tmpl`, `tmpl.2`, `parse`; for error messages
+    like: str | None = None  # a sentence whose parse's top is the template; `tree` is then empty until the parser has read it
 
 
 @dataclass(frozen=True)
@@ -228,13 +229,9 @@ def read_request(value: Any, max_rows: int = MAX_ROWS) -> Request:
         plain = unknown[0] if unknown[0].isascii() and unknown[0].isidentifier() and len(unknown[0]) <= 40 else None
         raise RequestError(f"{len(unknown)} unknown field{'s' * (len(unknown) > 1)}; known are {', '.join(FIELDS)}", plain)
     value = {name: given for name, given in value.items() if given is not None}  # null counts as missing
-    sentence = value.get("sent")
-    if not isinstance(sentence, str):
-        raise RequestError("is required" if sentence is None else "must be a string", "sent")
-    if not sentence.strip():
-        raise RequestError("is empty", "sent")
-    if len(sentence) > MAX_CHARACTERS:
-        raise RequestError(f"has {len(sentence)} characters, at most {MAX_CHARACTERS} are read", "sent")
+    if "sent" not in value:
+        raise RequestError("is required", "sent")
+    sentence = _sentence(value["sent"], "sent")
     source = None
     if "synt" in value:
         source = _tree(value["synt"], "synt")
@@ -267,10 +264,20 @@ def read_request(value: Any, max_rows: int = MAX_ROWS) -> Request:
 
 def _number(value: dict, name: str, default: Any, least: float, most: float, whole: bool) -> Any:
     number = value.get(name, default)
-    kinds = (int,) if whole else (int, float)
-    if isinstance(number, bool) or not isinstance(number, kinds) or not least <= number <= most:
+    in_range = isinstance(number, (int, float)) and not isinstance(number, bool) and least <= number <= most
+    if not in_range or (whole and number != int(number)):  # to JSON, 3.0 is an integer
         raise RequestError(f"must be {'an integer' if whole else 'a number'} from {least} to {most}", name)
-    return number
+    return int(number) if whole else number
+
+
+def _sentence(text: Any, name: str) -> str:
+    if not isinstance(text, str):
+        raise RequestError("must be a string", name)
+    if not text.strip():
+        raise RequestError("is empty", name)
+    if len(text) > MAX_CHARACTERS:
+        raise RequestError(f"has {len(text)} characters, at most {MAX_CHARACTERS} are read", name)
+    return text
 
 
 def _tree(text: Any, name: str) -> Tree:
@@ -300,10 +307,11 @@ def _letters(text: str) -> str:
 
 def _targets(value: dict, max_rows: int) -> tuple[tuple[Target, ...], tuple[str, ...] | None, bool]:
     """The targets, their names if all named templates are used, and whether the request gave a list."""
-    name = "parse" if "parse" in value else "tmpl"
+    names = [name for name in ("tmpl", "like", "parse") if name in value]
+    if len(names) > 1:
+        raise RequestError(f"give {names[0]} or {names[1]}, not both", names[1])
+    name = names[0] if names else "tmpl"
     given = value.get(name)
-    if name == "parse" and "tmpl" in value:
-        raise RequestError("give tmpl or parse, not both", "parse")
     if given is None:
         return tuple(Target(read_tree(t), False, "tmpl") for t in CATALOGUE.values()), tuple(CATALOGUE), False
     if isinstance(given, list):
@@ -316,6 +324,8 @@ def _targets(value: dict, max_rows: int) -> tuple[tuple[Target, ...], tuple[str,
 
 
 def _target(text: Any, name: str, place: str) -> Target:
+    if name == "like":
+        return Target(Tree("ROOT", []), False, place, like=_sentence(text, place))
     if name == "tmpl" and isinstance(text, str) and not text.lstrip().startswith("("):
         if text not in CATALOGUE:
             raise RequestError(f"is neither a bracketed template nor one of {', '.join(CATALOGUE)}", place)

@@ -20,12 +20,12 @@ def parser(name: str, text: str) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog=f"python -m scripts.{name}", description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--region", help="AWS region; default: AWS_REGION, or the profile's")
     made.add_argument("--profile", help="profile of the AWS configuration; default: AWS_PROFILE")
-    made.add_argument("--dry-run", action="store_true", help="print the calls as JSON and make none of them")
+    made.add_argument("--dry-run", action="store_true", help="print the calls as JSON without making them")
     return made
 
 
 def name_option(made: argparse.ArgumentParser) -> None:
-    made.add_argument("--name", default=PROJECT, help="what the names of everything begin with (%(default)s)")
+    made.add_argument("--name", default=PROJECT, help="prefix of all names (%(default)s)")
 
 
 def access(options: argparse.Namespace) -> Access:

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from scripts.aws import removal
+from botocore.exceptions import NoCredentialsError
+
+from scripts.aws import errors, removal
 from scripts.aws.errors import AwsError
 from scripts.aws.execution import Access, carry_out, names_for
 from scripts.aws.names import MODES
@@ -14,7 +16,12 @@ def delete(access: Access, name: str, modes: list[str], bucket: str, everything:
         raise AwsError("--everything is for all modes: they share the bucket and the images; leave the mode out.")
     session = access.session()
     names = [names_for(session, name, mode) for mode in modes or MODES]
-    account = session.account()
+    try:
+        account = session.account()
+    except NoCredentialsError as error:
+        if not access.dry_run:
+            raise
+        raise AwsError(f"--dry-run shows what there is to delete, which only AWS can tell. {errors.sentence(error)}") from None
     remains = [removal.look(session, replace(each, account=account), bucket) for each in names]
     steps = [step for one in remains for step in removal.plan(one, everything)]
     stays = [line for one in remains for line in removal.kept(one, everything)]

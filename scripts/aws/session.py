@@ -10,6 +10,7 @@ from botocore import exceptions
 from botocore.config import Config
 
 from handler import __version__
+from scripts.aws import errors
 from scripts.aws.names import PROJECT, UNKNOWN
 
 AGENT = f"{PROJECT}/{__version__}"
@@ -43,10 +44,15 @@ class Session:
         return self.client("sts").get_caller_identity()["Account"]
 
     def account_if_any(self) -> str:
-        """The account, or what stands for it where there are no credentials at all."""
+        """The account, or what stands for it where there are no credentials. Says so if there are some that cannot be used."""
         try:
             return self.account()
         except exceptions.NoCredentialsError:
+            return UNKNOWN
+        except exceptions.InvalidRegionError:
+            raise
+        except (exceptions.BotoCoreError, exceptions.ClientError) as error:
+            print(f"{errors.sentence(error)} What they would tell is shown as ${{…}}.", file=sys.stderr)
             return UNKNOWN
 
     @staticmethod

@@ -1,15 +1,15 @@
 """Measure this project's engines beside the published code and CTranslate2, alone and through TorchServe.
 
-    python -m scripts.bench                                     everything, both artifacts, some ten minutes
-    python -m scripts.bench --quick                             a tiny random artifact, to see whether it all runs
-    python -m scripts.bench --only steps --artifacts published  some of it: steps, requests, quality, server, cold
+    python -m scripts.bench                                     everything, both artifacts, about ten minutes
+    python -m scripts.bench --quick                             a tiny random artifact, to check that everything runs
+    python -m scripts.bench --only steps --artifacts published  parts: steps, requests, quality, server, cold
     python -m scripts.bench --held-out test.tsv.gz              quality over unseen `sentence<TAB>parse` lines
-    python -m scripts.bench --bars                              the last line is JSON: what is wanted, measured, met
+    python -m scripts.bench --bars                              the last line is JSON: each target, what was measured, whether it is met
     python -m scripts.bench --save scripts/bench                also write results.json, results.png and README.md's tables
 
-"published": random networks of the published shape that say the benchmark's sentences (`published.py`). "demo": the
-shipped model. Progress goes to standard error, tables to standard output. Numbers of different runs, even on one machine,
-compare badly; within a run everything is measured in turn, round by round. `README.md` says how to read them.
+"published": random networks of the published shape that write the benchmark's sentences (`published.py`). "demo": the shipped
+model. Progress goes to standard error, tables to standard output. Compare numbers of one run only: within a run everything is
+measured in turn, round by round. `README.md` explains the tables.
 """
 
 import argparse
@@ -142,12 +142,16 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m scripts.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     sections = tuple(dict.fromkeys(part for parts in SECTIONS.values() for part in parts))
-    parser.add_argument("--only", type=names(sections), default=sections, metavar="A,B", help="of " + ", ".join(sections))
+    parser.add_argument(
+        "--only", type=names(sections), default=sections, metavar="A,B", help="only these measurements: " + ", ".join(sections)
+    )
     parser.add_argument(
         "--artifacts", type=names(SECTIONS), metavar="A,B", help="of " + ", ".join(SECTIONS) + "; both, and with --quick the first"
     )
-    parser.add_argument("--demo", type=Path, default=DEMO, help="the artifact called demo; the published one takes its word pieces")
-    parser.add_argument("--quick", action="store_true", help="tiny networks, a round or two: does it run?")
+    parser.add_argument(
+        "--demo", type=Path, default=DEMO, help="artifact to measure as demo; `published` uses its word pieces too (%(default)s)"
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny networks and one or two rounds, to check that everything runs")
     parser.add_argument(
         "--budget",
         type=float,
@@ -155,11 +159,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds after which a measurement begins no further round (%(default)g)",
     )
-    parser.add_argument("--bars", action="store_true", help="print the bars as one JSON object, the last line")
-    parser.add_argument("--no-rival", action="store_true", help="leave CTranslate2 out")
-    parser.add_argument("--held-out", type=Path, metavar="FILE", help="`sentence<TAB>parse` lines for the demo's quality")
-    parser.add_argument("--limit", type=int, default=200, help="sentences of it (%(default)s)")
-    parser.add_argument("--save", type=Path, metavar="FOLDER", help="write results.json, results.png, tables into README.md")
+    parser.add_argument(
+        "--bars", action="store_true", help="also print the targets and whether they are met, as one JSON object on the last line"
+    )
+    parser.add_argument("--no-rival", action="store_true", help="do not measure CTranslate2")
+    parser.add_argument("--held-out", type=Path, metavar="FILE", help="unseen `sentence<TAB>parse` lines to measure the demo's quality on")
+    parser.add_argument("--limit", type=int, default=200, help="how many sentences of --held-out to use (%(default)s)")
+    parser.add_argument(
+        "--save", type=Path, metavar="FOLDER", help="write results.json and results.png there, and the tables into its README.md"
+    )
     return parser
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from scripts.client import invoke
 from scripts.client.invoke import InvokeError
 from scripts.common.command import InputError
+from scripts.common.damage import DAMAGED, reason
 
 SENTENCE, PARSE = ("sentence", "sent"), ("parse", "synt", "constituency_tree")  # names of a table's columns
 CALL_ROWS = 32  # paraphrases a call: what goes through the networks at once
@@ -23,8 +24,10 @@ def read(file: str) -> list[dict]:
     name = Path(file.removesuffix(".gz"))
     try:
         text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"{file} is not text in UTF-8: {error}.") from None
+    except DAMAGED as error:
+        raise InputError(f"{file} is not a gzipped file, or it is damaged: {reason(error)}.") from None
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     kind = SUFFIXES.get(name.suffix) or kind_of(lines)
     requests = {"text": read_text, "tsv": read_table, "jsonl": read_json_lines}[kind](lines)
@@ -73,8 +76,8 @@ def read_json_lines(lines: list[str]) -> list[dict]:
         if line.strip():
             try:
                 value = json.loads(line)
-            except ValueError as error:
-                raise InputError(f"Line {number} is not JSON: {error}.") from None
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"Line {number} is not JSON: {reason(error)}.") from None
             if not isinstance(value, dict):
                 raise InputError(f"Line {number} is not a JSON object.")
             if "sentence" in value:  # a data set's row; a request has no such field
@@ -84,9 +87,9 @@ def read_json_lines(lines: list[str]) -> list[dict]:
     return requests
 
 
-def completed(request: dict, options: dict, templates: list[str] | None) -> dict:
-    """A request with the options it does not set itself."""
-    targets = {"tmpl": templates} if templates and not {"tmpl", "parse"} & request.keys() else {}
+def completed(request: dict, options: dict, targets: dict[str, list[str]]) -> dict:
+    """A request with the options and the targets (`tmpl` or `like`) that it does not set itself."""
+    targets = {} if {"tmpl", "like", "parse"} & request.keys() else targets
     if "parse" in request:  # which is followed as it is
         options = {name: value for name, value in options.items() if name != "candidates"}
     return {**options, **targets, **request}
@@ -98,7 +101,7 @@ def labelled(request: dict, answer) -> dict[str, list[str]]:
     if isinstance(answer, dict) and "paraphrase" not in answer:  # the names were left to the server
         asked, values = list(answer), list(answer.values())
     else:
-        asked = request.get("tmpl") or request.get("parse")
+        asked = request.get("tmpl") or request.get("like") or request.get("parse")
         asked, values = (value if isinstance(value, list) else [value] for value in (asked, answer))
     flat = [text for value in values for text in (value if isinstance(value, list) else [value])]
     flat = [text["paraphrase"] if isinstance(text, dict) else text for text in flat]

@@ -106,7 +106,7 @@ def ask(send: Sender, lines: list[str], **more) -> list:
         if len(answers) != len(lines):
             raise InvokeError(f"{len(lines)} requests were sent and {len(answers)} answers came back.")
         return [json.loads(answer) for answer in answers]
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvokeError("The answer is not JSON Lines.") from None
     except InvokeError as error:
         if error.stop:
@@ -150,7 +150,7 @@ def resume(output: Path) -> int:
     try:
         while lines and given_up(json.loads(lines[-1])):
             lines.pop()
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvokeError(f"{output} is no output of this command; give another --output.") from None
     with open(output, "r+b") as file:
         file.truncate(sum(map(len, lines)))

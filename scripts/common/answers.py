@@ -8,5 +8,5 @@ def reason_of(text: str) -> str:
     try:
         value = json.loads(text)
         return f"{value['field']}: {value['message']}" if value.get("field") else value["message"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return " ".join(text.split())[:300] or "no message"

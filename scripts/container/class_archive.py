@@ -7,7 +7,9 @@ serve its own model.
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from typing import TextIO
 
 import psutil
 
@@ -15,6 +17,7 @@ from scripts.common.command import UserError, run
 from scripts.serving.server import call
 
 PATIENCE = 300.0  # s
+CONTAINER = [sys.executable, "-m", "scripts.container", "serve"]
 
 
 def write(file: str) -> None:
@@ -25,8 +28,21 @@ def write(file: str) -> None:
         "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
         "SAGEMAKER_MODEL_SERVER_VMARGS": f"-XX:ArchiveClassesAtExit={file}",
     }
+    with tempfile.TemporaryFile("w+") as log:  # ending Java is an error to the container, and Java warns of classes it leaves out
+        try:
+            run_once(env, log)
+            if not os.path.isfile(file):
+                raise UserError(f"Java left no {file}.")
+        except UserError:
+            log.seek(0)
+            sys.stderr.write(log.read())
+            raise
+
+
+def run_once(env: dict[str, str], log: TextIO) -> None:
+    """Run the container with its output in `log` until the model is ready, then end Java. Raises UserError if it never is."""
     deadline = time.monotonic() + PATIENCE
-    container = subprocess.Popen([sys.executable, "-m", "scripts.container", "serve"], env=env)
+    container = subprocess.Popen(CONTAINER, env=env, stdout=log, stderr=subprocess.STDOUT)
     while not ready():
         if container.poll() is not None or time.monotonic() > deadline:
             container.kill()
@@ -36,8 +52,6 @@ def write(file: str) -> None:
     [java] = [each for each in psutil.Process(container.pid).children() if each.name() == "java"]
     java.terminate()
     container.wait(PATIENCE)
-    if not os.path.isfile(file):
-        raise UserError(f"Java left no {file}.")
 
 
 def ready() -> bool:

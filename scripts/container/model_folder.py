@@ -4,6 +4,7 @@ The model is read-only and may bring settings of its own (`model-config.yaml`), 
 otherwise. So TorchServe is given a folder of links to the model's files with a `model-config.yaml` written here.
 """
 
+import gzip
 import json
 import os
 import re
@@ -14,11 +15,16 @@ from pathlib import Path
 
 import yaml
 
+from scripts.common.damage import DAMAGED, MALFORMED, reason
 from scripts.container.environment import MB, Settings, SettingsError
 
 MANIFEST, CONFIG = Path("MAR-INF", "MANIFEST.json"), "model-config.yaml"
 DEFAULT_MAX_BODY = 6291456  # bytes; what SageMaker passes on, and the handler reads
 BATCH_ROWS = 1_000_000  # paraphrases of one body in a batch job: its time-out is the limit there
+MAX_DEPTH = 32  # folders in folders of an archive; a model has two
+# Settings that are whole numbers, with the least that each may be.
+LEAST = {"batchSize": 1, "maxBatchDelay": 0, "startupTimeout": 1, "maxRetryTimeoutInSec": 0}
+LEAST_OF_HANDLER = {"max_body_bytes": 1, "max_body_rows": 1, "max_rows": 1, "chunk_rows": 1, "threads": 0}
 UNPACKED = {".mar": "a model archive", ".gz": "a tarball", ".tgz": "a tarball"}
 
 
@@ -54,32 +60,62 @@ def unpack(archive: Path, into: Path) -> Path:
     """`into`, filled with what is in a .mar or a tarball. Raises SettingsError."""
     into.mkdir(parents=True)
     try:
-        if archive.suffix == ".mar":
-            with zipfile.ZipFile(archive) as stored:
-                stored.extractall(into)  # leaves out drives, roots and `..`
-        else:
-            with tarfile.open(archive) as stored:
-                for member in stored:
-                    place = (into / member.name).resolve()
-                    if not (member.isfile() or member.isdir()) or not place.is_relative_to(into.resolve()):
-                        raise SettingsError(f"{archive} has {member.name} in it, which is not a file or folder of its own.")
-                    stored.extract(member, into, set_attrs=False)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
-        raise SettingsError(f"{archive} is not {UNPACKED[archive.suffix]}, or not all of it: {str(error).rstrip('.')}.") from None
+        (unpack_archive if archive.suffix == ".mar" else unpack_tarball)(archive, into)
+    except DAMAGED as error:
+        raise SettingsError(f"{archive} is not {UNPACKED[archive.suffix]}, or it is damaged: {reason(error)}.") from None
     except OSError as error:
         raise SettingsError(f"{archive} cannot be unpacked under {into}: {error.strerror or error}.") from None
     return into
+
+
+def unpack_archive(archive: Path, into: Path) -> None:
+    """Unpack a .mar. Every member is compared with its checksum."""
+    with zipfile.ZipFile(archive) as stored:
+        for member in stored.infolist():
+            check_depth(archive, member.filename)
+            stored.extract(member, into)  # leaves out drives, roots and `..`
+
+
+def unpack_tarball(archive: Path, into: Path) -> None:
+    """Unpack a gzipped tarball. It is read to its end, because the checksum is there."""
+    with gzip.open(archive) as plain, tarfile.open(fileobj=plain, mode="r:") as stored:
+        for member in stored:
+            check_depth(archive, member.name)
+            place = (into / member.name).resolve()
+            if not (member.isfile() or member.isdir()) or not place.is_relative_to(into.resolve()):
+                raise SettingsError(f"{archive} has {member.name[:80]} in it, which is not a file or folder of its own.")
+            stored.extract(member, into, set_attrs=False)
+        plain.seek(stored.offset)
+        if plain.read(tarfile.BLOCKSIZE).strip(b"\0"):  # where tarfile stops without a word
+            raise tarfile.ReadError("something other than a file or folder follows in it")
+        while plain.read(1 << 20):
+            pass
+
+
+def check_depth(archive: Path, name: str) -> None:
+    """Raise SettingsError for a member that lies deeper in folders than a model's ever do."""
+    if name.count("/") > MAX_DEPTH:
+        raise SettingsError(f"{archive} has folders in it that are more than {MAX_DEPTH} deep.")
 
 
 def model_config(folder: Path) -> dict:
     """The model's own `model-config.yaml`. Raises SettingsError."""
     try:
         found = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")) if (folder / CONFIG).is_file() else {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{folder / CONFIG} cannot be read: {' '.join(str(error).split())}.") from None
+    except (OSError, yaml.YAMLError, *MALFORMED) as error:
+        raise SettingsError(f"{folder / CONFIG} cannot be read: {reason(error)}.") from None
     if not isinstance(found or {}, dict) or not isinstance((found or {}).get("handler", {}), dict):
         raise SettingsError(f"{folder / CONFIG} is not a list of settings.")
+    check_numbers(folder / CONFIG, found or {})
     return found or {}
+
+
+def check_numbers(file: Path, config: dict) -> None:
+    """Raise SettingsError for a setting that must be a whole number and is none."""
+    for place, section, least in ("", config, LEAST), ("handler.", config.get("handler", {}), LEAST_OF_HANDLER):
+        for key, low in least.items():
+            if key in section and (type(section[key]) is not int or section[key] < low):
+                raise SettingsError(f"{file}: {place}{key} must be a whole number of at least {low}, not {str(section[key])[:80]!r}.")
 
 
 def effective(config: dict, settings: Settings, workers: int) -> dict:
@@ -108,8 +144,8 @@ def link_model(model: Path, store: Path, config: dict) -> None:
     try:
         manifest = json.loads((model / MANIFEST).read_text(encoding="utf-8"))
         manifest["model"]["configFile"] = CONFIG
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingsError(f"{model / MANIFEST} is not a manifest: {type(error).__name__}: {error}.") from None
+    except (OSError, *MALFORMED) as error:
+        raise SettingsError(f"{model / MANIFEST} is not a manifest: {reason(error)}.") from None
     store.mkdir(parents=True)
     for entry in model.iterdir():
         if entry.name not in (CONFIG, MANIFEST.parts[0]):

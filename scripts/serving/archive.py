@@ -10,13 +10,13 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from handler import __version__, artifacts
 from scripts.common.command import UserError
+from scripts.common.damage import DAMAGED, MALFORMED, reason
 from scripts.common.paths import ARCHIVE, ROOT, TARBALL, shown
 
 ENTRY, SETTINGS = ROOT / "handler" / "synpg_handler.py", ROOT / "handler" / "model-config.yaml"
@@ -85,17 +85,25 @@ def check(archive: Path, artifact: Path) -> None:
             if sorted(names) != sorted([*files, MANIFEST]):
                 odd = sorted(set(names) ^ {*files, MANIFEST})
                 raise ArchiveError(f"{archive.name} has not its sources' files: {', '.join(odd[:3]) or 'duplicates'}.")
-            model = json.loads(stored.read(MANIFEST))["model"]
-            expected = {"modelVersion": __version__, "handler": ENTRY.name, "configFile": SETTINGS.name}
-            for key, value in expected.items():
-                if model.get(key) != value:
-                    raise ArchiveError(f"{archive.name}: expected {key} {value} in the manifest, found {model.get(key)}.")
+            check_manifest(archive, stored.read(MANIFEST))
             for name, source in files.items():
                 with stored.open(name) as inside, open(source, "rb") as outside:
                     if not same(inside, outside):
                         raise ArchiveError(f"{archive.name}: {name} differs from {shown(source)}.")
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ArchiveError(f"{archive.name} is not a model archive: {error}.") from None
+    except DAMAGED as error:
+        raise ArchiveError(f"{archive.name} is not a model archive, or it is damaged: {reason(error)}.") from None
+
+
+def check_manifest(archive: Path, text: bytes) -> None:
+    """Raise ArchiveError unless an archive's manifest names the project's version, the entry and the settings."""
+    try:
+        model = json.loads(text)["model"]
+        found = {key: model[key] for key in ("modelVersion", "handler", "configFile")}
+    except MALFORMED as error:
+        raise ArchiveError(f"{archive.name} has no manifest that describes a model: {reason(error)}.") from None
+    for key, value in {"modelVersion": __version__, "handler": ENTRY.name, "configFile": SETTINGS.name}.items():
+        if found[key] != value:
+            raise ArchiveError(f"{archive.name}: expected {key} {value} in the manifest, found {str(found[key])[:80]}.")
 
 
 def tarball_members(artifact: Path) -> dict[str, Path | bytes]:
@@ -145,14 +153,14 @@ def check_tarball(archive: Path, artifact: Path) -> None:
             for entry in tar:
                 found.append(entry.name)
                 if entry.name not in files or not entry.isreg():
-                    raise ArchiveError(f"{archive.name}: {entry.name} is not one of its sources' plain files.")
+                    raise ArchiveError(f"{archive.name}: {entry.name[:80]} is not one of its sources' plain files.")
                 inside = tar.extractfile(entry)
                 assert inside is not None  # a plain file has content
                 with inside, opened(files[entry.name]) as outside:
                     if not same(inside, outside):
                         raise ArchiveError(f"{archive.name}: {entry.name} differs from its source.")
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ArchiveError(f"{archive.name} is not a tarball: {error}.") from None
+    except DAMAGED as error:
+        raise ArchiveError(f"{archive.name} is not a tarball, or it is damaged: {reason(error)}.") from None
     if found != sorted(files):
         odd = sorted(set(files) - set(found))
         raise ArchiveError(f"{archive.name} has not its sources' files: {', '.join(odd[:3]) or 'duplicates'}.")

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import hashlib
 import http.client
 import json
 import os
@@ -15,10 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from scripts.common.damage import DAMAGED, check_members, reason
 from scripts.common.paths import ROOT, shown
 from scripts.serving.diagnosis import FAILED, ServerError, cause, until_told
 from scripts.serving.java import find_java
@@ -44,6 +43,7 @@ ADDRESSES = {
 }
 # Variables that would change the server without the caller's knowledge.
 UNWANTED_ENV = "PYTHONPATH", "PYTHONHOME", "TS_CONFIG_FILE", "TS_OPEN_INFERENCE_PROTOCOL"
+TEMPORARY = "synpg-"  # how the name of a temporary folder outside the state folder begins
 SOCKET_PATH_MAX = 103  # bytes; the worker's socket lies in the temporary folder, whose path must be this short
 
 
@@ -78,10 +78,14 @@ class Server:
         deadline = time.monotonic() + timeout
         if not self.archive.is_file():
             raise ServerError(f"There is no archive {shown(self.archive)}; build it with `python -m scripts.build_archive`.")
-        if not zipfile.is_zipfile(self.archive):
-            raise ServerError(f"{shown(self.archive)} is not a model archive.")
+        try:
+            check_members(self.archive)
+        except DAMAGED as error:
+            raise ServerError(f"{shown(self.archive)} is not a model archive, or it is damaged: {reason(error)}.") from None
         java = find_java()
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        if os.getuid() not in (0, self.state.stat().st_uid):
+            raise ServerError(f"{shown(self.state)} belongs to another user; name a folder of your own with --state.")
         with locked(self.state / "serve.lock"):
             if record := running(self.state):
                 raise ServerError(f"A server is already running at {record['url']}; {stop_hint(self.state)}.")
@@ -104,12 +108,7 @@ class Server:
         return stop(self.state)
 
     def _launch(self, config: Path, java: Path) -> None:
-        temporary = self.state / "tmp"
-        if len(os.fsencode(temporary / ".ts.sock.9000")) > SOCKET_PATH_MAX:
-            name = hashlib.sha256(os.fsencode(self.state)).hexdigest()[:16]
-            temporary = Path(tempfile.gettempdir()) / f"synpg-{os.getuid()}-{name}"
-        shutil.rmtree(temporary, ignore_errors=True)  # of a server that was killed
-        temporary.mkdir(mode=0o700)
+        temporary = make_temporary(self.state)
         env = {name: value for name, value in os.environ.items() if name not in UNWANTED_ENV}
         env |= {
             "JAVA_HOME": str(java),
@@ -219,11 +218,41 @@ def check_ports(text: str, addresses: dict[str, str]) -> None:
 
 def running(state: Path) -> dict | None:
     """The record of the server that `state` belongs to, if any process of it is alive. A file that is no record counts as none."""
+    record = read_record(state)
+    return record if record and members(record) else None
+
+
+def read_record(state: Path) -> dict | None:
+    """What server.json of a state folder says, of a server that may have ended."""
     try:
         record = json.loads((state / "server.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return record if is_record(record) and members(record) else None
+    return record if is_record(record) else None
+
+
+def make_temporary(state: Path) -> Path:
+    """A new folder for the temporary files of a server, with a name that nobody can foresee where others can write.
+
+    That of a server that was killed is removed first.
+    """
+    if record := read_record(state):
+        remove_temporary(record)
+    temporary = state / "tmp"
+    if len(os.fsencode(temporary / ".ts.sock.9000")) > SOCKET_PATH_MAX:
+        return Path(tempfile.mkdtemp(prefix=TEMPORARY))
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(mode=0o700)
+    return temporary
+
+
+def remove_temporary(record: dict) -> None:
+    """Remove the temporary files of a recorded server, if the record names such a folder and it is ours."""
+    temporary = Path(record["temporary"])
+    if temporary == Path(record["state"]) / "tmp" or temporary.name.startswith(TEMPORARY):
+        with contextlib.suppress(OSError):
+            if temporary.lstat().st_uid == os.getuid():
+                shutil.rmtree(temporary, ignore_errors=True)
 
 
 def is_record(value) -> bool:
@@ -270,7 +299,7 @@ def stop(state: Path | str, patience: float = 20.0) -> bool:
         if time.monotonic() > deadline:
             os.killpg(record["group"], signal.SIGKILL)
         time.sleep(0.1)
-    shutil.rmtree(record["temporary"], ignore_errors=True)
+    remove_temporary(record)
     (state / "server.json").unlink(missing_ok=True)
     return True
 

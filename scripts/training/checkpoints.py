@@ -16,6 +16,7 @@ from handler.language.trees import LABELS
 from handler.language.vocabulary import SPECIALS, Vocabulary
 from handler.model.network import ModelConfig, SynPG, sinusoids
 from scripts.common.command import UserError
+from scripts.common.damage import check_members
 
 
 class CheckpointError(UserError):
@@ -92,6 +93,10 @@ def read_state(file: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint in fp32, by their published names."""
     refuse_web_page(file)
     try:
+        with open(file, "rb") as stream:
+            zipped = stream.read(4) == b"PK\x03\x04"  # what torch looks at; its older format has no checksums
+        if zipped:
+            check_members(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols and TorchScript; what is wrong is said below
             state = torch.load(file, map_location="cpu", weights_only=True)

@@ -29,6 +29,7 @@ from handler.language.vocabulary import SPECIALS
 from handler.model.network import EOS, SOS, UNK
 from scripts.common.command import InputError
 from scripts.training.progress import counted
+from scripts.training.work import read_arrays
 
 MIN_COUNT = 5  # a piece seen less often is split further, a character seen less often becomes <unk>
 WRITTEN_COUNT = 20  # with word vectors: a piece seen less often is only copied from the sentence (`generation_vocab_size`)
@@ -86,8 +87,8 @@ class Split:
 
     @classmethod
     def load(cls, file: Path) -> "Split":
-        with np.load(file, allow_pickle=False) as arrays:
-            return cls({n: arrays[f"{n}.ids"] for n in FIELDS}, {n: arrays[f"{n}.offsets"] for n in FIELDS})
+        arrays = read_arrays(file)
+        return cls({n: arrays[f"{n}.ids"] for n in FIELDS}, {n: arrays[f"{n}.offsets"] for n in FIELDS})
 
 
 def read_columns(file: Path, least: int) -> Iterator[list[str]]:

@@ -1,6 +1,5 @@
 """Trained networks to an artifact."""
 
-import json
 import shutil
 import sys
 from dataclasses import dataclass, replace
@@ -18,22 +17,13 @@ from scripts.training import calibration
 from scripts.training.corpus import Split
 from scripts.training.staging import staged
 from scripts.training.trainer import NETS
+from scripts.training.work import read_checkpoint, read_json
 
 RECORD, PICTURE = "training.json", "training.png"
 # What `export` writes anew. Of an artifact's other files it keeps the tagger and the parser, which are trained by themselves.
 APART = artifacts.TAGGER, artifacts.PARSER
 WRITTEN = {"manifest.json", *artifacts.FILES, *artifacts.OPTIONAL, RECORD, PICTURE} - set(APART)
-RECORDED = (
-    "recipe",
-    "precision",
-    "threads",
-    "torch",
-    "step",
-    "epoch",
-    "seconds",
-    "curve",
-    "averaged",
-)  # of a checkpoint, beside the artifact
+RECORDED = "recipe", "precision", "threads", "torch", "step", "epoch", "seconds", "curve"  # of a checkpoint, beside the artifact
 # Settings of a new artifact: the best of those tried on pairs that the figures of model_store/demo/README.md leave out.
 DECODING: dict[str, Any] = {
     "source_bonus": 1.0,
@@ -93,7 +83,7 @@ class Work:
 def read_tokens(folder: Path) -> list[str]:
     """The tokens of a folder's `vocab.json`; none if there is no such file."""
     file = folder / "vocab.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    return read_json(file) if file.exists() else []
 
 
 def export(work_folder: Path, out: Path, share: float = 1.0) -> None:
@@ -109,8 +99,8 @@ def export(work_folder: Path, out: Path, share: float = 1.0) -> None:
     for name in NETS:
         if name not in trained and not (trained and work.can_keep(name)):
             raise UserError(f"{work.folder / f'{name}.pt'} is missing: train the {name.replace('_', ' ')} first.")
-    states = {name: torch.load(work.folder / f"{name}.pt", map_location="cpu", weights_only=True) for name in trained}
-    settings = json.loads((work.corpus / "corpus.json").read_text(encoding="utf-8"))
+    states = {name: read_checkpoint(work.folder / f"{name}.pt", ("config", "best", *RECORDED)) for name in trained}
+    settings = read_json(work.corpus / "corpus.json")
     if share < 1:
         average(work, states, share)
     with staged(out) as made:
@@ -162,12 +152,10 @@ def save_networks(work: Work, states: dict[str, dict], settings: dict, made: Pat
 def record_of(work: Work, states: dict[str, dict], settings: dict) -> dict:
     """How the networks were trained: corpus, recipes, curves, and the record of the artifact that training began from."""
     unchanged = [name for name in NETS if name not in states]
-    record: dict[str, Any] = {
-        "corpus": settings,
-        **{name: {key: state[key] for key in RECORDED if key in state} for name, state in states.items()},
-    }
+    trained = {name: {key: state[key] for key in (*RECORDED, "averaged") if key in state} for name, state in states.items()}
+    record: dict[str, Any] = {"corpus": settings, **trained}
     if (work.base / RECORD).is_file():
-        record["begun_from"] = json.loads((work.base / RECORD).read_text(encoding="utf-8"))
+        record["begun_from"] = read_json(work.base / RECORD)
         record |= {name: record["begun_from"][name] for name in unchanged if name in record["begun_from"]}
     if unchanged:
         record["unchanged"] = unchanged

@@ -1,11 +1,9 @@
 """Initial weights: random ones, perhaps with word vectors, or those of an artifact, fitted to another vocabulary."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -14,6 +12,7 @@ from handler.language.trees import SYNTAX_TOKENS
 from handler.language.vocabulary import SEPARATOR, SPECIALS
 from handler.model.network import UNK, ModelConfig, SynPG
 from scripts.training.corpus import VECTORS
+from scripts.training.work import read_arrays, read_json
 
 RIDGE = 100.0  # on the map from word vectors; the held-out loss hardly depends on it
 RARE_LENGTH, RARE_BIAS = 1.25, 1.0  # of a rare token's row, to the common ones' mean, and its bias: short rows are badly copied
@@ -27,8 +26,7 @@ def begin_anew(name: str, shape: dict[str, Any], corpus: Path, seed: int) -> Syn
 
     The words of a paraphraser that have word vectors begin at them: similar words are near each other before any training.
     """
-    tokens = len(json.loads((corpus / "vocab.json").read_text(encoding="utf-8")))
-    record = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
+    tokens, record = len(read_json(corpus / "vocab.json")), read_json(corpus / "corpus.json")
     syntax, generator = len(SPECIALS) + len(SYNTAX_TOKENS), torch.Generator().manual_seed(seed)
     if name == "parse_generator":
         net = SynPG(ModelConfig(vocab_size=syntax, **shape))
@@ -45,8 +43,8 @@ def begin_anew(name: str, shape: dict[str, Any], corpus: Path, seed: int) -> Syn
 def place_at_vectors(state: dict[str, torch.Tensor], corpus: Path, generation_vocab_size: int, generator: torch.Generator) -> None:
     """Move the rows of the tokens that have word vectors, in place, to their vectors: turned at random into the width of the network,
     about their mean, and as long on average as the rows were. Rare tokens are made easy to copy."""
-    with np.load(corpus / VECTORS, allow_pickle=False) as arrays:
-        ids, vectors = torch.from_numpy(arrays["ids"]), torch.from_numpy(arrays["vectors"]).float()
+    arrays = read_arrays(corpus / VECTORS)
+    ids, vectors = torch.from_numpy(arrays["ids"]), torch.from_numpy(arrays["vectors"]).float()
     width = state[ROWS[0]].shape[1]
     across = torch.linalg.qr(torch.randn(max(width, vectors.shape[1]), min(width, vectors.shape[1]), generator=generator)).Q
     placed = (vectors - vectors.mean(0)) @ (across.T if len(across) == width else across)
@@ -66,8 +64,8 @@ def begin_from(base: Path, name: str, corpus: Path) -> SynPG:
     """
     settings = artifacts.verify(base)
     net = artifacts.load_net(base / f"{name}.safetensors", getattr(settings, name), torch.device("cpu"))
-    old, new = (json.loads((folder / "vocab.json").read_text(encoding="utf-8")) for folder in (base, corpus))
-    record = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
+    old, new = (read_json(folder / "vocab.json") for folder in (base, corpus))
+    record = read_json(corpus / "corpus.json")
     c = net.config
     known = {token: i for i, token in enumerate(old[: c.vocab_size])}
     pieces = artifacts.read_pieces(base / "bpe.codes", base / "bpe.vocab.txt", settings.pipeline.bpe_threshold)
@@ -96,8 +94,8 @@ def begin_at_vectors(state: dict[str, torch.Tensor], corpus: Path, generation_vo
 
     The map is the least squares one from the vectors of the common, known (V,) words to their rows.
     """
-    with np.load(corpus / VECTORS, allow_pickle=False) as arrays:
-        ids, vectors = torch.from_numpy(arrays["ids"]), F.pad(torch.from_numpy(arrays["vectors"]), (0, 1), value=1.0).double()
+    arrays = read_arrays(corpus / VECTORS)
+    ids, vectors = torch.from_numpy(arrays["ids"]), F.pad(torch.from_numpy(arrays["vectors"]), (0, 1), value=1.0).double()
     common, rare = (ids < generation_vocab_size) & known[ids], ids >= generation_vocab_size
     one = vectors[common]
     gram = one.T @ one + RIDGE * torch.eye(one.shape[1], dtype=one.dtype)

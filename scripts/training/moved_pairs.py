@@ -4,7 +4,6 @@ The words do not fit the new parse exactly: an auxiliary or a preposition is lef
 """
 
 import collections
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,11 @@ from handler.errors import SyntaxTreeError
 from handler.language.relations import content, kept, made_up, missing, relations
 from handler.language.trees import Tree, read_tree
 from handler.movement.clauses import leaf, node
-from handler.movement.propose import LAST_RESORT, lower_first, tidied, variants
+from handler.movement.propose import LAST_RESORT, Mover, tidied
 from scripts.common.command import InputError
 from scripts.training.corpus import Encoder, Limits, Split, read_columns
 from scripts.training.progress import counted
+from scripts.training.work import read_json
 
 PAIRS = 60_000  # sentences, at most, of which pairs are made
 KEPT = 0.8  # least share of the relations that a moved sentence keeps
@@ -34,7 +34,7 @@ def moved(source: Tree, rng: np.random.Generator) -> tuple[Tree, str] | None:
     """
     kinds: dict[str, list[Tree]] = {}
     said, pairs = content(source), relations(source)
-    for top, mark, moves in variants(lower_first(source)):
+    for top, mark, moves in Mover(source).variants:
         if set(moves) <= SLIGHT or FRAMES & set(moves):
             continue
         whole = tidied(node("ROOT", Tree(top.label, [*top.children, leaf(".", mark)])))
@@ -56,7 +56,7 @@ def is_question(move: str) -> bool:
 
 def prepare(folder: Path, file: Path, say=print) -> None:
     """Write the pairs of a file of `sentence<TAB>parse` into a prepared corpus, and what they are into its record."""
-    record = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+    record = read_json(folder / "corpus.json")
     encoder, limits = Encoder(folder, record["bpe_threshold"]), Limits(**record["limits"])
     rng, sentences = np.random.default_rng(1), record["splits"]["train"]["sentences"]
     sources, targets = [], []

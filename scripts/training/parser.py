@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from handler.language.trees import words
 from handler.parsing.parser import FORMAT, GROUP, SHAPES, unpack
 from scripts.common.command import InputError
+from scripts.common.damage import MALFORMED
 from scripts.training.corpus import origin
 from scripts.training.parser_data import Recipe, choose_pieces, encode, inventory, make_batch, plan, read_corpus, some_trees
 from scripts.training.parser_scores import evaluate
+from scripts.training.work import read_arrays, read_checkpoint, read_json, resume
 
 PROGRESS = "step", "epoch", "next_batch", "seconds", "curve", "hurries"  # of a training, in its checkpoint
 ENCODER = "config.json", "tokenizer.json", "model.safetensors"  # files of the pretrained encoder
@@ -144,7 +146,7 @@ def read_encoder(folder: Path) -> tuple[list[str], dict[str, Tensor]]:
     try:
         vocabulary: dict[str, int] = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
         pieces = sorted(vocabulary, key=lambda piece: vocabulary[piece])
-    except (ValueError, KeyError, TypeError):
+    except MALFORMED:
         raise InputError(f"{folder / 'tokenizer.json'} has no vocabulary of word pieces.") from None
     with safe_open(folder / "model.safetensors", framework="pt") as stored:
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}
@@ -185,11 +187,11 @@ def prepare(work: Path, files: dict[str, Path], encoder: Path, recipe: Recipe, s
 def begin(work: Path, encoder: Path, recipe: Recipe) -> Net:
     """The network as training begins: lower layers of the encoder, the rest by chance."""
     torch.manual_seed(recipe.seed)
-    settings = json.loads((work / "corpus.json").read_text(encoding="utf-8"))
+    settings = read_json(work / "corpus.json")
     _, tensors = read_encoder(encoder)
-    with np.load(work / "embedding.npz") as arrays:
-        embedding = torch.from_numpy(unpack(arrays["packed"], arrays["scales"]))
-    config = json.loads((encoder / "config.json").read_text(encoding="utf-8"))
+    arrays = read_arrays(work / "embedding.npz")
+    embedding = torch.from_numpy(unpack(arrays["packed"], arrays["scales"]))
+    config = read_json(encoder / "config.json")
     net = Net(
         embedding,
         POSITIONS,
@@ -226,7 +228,7 @@ class Training:
         """pause: training waits while there is such a file. minutes: it is over after so many, however far it is."""
         torch.set_flush_denormal(True)
         self.work, self.recipe, self.pause, self.file = work, recipe, pause, work / "parser.pt"
-        self.labels = json.loads((work / "corpus.json").read_text(encoding="utf-8"))["labels"]
+        self.labels = read_json(work / "corpus.json")["labels"]
         self.train, self.dev = read_corpus(work / "train.npz"), read_corpus(work / "dev.npz")
         self.net = begin(work, encoder, recipe)
         old = set(map(id, self.net.pretrained()))
@@ -240,11 +242,7 @@ class Training:
         self.curve: list[dict[str, float]] = []
         self.hurries: list[list[float]] = []  # of a hurry the step where it began and its minutes
         if self.file.exists():
-            state = torch.load(self.file, weights_only=True)
-            self.net.load_state_dict(state["net"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            for key in PROGRESS:
-                setattr(self, key, state[key])
+            resume(self, self.file, PROGRESS)
         self.minutes = minutes
         self.hurry: tuple[float, float] | None = None  # when it began, and the share of the training that was left then
         if minutes is not None:
@@ -351,8 +349,8 @@ def export(work: Path, file: Path) -> dict[str, Any]:
     """Write what `artifacts.load_parser` reads from the checkpoint, and return how it came to be, for the record."""
     if not (work / "parser.pt").exists():
         raise InputError(f"{work / 'parser.pt'} is missing: train first.")
-    state = torch.load(work / "parser.pt", weights_only=True)
-    settings, recipe, tensors = json.loads((work / "corpus.json").read_text(encoding="utf-8")), state["recipe"], state["net"]
+    state = read_checkpoint(work / "parser.pt", ("net", "recipe", "heads", *PROGRESS))
+    settings, recipe, tensors = read_json(work / "corpus.json"), state["recipe"], state["net"]
     net = Net(
         tensors["embedding"],
         len(tensors["position"]),
@@ -364,8 +362,8 @@ def export(work: Path, file: Path) -> dict[str, Any]:
         len(settings["labels"]),
     )
     net.load_state_dict(tensors)
-    with np.load(work / "embedding.npz") as arrays:
-        embedding = arrays["packed"][: recipe["kept"]], arrays["scales"][: recipe["kept"]]
+    arrays = read_arrays(work / "embedding.npz")
+    embedding = arrays["packed"][: recipe["kept"]], arrays["scales"][: recipe["kept"]]
     write(net, settings["pieces"][: recipe["kept"]], settings["tags"], settings["labels"], embedding, file)
     return {
         "recipe": recipe,

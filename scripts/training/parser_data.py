@@ -4,6 +4,7 @@ import collections
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from handler.language.trees import TAGS, Tree, read_tree
 from handler.parsing.parser import CLS, SEP, SPECIALS, UNK, shape, word_pieces
 from scripts.common.command import InputError
 from scripts.training.corpus import read_columns, require_a_tree
+from scripts.training.work import read_arrays
 
 Sourced = tuple[Tree, str]  # a tree with words at its leaves, and the source of its sentence
 Batch = tuple[list[torch.Tensor], torch.Tensor, torch.Tensor, np.ndarray]  # as `make_batch` says
@@ -191,8 +193,8 @@ def choose_pieces(vocabulary: list[str], words: Mapping[str, int], most: int) ->
 
 
 def read_corpus(file: Path) -> Corpus:
-    with np.load(file, allow_pickle=False) as arrays:
-        return Corpus(**{**arrays, "names": arrays["names"].tolist(), "stop": int(arrays["stop"])})
+    arrays: dict[str, Any] = read_arrays(file)
+    return Corpus(**{**arrays, "names": arrays["names"].tolist(), "stop": int(arrays["stop"])})
 
 
 def make_batch(corpus: Corpus, chosen: np.ndarray, recipe: Recipe, rng: np.random.Generator | None = None) -> Batch:

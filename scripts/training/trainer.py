@@ -17,6 +17,7 @@ from handler.model.network import EOS, PAD, SOS, ModelConfig, SynPG
 from scripts.training import corpus, initial_weights, moved_pairs
 from scripts.training.mismatch import Bags, Mismatch
 from scripts.training.progress import Interruption, Report
+from scripts.training.work import resume
 
 NETS = "parse_generator", "paraphraser"
 
@@ -205,11 +206,7 @@ class Training:
         self.curve: list[dict] = []
         self.best: dict[str, torch.Tensor] | None = None  # state dict of the measurement with the lowest held-out loss
         if self.file.exists():
-            state = torch.load(self.file, map_location=device, weights_only=True)
-            self.net.load_state_dict(state["net"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            for key in PROGRESS:
-                setattr(self, key, state[key])
+            resume(self, self.file, PROGRESS, device)
 
     def stopped_early(self) -> bool:
         """Whether the held-out loss has not improved for as many measurements as the recipe is patient. What fine-tuning began

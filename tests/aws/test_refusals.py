@@ -174,6 +174,31 @@ def test_a_stranger_may_see_what_would_be_done(stranger, capsys, tmp_path):
     assert "arn:aws:sagemaker:${region}:${account}:endpoint/mine-*" in json.loads(out)["Statement"][6]["Resource"] and "Replace" in err
 
 
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (exceptions.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), "There are no AWS credentials here; "),
+        (refusal("ExpiredToken"), "The AWS credentials have expired; "),
+        (refusal("InvalidClientTokenId"), "AWS does not accept these credentials; "),
+        (exceptions.SSOTokenLoadError(error_msg="x"), "The AWS credentials cannot be had: "),
+        (exceptions.EndpointConnectionError(endpoint_url="https://sts"), "Nothing answers at "),
+    ],
+    ids=["partial", "expired", "unknown", "sso", "network"],
+)
+def test_a_dry_run_with_credentials_that_cannot_be_used_says_so(stranger, monkeypatch, capsys, error, said):
+    def account(self):
+        raise error
+
+    monkeypatch.setattr(Session, "account", account)
+    for command, arguments in ((deploy, ["serverless"]), (push_image, [])):
+        assert command.main([*arguments, "--region", "eu-west-1", "--dry-run"]) == 0
+        out, err = capsys.readouterr()
+        assert "${account}" in out and len(json.loads(out)["calls"]) >= 6
+        assert err.startswith(said) and err.endswith("What they would tell is shown as ${…}.\n") and err.count("\n") == 1
+        assert command.main([*arguments, "--region", "eu-west-1"]) == 1
+        assert capsys.readouterr().err.startswith(said)
+
+
 def test_the_region_is_where_people_set_it(stranger, monkeypatch):
     assert Session().region is None
     for name, region in ("AWS_DEFAULT_REGION", "eu-west-1"), ("AWS_REGION", "eu-west-2"):
@@ -190,6 +215,7 @@ def test_the_region_is_where_people_set_it(stranger, monkeypatch):
         (push_image, [], "No AWS region is set"),
         (deploy, ["serverless", "--region", "eu-west-1"], "There are no AWS credentials"),
         (delete, ["--region", "eu-west-1"], "There are no AWS credentials"),
+        (delete, ["--region", "eu-west-1", "--dry-run"], "which only AWS can tell. There are no AWS credentials here; "),
         (push_image, ["--region", "eu-west-1"], "There are no AWS credentials"),
         (deploy, ["serverless", "--profile", "nobody"], "profile (nobody) could not be found"),
         (deploy, ["serverless", "--name", "my_model", "--region", "eu-west-1", "--dry-run"], "letters, digits"),

@@ -169,7 +169,7 @@ def test_what_a_file_says(tmp_path, monkeypatch, name, text, requests):
         ("a.txt", b"\n \n", "There is no sentence in"),
         ("a.txt", b"", "There is no sentence in"),
         ("a.txt", b"\xff", "is not text in UTF-8"),
-        ("a.gz", b"\x1f\x8b\x08", "is not text in UTF-8"),
+        ("a.gz", b"\x1f\x8b\x08", "is not a gzipped file, or it is damaged"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_sentence(capsys, tmp_path, name, content, sentence):

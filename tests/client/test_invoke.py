@@ -38,6 +38,23 @@ def test_one_request(server, capsys):
     assert status == 0 and [a["seed"] for a in answer] == [3, 3] and answer[0]["tags_predicted"]
 
 
+def test_trees_are_drawn(monkeypatch, capsys):
+    asked = []
+    answer = {"paraphrase": "it rains .", "parse": "(ROOT (S (NP (PRP)) (VP (VBZ)) (.)))", "moves": []}
+
+    def send(body, content_type):
+        asked.append(json.loads(body))
+        return json.dumps({"statement": answer, "command": [answer, answer]})
+
+    monkeypatch.setattr(invoke, "server", lambda url, timeout: send)
+    assert invoke.main(["--sent", "it rains .", "--like", "she sings .", "--tree"]) == 0
+    assert asked == [{"sent": "it rains .", "like": "she sings .", "details": True}]
+    one = "it rains .\nROOT\n└─ S\n   ├─ NP  PRP it\n   ├─ VP  VBZ rains\n   └─ . ."
+    assert capsys.readouterr().out == "\n\n".join([one] * 3) + "\n"
+    with pytest.raises(SystemExit):
+        invoke.main(["{}", "--tree"])
+
+
 @pytest.mark.slow
 def test_a_file_and_standard_input(server, capsys, tmp_path, monkeypatch):
     lines = "".join(json.dumps(value) + "\n" for value in [{**RAIN, "seed": i} for i in range(5)] + [BAD])

@@ -28,7 +28,12 @@ BROKEN = r"broken\.tsv:1: label 2 of the tree is not one of the Penn Treebank's"
 # command, arguments ({x} is a file or folder of `given`), what is said
 MISTAKES = [
     ("serve", "start --archive none.mar --state {state}", r"There is no archive .*none\.mar; build it with `.*`"),
-    ("serve", "start --archive {text} --state {state}", r".*words\.txt is not a model archive"),
+    ("serve", "start --archive {text} --state {state}", r".*words\.txt is not a model archive, or it is damaged: File is not a zip file"),
+    (
+        "serve",
+        "start --archive {flipped} --state {state}",
+        r".*flipped\.mar is not a .*: x does not match its checksum",
+    ),
     ("serve", "start --archive {zip} --state {text}/state", r".*words\.txt/state/logs: Not a directory"),
     ("serve", "start --archive {zip} --state {state} --config none.properties", r"none\.properties: No such file or directory"),
     ("build_archive", "--artifact none", r"The artifact none cannot be served: manifest\.json: expected a file, found none"),
@@ -50,6 +55,10 @@ MISTAKES = [
     ("invoke", "--file {latin}", r"The input is not text in UTF-8: .*"),
     ("paraphrase", "none.txt", r"none\.txt: No such file or directory"),
     ("paraphrase", "{latin}", r".*latin\.tsv is not text in UTF-8: .*"),
+    ("paraphrase", "{flipped_gz}", r".*flipped\.tsv\.gz is not a gzipped file, or it is damaged: .*"),
+    ("paraphrase", "{deep}", r"Line 1 is not JSON: it is nested too deep"),
+    ("invoke", "--file {data} --output {deep}", r".*deep\.jsonl is no output of this command; give another --output"),
+    ("train", "{state} --train {flipped_gz} --dev {data}", r"flipped\.tsv\.gz is not a gzipped file, or not all of it: .*"),
     ("paraphrase", "{text} --url ftp://x", "ftp://x/invocations is not an http address"),
     ("calibrate", "none --data {data}", r"manifest\.json: expected a file, found none"),
     ("calibrate", "{artifact} --data none.tsv", r"none\.tsv: No such file or directory"),
@@ -63,7 +72,7 @@ MISTAKES = [
     ("train", "{state} --train {latin} --dev {data}", r"latin\.tsv, after line 0: not text in UTF-8: .*"),
     ("train", "{state} --train {text} --dev {data}", r"words\.txt:1: expected 2 columns separated by tabs, found 1"),
     ("train", "{state} --train {short} --dev {data}", r"short\.tsv: too few words to learn word pieces from; .*"),
-    ("train", "{text}/work --train {data} --dev {data}", r".*words\.txt/work/corpus: Not a directory"),
+    ("train", "{text}/run --train {data} --dev {data}", r".*words\.txt/run/corpus: Not a directory"),
     ("train", "{state} --from none --train {data} --dev {data}", r"manifest\.json: expected a file, found none"),
     ("train", "{state} --export {state}/out", r".*parse_generator\.pt is missing: train the parse generator first"),
     ("train_tagger", "{state}/t.safetensors --train none.tsv --dev {data}", r"none\.tsv: No such file or directory"),
@@ -101,6 +110,12 @@ MISTAKES = [
 ]
 
 
+def flipped(data: bytes) -> bytes:
+    """The data with a byte of its middle changed."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
+
+
 @pytest.fixture(scope="session")
 def given(tmp_path_factory) -> dict[str, Path]:
     """Files that are not what they should be, and some that are; an artifact."""
@@ -114,6 +129,8 @@ def given(tmp_path_factory) -> dict[str, Path]:
         "short": ("short.tsv", b"a\t(ROOT (NN a))\n"),
         "pairs": ("pairs.tsv", f"a\tb\t{TREE}\t{TREE}\na\tb\t{TREE}\t{TREE[:-1]}\n".encode()),
         "cut": ("cut.tsv.gz", gzip.compress(b"x\t(ROOT (NN x))\n" * 99)[:-9]),
+        "flipped_gz": ("flipped.tsv.gz", flipped(gzip.compress(b"x\t(ROOT (NN x))\n" * 999))),
+        "deep": ("deep.jsonl", b"[" * 100_000 + b"\n"),
         "plain": ("plain.tsv.gz", b"x\t(ROOT (NN x))\n"),
     }
     for name, content in files.values():
@@ -122,10 +139,12 @@ def given(tmp_path_factory) -> dict[str, Path]:
     for name in "config.json", "tokenizer.json", "model.safetensors":
         (folder / "encoder" / name).touch()
     with zipfile.ZipFile(folder / "any.mar", "w") as archive:
-        archive.writestr("x", "x")
+        archive.writestr("x", "contents")
+    (folder / "flipped.mar").write_bytes((folder / "any.mar").read_bytes().replace(b"contents", b"contends"))
     return {
         **{key: folder / name for key, (name, _) in files.items()},
         "zip": folder / "any.mar",
+        "flipped": folder / "flipped.mar",
         "encoder": folder / "encoder",
         "artifact": tiny_artifact(folder / "artifact"),
     }

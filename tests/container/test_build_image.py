@@ -2,12 +2,13 @@
 
 import ast
 import re
+import sys
 
 import pytest
 
 from handler import __version__
 from scripts import build_image
-from scripts.container import image
+from scripts.container import class_archive, image
 from scripts.serving.server import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -96,3 +97,28 @@ def reached(*names: str) -> set[str]:
                 found = [place.removeprefix("scripts.").replace(".", "/") for place in places]
                 waiting |= {place for place in found if (ROOT / "scripts" / f"{place}.py").is_file()} - done
     return done
+
+
+PRETEND = """
+import pathlib, subprocess, sys
+java = subprocess.Popen(["sleep", "60"])
+print("what the container says", flush=True)
+print("it ended by itself, with status 143", file=sys.stderr, flush=True)
+pathlib.Path(sys.argv[1]).touch()
+sys.exit(java.wait() != 0)
+"""
+
+
+def test_the_archive_of_classes_is_written_quietly_unless_it_fails(tmp_path, monkeypatch, capfd):
+    made, started = tmp_path / "classes.jsa", tmp_path / "started"
+    monkeypatch.setattr(class_archive, "CONTAINER", [sys.executable, "-c", PRETEND, str(started)])
+    monkeypatch.setattr(class_archive, "call", lambda url: made.touch())
+    monkeypatch.setattr(class_archive.psutil.Process, "name", lambda self: "java")
+    monkeypatch.setattr(class_archive, "ready", started.exists)
+    assert class_archive.main([str(made)]) == 0
+    assert capfd.readouterr() == ("", "")
+    made.unlink()
+    monkeypatch.setattr(class_archive, "CONTAINER", [sys.executable, "-c", "print('the cause')"])
+    monkeypatch.setattr(class_archive, "ready", lambda: False)
+    assert class_archive.main([str(made)]) == 1
+    assert capfd.readouterr() == ("", "the cause\nThe image does not serve its own model.\n")

@@ -188,7 +188,7 @@ def test_what_is_no_model_is_one_sentence(tmp_path, unpacked):
     for kind, cut in ("mar", "synpg.mar"), ("tar", "model.tar.gz"):
         archive = packed(tmp_path / kind, kind, unpacked / "model") / cut
         archive.write_bytes(archive.read_bytes()[:-200])
-        with pytest.raises(SettingsError, match=rf"^.*{cut} is not a .*, or not all of it: .*\.$"):
+        with pytest.raises(SettingsError, match=rf"^.*{cut} is not a .*, or it is damaged: .*\.$"):
             find_model(tmp_path / kind, tmp_path, tmp_path / f"scratch of {kind}")
 
 

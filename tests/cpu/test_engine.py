@@ -388,17 +388,17 @@ def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_
     lexicon = Lexicon(counts, 1.0)
     seen = list(zip(words, (DT, NN, VBZ, DT, NN)))
 
-    def machines(leaves, seen=seen, order=1.0):
+    def processors(leaves, seen=seen, order=1.0):
         return text_processors(paraphraser.text_grammar, [words], 20, 1.0, 1.0, order, alignment=Alignment(lexicon, [leaves], [seen]))
 
     the, x, is_, a, y = words
-    assert machines([NN, VBZ, DT, JJ, NN]).propose(0, 9) == [x, is_, a, ids["z"], y, EOS]
-    assert machines([NN, VBZ, DT, JJ, NN]).propose(0, 2) == [x, is_]
-    moved = machines([DT, NN, NN, DT])
+    assert processors([NN, VBZ, DT, JJ, NN]).propose(0, 9) == [x, is_, a, ids["z"], y, EOS]
+    assert processors([NN, VBZ, DT, JJ, NN]).propose(0, 2) == [x, is_]
+    moved = processors([DT, NN, NN, DT])
     moved.accept(torch.tensor([a]))  # after it comes `y`; then the noun and the article that are left
     assert moved.propose(0, 9) == [y, x, the, EOS]
-    assert machines([DT, NN], order=0.0).propose(0, 9) == [the, x, EOS]
-    assert machines([], []).propose(0, 9) == []  # no leaves to go by
+    assert processors([DT, NN], order=0.0).propose(0, 9) == [the, x, EOS]
+    assert processors([], []).propose(0, 9) == []  # no leaves to go by
     rain, ing = ids["rain@@"], ids["ing"]
     split = text_processors(
         paraphraser.text_grammar,
@@ -414,7 +414,7 @@ def test_guesses_are_the_rest_of_a_word_then_words_of_the_sentence_that_fit_the_
 
 @pytest.mark.parametrize("steps", [24, 60])
 @pytest.mark.slow
-def test_machines_give_the_scores_of_the_tensors(folder, steps):
+def test_processors_give_the_scores_of_the_tensors(folder, steps):
     paraphraser = artifacts.load(folder)
     g = torch.Generator().manual_seed(4)
     rows = paraphraser.plan(read_request({**PICNIC, "tmpl": [t for t in TEMPLATES if len(t) < 30], "seed": 1}))

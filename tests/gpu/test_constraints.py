@@ -240,7 +240,7 @@ def went_on(constraints, tokens, rows, texts, step):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 24])
 def test_aligned_texts_have_a_word_for_each_leaf_whatever_computes_the_scores(steps, seed):
-    """Tensors, tensors that earlier rows have used, and machines, over whole random decodings in which rows are dropped."""
+    """Tensors, tensors that earlier rows have used, and logits processors, over whole random decodings in which rows are dropped."""
     r, g = random.Random(seed), torch.Generator().manual_seed(seed)
     leaves = [n for n in (0, 1, 2, steps - 1, steps, steps + 3, steps // 2, steps // 2) for _ in range(2)]
     sentences, alignment = random_batch(r, leaves)
@@ -251,7 +251,7 @@ def test_aligned_texts_have_a_word_for_each_leaf_whatever_computes_the_scores(st
     for _ in range(3):
         used.accept(torch.tensor([sentence[0] for sentence in earlier]))
     tensors = text_constraint(TEXT, sentences, **options, alignment=alignment)
-    machines = text_processors(TEXT, sentences, **options, alignment=alignment)
+    processors = text_processors(TEXT, sentences, **options, alignment=alignment)
     used.copy_from(tensors)
     texts, rows, split = [[] for _ in leaves], list(range(len(leaves))), 0
     for step in range(steps):
@@ -259,9 +259,9 @@ def test_aligned_texts_have_a_word_for_each_leaf_whatever_computes_the_scores(st
         logits[:, BEGUN] += 1
         scores = tensors.process(logits)
         assert scores.isfinite().any(1).all()
-        assert torch.equal(scores, machines.process(logits)) and torch.equal(scores, used.process(logits))
+        assert torch.equal(scores, processors.process(logits)) and torch.equal(scores, used.process(logits))
         tokens = scores.argmax(1)
-        rows = went_on((tensors, machines, used), tokens, rows, texts, step)
+        rows = went_on((tensors, processors, used), tokens, rows, texts, step)
         if not rows:
             break
     for count, text in zip(leaves, texts):
@@ -416,7 +416,7 @@ def test_what_computes_the_scores_makes_no_difference_where_words_are_copied(ste
     used = text_constraint(LIMITED, earlier, **options, alignment=followed).allocate(len(leaves), config)
     for _ in range(3):
         used.accept(torch.tensor([LIMITED.columns(sentence)[-1] for sentence in earlier]))
-    tensors, machines = (kind(LIMITED, sentences, **options, alignment=alignment) for kind in (text_constraint, text_processors))
+    tensors, processors = (kind(LIMITED, sentences, **options, alignment=alignment) for kind in (text_constraint, text_processors))
     used.copy_from(tensors)
     texts, rows, width = [[] for _ in leaves], list(range(len(leaves))), max(map(len, sentences))
     for step in range(steps):
@@ -424,12 +424,12 @@ def test_what_computes_the_scores_makes_no_difference_where_words_are_copied(ste
         logits[:, WRITTEN:] += 1
         scores = tensors.process(logits)
         assert scores.isfinite().any(1).all()
-        torch.testing.assert_close(machines.process(logits), scores)  # infinities included
+        torch.testing.assert_close(processors.process(logits), scores)  # infinities included
         padded = torch.nn.functional.pad(logits, (0, config.bag_width - width), value=-math.inf)
         torch.testing.assert_close(used.process(padded), torch.nn.functional.pad(scores, (0, config.bag_width - width), value=-math.inf))
         assert not used.allowed()[:, WRITTEN + width :].any()  # nor would it be without the network's minus infinity
         tokens = scores.argmax(1)
-        rows = went_on((tensors, machines, used), tokens, rows, texts, step)
+        rows = went_on((tensors, processors, used), tokens, rows, texts, step)
         if not rows:
             break
     copied = 0

@@ -376,6 +376,27 @@ def test_the_command_says_how_it_is_called(tmp_path, capsys):
         assert said in capsys.readouterr().err
 
 
+def test_a_damaged_checkpoint_is_one_sentence(trained, tmp_path, capsys):
+    work = shutil.copytree(trained / "work", tmp_path / "work")
+    data = bytearray((work / "parser.pt").read_bytes())
+    data[len(data) // 2] ^= 1
+    (work / "parser.pt").write_bytes(data)
+    arguments = [
+        str(work),
+        "--train",
+        str(trained / "train.tsv"),
+        "--dev",
+        str(trained / "train.tsv"),
+        "--encoder",
+        str(trained / "encoder"),
+    ]
+    for command in arguments, [str(work), "--export", str(tmp_path / "p.safetensors")]:
+        assert train_parser.main(command) == 1
+        assert re.fullmatch(
+            r"\S+/parser\.pt cannot be continued from: .*; remove it to train from the beginning\.\n", capsys.readouterr().err
+        )
+
+
 def test_an_exported_parser_is_part_of_its_artifact(trained, tmp_path):
     folder = tiny_artifact(tmp_path / "artifact")
     assert train_parser.main([str(trained / "work"), "--export", str(folder / "parser.safetensors")]) == 0

@@ -133,6 +133,40 @@ def test_check_finds_what_differs(artifact, tmp_path, member, content):
         check(output, artifact)
 
 
+@pytest.mark.parametrize("manifest", ["null", "[]", '{"model": null}', '{"model": []}', '{"model": {}}', "[" * 100_000, "x"], ids=range(7))
+def test_an_archive_whose_manifest_describes_no_model_is_built_anew(artifact, tmp_path, manifest):
+    output = tmp_path / "synpg.mar"
+    build(artifact, output)
+    with zipfile.ZipFile(output) as good:
+        contents = {name: good.read(name) for name in good.namelist()} | {"MAR-INF/MANIFEST.json": manifest}
+    with zipfile.ZipFile(output, "w") as bad:
+        for name, data in contents.items():
+            bad.writestr(name, data)
+    with pytest.raises(ArchiveError, match=r"^synpg\.mar has no manifest that describes a model: .*\.$"):
+        check(output, artifact)
+    assert main(["--artifact", str(artifact), "--output", str(output), "--if-changed"]) == 0
+    check(output, artifact)
+
+
+@pytest.mark.parametrize("flag", [1, 0])
+def test_an_archive_that_cannot_be_read_is_built_anew(artifact, tmp_path, flag):
+    """flag: the members are marked as encrypted. Otherwise a byte of them is changed."""
+    output = tmp_path / "synpg.mar"
+    build(artifact, output)
+    data = bytearray(output.read_bytes())
+    place = data.find(b"PK\x01\x02")
+    while place >= 0 and flag:
+        data[place + 8] |= flag
+        place = data.find(b"PK\x01\x02", place + 1)
+    if not flag:
+        data[data.find(b"def ") + 1] ^= 1
+    output.write_bytes(data)
+    with pytest.raises(ArchiveError):
+        check(output, artifact)
+    assert main(["--artifact", str(artifact), "--output", str(output), "--if-changed"]) == 0
+    check(output, artifact)
+
+
 def test_entry_is_the_only_importer_of_torchserve():
     """The rest of the package can be used, and tested, without it."""
     for file in (ROOT / "handler").glob("*.py"):

@@ -20,7 +20,7 @@ from scripts.serving import server
 from scripts.serving.diagnosis import SILENT, ServerError, cause, until_told
 from scripts.serving.java import find_java
 from scripts.serving.readiness import read_workers
-from scripts.serving.server import ROOT, Server, call, configure, members, running
+from scripts.serving.server import ROOT, Server, call, configure, make_temporary, members, running
 
 PROBE = '''
 import os, time
@@ -207,7 +207,7 @@ def test_archive_that_is_none(tmp_path):
     with pytest.raises(ServerError, match=r"^There is no archive .*none\.mar; build it with `.*`\.$"):
         Server(tmp_path / "none.mar", tmp_path).start()
     (tmp_path / "text.mar").write_text("not a zip file")
-    with pytest.raises(ServerError, match=r"text\.mar is not a model archive\.$"):
+    with pytest.raises(ServerError, match=r"text\.mar is not a model archive, or it is damaged: File is not a zip file\.$"):
         Server(tmp_path / "text.mar", tmp_path).start()
 
 
@@ -302,6 +302,42 @@ def bare(tmp_path):
 def shell(folder: Path, *command: str, **env: str):
     done = subprocess.run(command, cwd=folder, env={**os.environ, **env}, text=True, capture_output=True, stdin=subprocess.DEVNULL)
     return done.returncode, done.stdout, done.stderr
+
+
+def test_temporary_files_outside_the_state_folder_have_a_name_that_nobody_can_foresee(tmp_path):
+    state = tmp_path / ("long" * 30)
+    state.mkdir()
+    one, two = make_temporary(state), make_temporary(state)
+    try:
+        assert one != two and one.stat().st_mode & 0o777 == 0o700
+        (state / "server.json").write_text(json.dumps({"group": 1, "url": "x", "temporary": str(one), "state": str(state)}))
+        third = make_temporary(state)  # the server that is recorded was killed
+        assert not one.exists() and two.exists()
+        third.rmdir()
+        (state / "server.json").write_text(json.dumps({"group": 1, "url": "x", "temporary": str(tmp_path), "state": str(state)}))
+        make_temporary(state).rmdir()
+        assert tmp_path.exists()  # not a folder that we would have made
+    finally:
+        shutil.rmtree(one, ignore_errors=True)
+        shutil.rmtree(two)
+
+
+def test_a_state_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "any.mar", "w") as archive:
+        archive.writestr("x", "x")
+    monkeypatch.setattr(server, "find_java", lambda: Path("/"))
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(ServerError, match=r"state belongs to another user; name a folder of your own with --state\.$"):
+        Server(tmp_path / "any.mar", tmp_path / "state").start()
+
+
+def test_ctrl_c_while_a_command_is_imported_is_one_sentence(bare):
+    (bare / "handler").mkdir()
+    (bare / "handler" / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    code, out, err = shell(bare, sys.executable, "-m", "scripts.build_archive")
+    assert (code, out, err) == (-signal.SIGINT, "", "\nStopped.\n")
+    (bare / "handler" / "__init__.py").write_text("1 / 0\n")
+    assert "ZeroDivisionError" in shell(bare, sys.executable, "-m", "scripts.build_archive")[2]
 
 
 def test_serve_sh_explains_itself_and_stops_what_never_ran(bare):

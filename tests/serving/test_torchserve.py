@@ -5,12 +5,16 @@ import http.client
 import json
 
 import pytest
+import yaml
 
+from handler import __version__
 from handler.wire.request import CATALOGUE
+from scripts.common.paths import ROOT
 from tests.factories import PICNIC, body
 
 JSON = {"Content-Type": "application/json"}
 PATHS = "/invocations", "/predictions/synpg"
+SPEC = yaml.safe_load((ROOT / "handler" / "wire" / "openapi.yaml").read_text(encoding="utf-8"))
 SENTENCES = [
     ("The lawyer thanked the scientists .", "(ROOT (S (NP (DT The) (NN lawyer)) (VP (VBD thanked) (NP (DT the) (NNS scientists))) (. .)))"),
     ("can you adjust the cameras ?", "(ROOT (SQ (MD can) (NP (PRP you)) (VP (VB adjust) (NP (DT the) (NNS cameras))) (. ?)))"),
@@ -105,6 +109,20 @@ def test_nothing_the_users_sent_is_in_the_log(server):
     post(server, body({"sent": word, word: word}))
     post(server, body({"sent": "it", "synt": f"(ROOT ({word} it))"}))
     assert word not in server.log.read_text(errors="replace")
+
+
+def test_torchserves_other_paths_and_methods_are_as_described(server):
+    description = " ".join(SPEC["info"]["description"].split())
+    data = body({"sent": "it rains", "parse": "(ROOT (S (NP (PRP )) (VP (VBZ ))))", "seed": 1})
+    for path in f"/predictions/synpg/{__version__}", "/explanations/synpg", "/v1/models/synpg:predict", "/v2/models/synpg/infer":
+        assert path.replace(__version__, "VERSION") in description
+        assert post(server, data, path=path)[::2] == post(server, data)[::2] and post(server, data, path=path)[0] == 200
+    assert post(server, data, method="PUT")[0] == 200 and post(server, b"", method="TRACE")[0] == 400
+    example = SPEC["components"]["responses"]["NotFound"]["content"]["application/json"]["example"]
+    for path in "/predictions/other", "/predictions/synpg/9", "/nothing":
+        status, _, text = post(server, data, path=path)
+        assert (status, json.loads(text).keys()) == (404, example.keys())
+    assert json.loads(post(server, data, path="/predictions/other")[2]) == {**example, "message": "Model not found: other"}
 
 
 def test_management_is_not_on_the_inference_port(server):

@@ -320,6 +320,18 @@ def test_no_other_name_is_resolved(given, capsys, source, name):
     refused(given, capsys, f"dictionary.pkl asks for {re.escape(name)}, which no dictionary needs")
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_a_checkpoint_with_a_changed_bit_is_refused(given, capsys, share):
+    file = given.files["synpg"]
+    torch.save(given.states["paraphraser"], file)
+    data = bytearray(file.read_bytes())
+    weights = torch.load(file, weights_only=True)["embedding_encoder.weight"].numpy().tobytes()
+    data[data.index(weights) + int(share * len(weights))] ^= 1
+    file.write_bytes(data)
+    given.states["paraphraser"] = None
+    refused(given, capsys, "synpg.pt is not a checkpoint of tensors, or it is damaged")
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_checkpoint_that_would_run_code_is_refused_and_does_not(given, capsys, zipped):
     marker = given.folder / "ran"

@@ -89,6 +89,20 @@ def test_loss_falls_and_the_artifact_answers(small, capsys):
     assert paraphraser.run([row])[0].text
 
 
+def test_a_damaged_checkpoint_ends_training_and_export_with_one_sentence(small, capsys):
+    assert run(small, "--epochs", "0.1") == 0
+    for name in trainer.NETS:
+        (small / "work" / f"{name}.pt").write_bytes(b"damaged")
+    capsys.readouterr()
+    said = r"\S+/parse_generator\.pt cannot be continued from: File is not a zip file; remove it to train from the beginning\.\n"
+    for more in (), ("--export", str(small / "artifact")):
+        assert run(small, *more) == 1
+        assert re.fullmatch(said, capsys.readouterr().err)
+    (small / "work" / "corpus" / "train.npz").write_bytes(b"damaged")
+    assert run(small) == 1
+    assert re.fullmatch(r"\S+/train\.npz is damaged: .*; remove \S+/work/corpus to prepare the corpus again\.\n", capsys.readouterr().err)
+
+
 @pytest.mark.slow
 def test_going_on_after_an_interruption_changes_nothing(small, monkeypatch):
     run(small, "--net", "paraphraser")

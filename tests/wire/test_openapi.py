@@ -113,7 +113,7 @@ def test_the_catalogue():
 def test_error_types_and_statuses():
     pairs = [kind["properties"] for kind in SCHEMAS["Error"]["oneOf"]]
     assert {pair["code"]["const"]: pair["type"]["const"] for pair in pairs} == ERROR_TYPES
-    assert set(OPERATION["responses"]) == {"200", "503", *map(str, ERROR_TYPES)}
+    assert set(OPERATION["responses"]) == {"200", "404", "500", "503", "507", *map(str, ERROR_TYPES)}
     for status, kind in ERROR_TYPES.items():
         assert OPERATION["responses"][str(status)]["$ref"].endswith(f"/{kind}")
         check(error_value(RequestError("because", status=status)), SCHEMAS["Error"])

@@ -28,6 +28,7 @@ from handler.wire.request import (
 
 RAIN = {"sent": "It rains.", "synt": "(ROOT (S (NP (PRP It)) (VP (VBZ rains)) (. .)))", "tmpl": "(ROOT (S (VP ) (. )))"}
 PARSE = {"sent": "It rains.", "parse": RAIN["synt"]}
+LIKE = {"sent": "It rains."}
 
 
 def encode(value) -> bytes:
@@ -93,12 +94,27 @@ def test_targets(value, trees, whole, fields, listed):
     assert request.names == (None if value else tuple(CATALOGUE))
 
 
+def test_sentences_to_be_like():
+    one, many = (read_request({**LIKE, "like": like}).targets for like in ("she sings .", ["she sings .", "go home !"]))
+    assert [(target.like, target.field, target.whole) for target in one] == [("she sings .", "like", False)]
+    assert [(target.like, target.field) for target in many] == [("she sings .", "like.0"), ("go home !", "like.1")]
+
+
 def test_the_catalogue_is_usable():
     for name, template in CATALOGUE.items():
         assert name.isidentifier() and name == name.lower()
         [target] = read_request({**RAIN, "tmpl": name}).targets
         assert str(target.tree) == template and target.tree.depth() == TEMPLATE_DEPTH
     assert len(set(CATALOGUE.values())) == len(CATALOGUE) >= 5
+
+
+def test_an_integer_may_be_written_with_a_fraction_of_zero_or_an_exponent():
+    text = b'{"sent": "it rains", "tmpl": "command", "seed": 1355.0, "num_paraphrases": 2e0, "candidates": 3.0}'
+    [request] = read_body(text, None, None).items
+    found = request.seed, request.num_paraphrases, request.candidates
+    assert found == (1355, 2, 3) and [type(number) for number in found] == [int] * 3
+    [request] = read_body(f'{{"sent": "it rains", "tmpl": "command", "seed": {MAX_SEED}.0}}'.encode(), None, None).items
+    assert request.seed == MAX_SEED
 
 
 def test_the_example_is_valid():
@@ -171,9 +187,16 @@ LEVELS = f"a template has {TEMPLATE_DEPTH} levels at most: (ROOT (S (NP ) (VP ) 
         ({**PARSE, "parse": [PARSE["parse"], 3]}, "parse.1", "must be a string, a bracketed tree"),
         ({**PARSE, "parse": "(S " * (MAX_DEPTH + 1)}, "parse", f"a tree may be {MAX_DEPTH} levels deep"),
         ({**PARSE, "tmpl": "command"}, "parse", "give tmpl or parse, not both"),
+        # like
+        ({**PARSE, "like": "it snows ."}, "parse", "give like or parse, not both"),
+        ({**RAIN, "tmpl": "command", "like": "it snows ."}, "like", "give tmpl or like, not both"),
+        ({**LIKE, "like": " "}, "like", "is empty"),
+        ({**LIKE, "like": ["it snows .", 3]}, "like.1", "must be a string"),
+        ({**LIKE, "like": "x" * 1001}, "like", "has 1001 characters, at most 1000 are read"),
+        ({**LIKE, "like": []}, "like", "the list is empty"),
         # numbers
-        *(({**RAIN, "seed": seed}, "seed", SEED) for seed in (-1, MAX_SEED + 1, 10**400, -(10**400), 1.0, 1.5, True, "1", [1])),
-        *(({**RAIN, "num_paraphrases": n}, "num_paraphrases", COUNT) for n in (0, -1, MAX_ROWS + 1, 10**400, 2.0, True, "2", {})),
+        *(({**RAIN, "seed": seed}, "seed", SEED) for seed in (-1, MAX_SEED + 1, 10**400, float("inf"), 1.5, True, "1", [1])),
+        *(({**RAIN, "num_paraphrases": n}, "num_paraphrases", COUNT) for n in (0, -1, MAX_ROWS + 1, 10**400, 2.5, True, "2", {})),
         *(
             ({**RAIN, "temperature": t}, "temperature", TEMPERATURE)
             for t in (-0.1, MAX_TEMPERATURE + 0.1, 10**400, float("inf"), float("nan"), True, False, "0.5", [])

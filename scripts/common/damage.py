@@ -1,0 +1,32 @@
+"""What reading a damaged file raises, and how a user is told."""
+
+import gzip
+import lzma
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+# Of archives. RuntimeError covers encrypted members, unknown kinds of compression and recursion that went too deep.
+DAMAGED = zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError
+# Of JSON and YAML: no such text, and a value that has other contents than it should.
+MALFORMED = ValueError, RecursionError, TypeError, LookupError, AttributeError
+
+
+def reason(error: BaseException) -> str:
+    """What is wrong with the file, as the end of a sentence without its full stop."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    if isinstance(error, (TypeError, LookupError, AttributeError)):
+        return "its contents are not what they should be"
+    if "is encrypted" in str(error):
+        return "it is encrypted"
+    return " ".join(str(error).split()).rstrip(".")[:300] or type(error).__name__
+
+
+def check_members(file: Path) -> None:
+    """Read every member of a zip file and compare it with its checksum. Raises one of `DAMAGED`, or OSError."""
+    with zipfile.ZipFile(file) as stored:
+        broken = stored.testzip()
+    if broken is not None:
+        raise zipfile.BadZipFile(f"{ascii(broken)[1:-1][:80]} does not match its checksum")

@@ -1,0 +1,81 @@
+"""SynPG called from Python: the same answers as on the wire, and trees to look at."""
+
+import json
+
+import pytest
+
+import handler
+from handler.errors import ArtifactError, RequestError
+from handler.wire.answer import Answer
+from handler.wire.request import CATALOGUE, read_body
+from handler.wire.response import build
+from scripts.common.paths import DEMO
+from tests.factories import tiny_artifact
+
+
+@pytest.fixture(scope="module")
+def model():
+    return handler.load(DEMO)
+
+
+SENTENCE = "We will have a picnic if it is sunny."
+
+
+def test_one_sentence_in_three_lines(model):
+    assert model.paraphrase(SENTENCE, "clause_first", temperature=0).lower().startswith("if it is sunny")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tmpl": "statement"},
+        {"tmpl": ["statement", "yes_no_question"], "num_paraphrases": 2, "seed": 3},
+        {"seed": 5},
+        {"tmpl": "statement", "details": True, "seed": 1},
+        {"like": "did she sing ?", "temperature": 0},
+    ],
+)
+def test_answers_are_those_of_the_wire(model, fields):
+    fields = {"seed": 7, **fields}
+    envelope = read_body(json.dumps({"sent": SENTENCE, **fields}).encode(), None, None)
+    [result] = model.pipeline.answer([envelope])
+    arguments = {("template" if name == "tmpl" else name): value for name, value in fields.items()}
+    assert model.paraphrase(SENTENCE, **arguments) == json.loads(build(*result).body)
+
+
+def test_many_requests_with_an_error_in_its_place(model):
+    good = {"sent": SENTENCE, "tmpl": "statement", "temperature": 0}
+    first, error, last = model.answer([good, {"sent": ""}, good])
+    assert first == last == model.paraphrase(SENTENCE, "statement", temperature=0)
+    assert isinstance(error, RequestError) and (error.field, error.reason) == ("sent", "is empty")
+    with pytest.raises(RequestError, match="must be a number from 0 to 5"):
+        model.paraphrase(SENTENCE, temperature=9)
+
+
+def test_without_a_target_there_is_an_answer_for_each_named_template(model):
+    answers = model.paraphrase("it rains .", temperature=0, details=True)
+    assert list(answers) == list(CATALOGUE) and all(isinstance(answer, Answer) for answer in answers.values())
+
+
+def test_an_answer_shows_itself(model):
+    answer = model.paraphrase("it rains .", "statement", temperature=0, details=True)
+    assert str(answer) == answer["paraphrase"] and len(answer.tree.leaves()) == 3
+    assert all(leaf.word for leaf in answer.tree.leaves())
+    assert "<svg" in answer._repr_html_() and ">rains</text>" in answer._repr_html_()
+
+
+def test_the_parser_is_at_hand(model, tmp_path):
+    assert str(model.parse("it rains .")) == "(ROOT (S (NP (PRP it)) (VP (VBZ rains)) (. .)))"
+    other = handler.load(tiny_artifact(tmp_path / "tiny"))
+    with pytest.raises(RequestError, match="no parser"):
+        other.parse("it rains .")
+    with pytest.raises(RequestError, match="needs a parser") as found:
+        other.paraphrase("it rains .", like="it rains .")
+    assert found.value.field == "like"
+
+
+def test_what_cannot_be_loaded_says_why(tmp_path):
+    with pytest.raises(ArtifactError):
+        handler.load(tmp_path)
+    with pytest.raises(AttributeError):
+        getattr(handler, "nothing")  # noqa: B009 -- the attribute is what is tested
