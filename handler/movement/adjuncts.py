@@ -235,8 +235,9 @@ def clause_score(vp: Tree, sbar: Tree) -> tuple[float, Tree]:
     at = next((i for i, child in enumerate(vp.children) if child is sbar), 0)
     if at and said(vp.children[at - 1]) in "even just only especially right long soon shortly except".split():
         return 0.0, sbar  # these belong to it
-    if word == "that" or sbar.children[0].label == "S":
-        spoken = Tree("SBAR", sbar.children[1:] if word == "that" else sbar.children)
+    bare = sbar.children[0].label == "S"  # its `that`, if it begins with one, is the subject: `I think that 's in my mind`
+    if word == "that" or bare:
+        spoken = Tree("SBAR", sbar.children if bare else sbar.children[1:])
         alone = main_vp(vp).children[-1] is sbar and not any(map(is_negation, vp.children))
         finite = sbar.children[-1].label == "S" and len(sbar.children[-1].children) > 1
         return (0.45 if verb in SAYING and alone and finite and len(spoken.children) == 1 else 0.0), spoken

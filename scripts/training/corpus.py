@@ -28,6 +28,7 @@ from handler.language.trees import SYNTAX_TOKENS, Tree, read_tree, syntax_tokens
 from handler.language.vocabulary import SPECIALS
 from handler.model.network import EOS, SOS, UNK
 from scripts.common.command import InputError
+from scripts.training.progress import counted
 from scripts.training.work import read_arrays
 
 MIN_COUNT = 5  # a piece seen less often is split further, a character seen less often becomes <unk>
@@ -46,6 +47,9 @@ class Limits:
     template: int  # syntax tokens, <sos> and <eos> included
     parse: int  # the same
 
+    def allow(self, ids: Mapping[str, list[int]]) -> bool:
+        return all(len(ids[name]) <= most for name, most in vars(self).items())
+
 
 @dataclass
 class Split:
@@ -53,6 +57,12 @@ class Split:
 
     flat: dict[str, np.ndarray]
     offsets: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, rows: list[dict[str, list[int]]]) -> "Split":
+        """Sentences by their fields, as `Encoder.sentence` makes them."""
+        flat = {name: np.fromiter((i for row in rows for i in row[name]), np.int32) for name in FIELDS}
+        return cls(flat, {name: np.cumsum([0, *(len(row[name]) for row in rows)]) for name in FIELDS})
 
     def __len__(self) -> int:
         return len(self.offsets["words"]) - 1
@@ -63,6 +73,13 @@ class Split:
     def rows(self, name: str, indices: np.ndarray) -> list[np.ndarray]:
         starts, ends = self.offsets[name][indices], self.offsets[name][indices + 1]
         return [self.flat[name][a:b] for a, b in zip(starts, ends)]
+
+    def joined(self, other: "Split") -> "Split":
+        """The sentences of both, those of `other` last."""
+        return Split(
+            {n: np.concatenate([self.flat[n], other.flat[n]]) for n in FIELDS},
+            {n: np.concatenate([self.offsets[n], self.offsets[n][-1] + other.offsets[n][1:]]) for n in FIELDS},
+        )
 
     def save(self, file: Path) -> None:
         arrays: dict[str, Any] = {f"{n}.ids": self.flat[n] for n in FIELDS} | {f"{n}.offsets": self.offsets[n] for n in FIELDS}
@@ -125,6 +142,7 @@ def prepare(
             shutil.copyfile(base / name, folder / name)
     else:
         threshold = MIN_COUNT
+        say(f"BPE: learning {merges} merges from {files['train'].name}")
         generation_vocab_size = learn_vocabulary(folder, files["train"], merges, vectors)
         say(f"BPE: {merges} merges, {time.monotonic() - began:.0f} s")
 
@@ -133,7 +151,7 @@ def prepare(
     if vectors:
         record |= {"generation_vocab_size": generation_vocab_size, "vectors": origin(vectors)}
     for name, file in files.items():
-        split, dropped = encoder.split(file, limits)
+        split, dropped = encoder.split(file, limits, say)
         if not len(split):
             raise InputError(f"{file.name}: no sentence is left to learn from, for these reasons: {dict(dropped)}.")
         split.save(folder / f"{name}.npz")
@@ -241,24 +259,21 @@ class Encoder:
             "parse": [SOS, *(syntax[t] for t in syntax_tokens(tree)), EOS],
         }
 
-    def split(self, file: Path, limits: Limits) -> tuple[Split, collections.Counter]:
+    def split(self, file: Path, limits: Limits, say=print) -> tuple[Split, collections.Counter]:
         """All sentences of a file, and why others were left out."""
-        rows: dict[str, list] = {name: [] for name in FIELDS}
+        rows: list[dict[str, list[int]]] = []
         dropped: collections.Counter[str] = collections.Counter()
-        for _, parse, *_ in read_columns(file, 2):
+        for _, parse, *_ in counted(read_columns(file, 2), f"{file.name}, lines read", say):
             try:
                 ids = self.sentence(parse)
             except SyntaxTreeError as error:
                 dropped[error.reason] += 1
                 continue
-            if len(ids["words"]) > limits.words or len(ids["template"]) > limits.template or len(ids["parse"]) > limits.parse:
+            if limits.allow(ids):
+                rows.append(ids)
+            else:
                 dropped["too long"] += 1
-                continue
-            for name in FIELDS:
-                rows[name].append(ids[name])
-        flat = {name: np.fromiter((i for row in rows[name] for i in row), np.int32) for name in FIELDS}
-        offsets = {name: np.cumsum([0, *map(len, rows[name])]) for name in FIELDS}
-        return Split(flat, offsets), dropped
+        return Split.of(rows), dropped
 
 
 def pad(rows: list[np.ndarray], width: int = 0) -> np.ndarray:
@@ -284,15 +299,16 @@ def batches(split: Split, length_of: str, budget: int, rng: np.random.Generator,
     return [out[i] for i in rng.permutation(len(out))]
 
 
-def cap_templates(split: Split, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Indices of an epoch in which no template makes up more than `share` of the sentences of the whole split.
+def cap_templates(split: Split, share: float, rng: np.random.Generator, first: int | None = None) -> np.ndarray:
+    """Indices of an epoch in which no template makes up more than `share` of the sentences of the whole split, or of its first ones.
 
     Three sentences of five have the same top (NP VP .); a parse generator that sees no other learns to ignore it.
     """
+    indices = np.arange(len(split) if first is None else first)
     if share >= 1:
-        return np.arange(len(split))
+        return indices
     groups = collections.defaultdict(list)
-    for i, row in enumerate(split.rows("template", np.arange(len(split)))):
+    for i, row in enumerate(split.rows("template", indices)):
         groups[row.tobytes()].append(i)
-    most = max(1, int(share * len(split)))
+    most = max(1, int(share * len(indices)))
     return np.sort(np.concatenate([g if len(g) <= most else rng.choice(g, most, replace=False) for g in groups.values()]))

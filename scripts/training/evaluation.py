@@ -4,6 +4,7 @@ import collections
 import itertools
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from handler.errors import RequestError
 from handler.language.tagger import Tagger
 from handler.language.trees import TAGS, Tree, read_tree, tags, template_of, words
 from handler.wire.request import read_request
-from scripts.common.command import InputError
+from scripts.common.command import InputError, tell
 from scripts.training.corpus import read_columns, read_tree_of
+from scripts.training.progress import counted
 
 # Closed-class words and punctuation, by tag: what is not a content word.
 FUNCTION_TAGS = TAGS - {tag for tag in TAGS if tag[:2] in ("NN", "VB", "JJ", "RB", "CD", "FW", "UH")}
+
+ROWS = 128  # requests between two looks at the clock; a text is the same in any batch
 
 
 def bleu(hypotheses: list[str], references: list[str]) -> dict:
@@ -69,26 +73,33 @@ def leaves(tree: Tree) -> list[tuple[str, str]]:
     return [(leaf.word.lower(), leaf.label) for leaf in tree.leaves() if leaf.word is not None]
 
 
-def paraphrase(paraphraser, requests: list[dict]) -> tuple[list, float]:
-    """A Paraphrase per request, None where it was refused; and the seconds it took."""
+def paraphrase(paraphraser, requests: list[dict], name: str) -> tuple[list, float]:
+    """A Paraphrase per request, None where it was refused; and the seconds it took. Says on standard error how far it is."""
+    tell(f"{name}: {len(requests)} requests")
     plans = []
-    for i, value in enumerate(requests):
+    for i, value in enumerate(counted(requests, f"{name}: requests planned", tell)):
         try:
             plans.append((i, paraphraser.plan(read_request(value))[0]))
         except RequestError:
             pass
     plans.sort(key=lambda plan: len(plan[1].syntax) + len(plan[1].pieces))  # alike lengths waste no padding
     began = time.perf_counter()
-    made = paraphraser.run([row for _, row in plans])
     out = [None] * len(requests)
-    for (i, _), done in zip(plans, made):
-        out[i] = done
+    done = counted(paraphrases(paraphraser, [row for _, row in plans]), f"{name}: of {len(plans)} texts written", tell)
+    for made, (i, _) in zip(done, plans):
+        out[i] = made
     return out, time.perf_counter() - began
+
+
+def paraphrases(paraphraser, rows: list) -> Iterator:
+    """What `run` makes of the rows, some at a time."""
+    for start in range(0, len(rows), ROWS):
+        yield from paraphraser.run(rows[start : start + ROWS])
 
 
 def judge(name: str, paraphraser, requests: list[dict], references: list[str], sources, options: dict) -> dict:
     """One row of the table."""
-    made, seconds = paraphrase(paraphraser, [{**request, **options} for request in requests])
+    made, seconds = paraphrase(paraphraser, [{**request, **options} for request in requests], name)
     kept = [i for i, done in enumerate(made) if done is not None]
     if not kept:
         raise InputError(f"{name}: there is no sentence that this artifact can read.")

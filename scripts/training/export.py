@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 
 from handler import artifacts
@@ -85,10 +86,11 @@ def read_tokens(folder: Path) -> list[str]:
     return read_json(file) if file.exists() else []
 
 
-def export(work_folder: Path, out: Path) -> None:
+def export(work_folder: Path, out: Path, share: float = 1.0) -> None:
     """Write both networks as an artifact, in fp16, with the record of their training beside it.
 
     A network that has not been trained is taken as it is from the artifact that training began from, if its vocabulary is the same.
+    share: of the trained weights; the rest is those of the artifact that training began from. Below 1 the vocabulary must be the same.
     `out` changes only when the new artifact is complete and can be loaded. Files of an earlier `out` that this function does not
     write are kept, its tagger among them.
     """
@@ -99,6 +101,8 @@ def export(work_folder: Path, out: Path) -> None:
             raise UserError(f"{work.folder / f'{name}.pt'} is missing: train the {name.replace('_', ' ')} first.")
     states = {name: read_checkpoint(work.folder / f"{name}.pt", ("config", "best", *RECORDED)) for name in trained}
     settings = read_json(work.corpus / "corpus.json")
+    if share < 1:
+        average(work, states, share)
     with staged(out) as made:
         keep_other_files(out, made)
         for name in APART:
@@ -110,6 +114,17 @@ def export(work_folder: Path, out: Path) -> None:
         record = record_of(work, states, settings)
         artifacts.write_json(made / RECORD, record)
         draw(record, made / PICTURE)
+
+
+def average(work: Work, states: dict[str, dict], share: float) -> None:
+    """Replace the weights of the checkpoints by `share` of them and the rest of the weights that their training began from. Raises
+    UserError if these are those of another vocabulary."""
+    for name, state in states.items():
+        if not work.keeps_vocabulary():
+            raise UserError("--average needs a training with --from that keeps the vocabulary.")
+        begun = load_file(work.base / f"{name}.safetensors")
+        state["best"] = {key: torch.lerp(tensor.float(), state["best"][key].float(), share) for key, tensor in begun.items()}
+        state["averaged"] = share
 
 
 def keep_other_files(out: Path, made: Path) -> None:
@@ -137,7 +152,8 @@ def save_networks(work: Work, states: dict[str, dict], settings: dict, made: Pat
 def record_of(work: Work, states: dict[str, dict], settings: dict) -> dict:
     """How the networks were trained: corpus, recipes, curves, and the record of the artifact that training began from."""
     unchanged = [name for name in NETS if name not in states]
-    record: dict[str, Any] = {"corpus": settings, **{name: {key: state[key] for key in RECORDED} for name, state in states.items()}}
+    trained = {name: {key: state[key] for key in (*RECORDED, "averaged") if key in state} for name, state in states.items()}
+    record: dict[str, Any] = {"corpus": settings, **trained}
     if (work.base / RECORD).is_file():
         record["begun_from"] = read_json(work.base / RECORD)
         record |= {name: record["begun_from"][name] for name in unchanged if name in record["begun_from"]}

@@ -51,7 +51,7 @@ def named_templates(pipeline: Pipeline, file: Path, limit: int | None, options: 
         requests = [
             {"sent": " ".join(words(tree)), **({"synt": str(tree)} if with_parse else {}), "tmpl": name, **options} for tree in trees
         ]
-        made, seconds = paraphrase(pipeline, requests)
+        made, seconds = paraphrase(pipeline, requests, f"{task}, {name}")
         answered = [(tree, answer) for tree, answer in zip(trees, made) if answer is not None]
         sources, answers = [tree for tree, _ in answered], [answer for _, answer in answered]
         all_sources, all_answers = all_sources + sources, all_answers + answers

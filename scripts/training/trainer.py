@@ -3,7 +3,7 @@
 import io
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 
 from handler import artifacts
-from handler.language.trees import SYNTAX_TOKENS
-from handler.language.vocabulary import SPECIALS
 from handler.model.copying import to_extended_ids
 from handler.model.network import EOS, PAD, SOS, ModelConfig, SynPG
-from scripts.training import corpus, initial_weights
-from scripts.training.work import read_json, resume
+from scripts.training import corpus, initial_weights, moved_pairs
+from scripts.training.mismatch import Bags, Mismatch
+from scripts.training.progress import Interruption, Report
+from scripts.training.work import resume
 
 NETS = "parse_generator", "paraphraser"
 
@@ -40,9 +40,11 @@ class Recipe:
     tokens: int = 3000  # batch size, in parse tokens
     patience: int = 8  # measurements without a better held-out loss before it stops early
     seed: int = 1
+    mismatch: Mismatch = Mismatch()  # between bag and target
 
 
-REPORT_STEPS, CHECKPOINT_STEPS = 100, 500
+MEASURE_STEPS = 500  # between two measurements, each followed by a checkpoint, ...
+CHECKPOINT_SECONDS = 180.0  # ... and most between two checkpoints
 PROGRESS = "step", "epoch", "next_batch", "seconds", "curve", "best"  # of a training, in its checkpoint
 FINE_TUNE: dict[str, Any] = {"peak_rate": 2e-4, "warmup": 50}  # instead of the recipe's, when going on from an artifact
 LIMITS = corpus.Limits(words=64, template=64, parse=302)
@@ -85,17 +87,56 @@ def schedule(step: int, total: int, recipe: Recipe) -> float:
     return recipe.peak_rate * max(0.0, min(1.0, (step + 1) / recipe.warmup, left))
 
 
-def make_batch(split: corpus.Split, indices: np.ndarray, recipe: Recipe, config: ModelConfig, device, rng: np.random.Generator | None):
-    """bag (B, A), syntax (B, S), decoder input (B, T) and labels (B, T); word dropout when a generator is given."""
+@dataclass
+class Examples:
+    """What a network learns from: targets with their parses, and the sentences whose words or tags are in their bags."""
+
+    targets: corpus.Split
+    sources: corpus.Split  # a row for each of the targets; the targets themselves where nothing was moved
+    bags: Bags | None = None  # how bags differ from what their sources have
+    moved: int = 0  # how many of the targets, the last ones, were made by moving constituents
+
+    @classmethod
+    def load(cls, folder: Path, split: str, recipe: Recipe, most: int) -> "Examples":
+        """A split of a prepared corpus; with the moved pairs, if the recipe has them, for training. most: pieces of a bag."""
+        targets = sources = corpus.Split.load(folder / f"{split}.npz")
+        moved = 0
+        if recipe.mismatch.moved and split == "train":
+            more = moved_pairs.load(folder)
+            targets, sources, moved = targets.joined(more[0]), sources.joined(more[1]), len(more[0])
+        changes = recipe.mismatch != Mismatch(moved=recipe.mismatch.moved)
+        bags = Bags(recipe.mismatch, artifacts.read_vocabulary(folder / "vocab.json"), most) if changes else None
+        return cls(targets, sources, bags, moved)
+
+    def epoch(self, recipe: Recipe, number: int) -> list[np.ndarray]:
+        """The batches of an epoch, the same for the same seed: all sentences, but for templates that are capped, and moved pairs."""
+        rng = np.random.default_rng((recipe.seed, number))
+        own = len(self.targets) - self.moved
+        chosen = corpus.cap_templates(self.targets, recipe.template_cap, rng, own)
+        share = recipe.mismatch.moved
+        more = min(self.moved, round(len(chosen) * share / (1 - share)))
+        if more:
+            chosen = np.concatenate([chosen, own + np.sort(rng.choice(self.moved, more, replace=False))])
+        return corpus.batches(self.targets, "parse", recipe.tokens, rng, chosen)
+
+
+def make_batch(
+    split: corpus.Split | Examples, indices: np.ndarray, recipe: Recipe, config: ModelConfig, device, rng: np.random.Generator | None
+):
+    """bag (B, A), syntax (B, S), decoder input (B, T) and labels (B, T); word dropout and mismatch when a generator is given."""
+    examples = split if isinstance(split, Examples) else Examples(split, split)
     widths = (config.bag_width, config.syntax_width) if config.attend_pads else (0, 0)
-    bag = corpus.pad(split.rows(recipe.bag, indices), widths[0])
+    bags = examples.sources.rows(recipe.bag, indices)
+    if rng is not None and examples.bags is not None:
+        bags = examples.bags.changed(bags, examples.sources.rows("tags", indices), rng)
+    bag = corpus.pad(bags, widths[0])
     if rng is not None:
         bag[rng.random(bag.shape) < recipe.word_dropout] = PAD
-    rows = split.rows(recipe.target, indices)
+    rows = examples.targets.rows(recipe.target, indices)
     if recipe.target == "words":  # the only field without <sos> and <eos>
         rows = [np.concatenate([[SOS], row, [EOS]]) for row in rows]
     target = corpus.pad(rows)
-    arrays = bag, corpus.pad(split.rows(recipe.syntax, indices), widths[1]), target[:, :-1], target[:, 1:]
+    arrays = bag, corpus.pad(examples.targets.rows(recipe.syntax, indices), widths[1]), target[:, :-1], target[:, 1:]
     return [torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays]
 
 
@@ -118,15 +159,19 @@ def loss_of(net: SynPG, bag, syntax, source, labels) -> tuple[torch.Tensor, torc
 
 
 @torch.no_grad()
-def evaluate(net: SynPG, split: corpus.Split, recipe: Recipe, autocast) -> dict:
-    """Held-out loss (nats a token) and teacher-forced accuracy, without dropout."""
+def evaluate(net: SynPG, examples: Examples, recipe: Recipe, autocast) -> dict:
+    """Held-out loss (nats a token) and teacher-forced accuracy, without dropout. Bags are whole, or changed as the recipe says, each
+    time in the same way."""
     net.eval()
     loss = right = 0.0
     tokens = 0
     device = next(net.parameters()).device
-    for indices in corpus.batches(split, "parse", 4 * recipe.tokens, np.random.default_rng(0), np.arange(len(split))):
+    plain, targets = replace(recipe, word_dropout=0.0), examples.targets
+    for number, indices in enumerate(
+        corpus.batches(targets, "parse", 4 * recipe.tokens, np.random.default_rng(0), np.arange(len(targets)))
+    ):
         with autocast():
-            a, b, c = loss_of(net, *make_batch(split, indices, recipe, net.config, device, None))
+            a, b, c = loss_of(net, *make_batch(examples, indices, plain, net.config, device, np.random.default_rng(number)))
         loss, right, tokens = loss + a.item(), right + b.item(), tokens + c
     net.train()
     return {"loss": loss / tokens, "accuracy": right / tokens}
@@ -144,16 +189,13 @@ class Training:
     def __init__(self, name: str, work: Path, recipe: Recipe, device: torch.device):
         torch.set_flush_denormal(True)
         self.name, self.recipe, self.file = name, recipe, work / f"{name}.pt"
-        self.splits = {split: corpus.Split.load(work / "corpus" / f"{split}.npz") for split in ("train", "dev")}
         base = work / "base"
         if base.exists():
             self.net = initial_weights.begin_from(base, name, work / "corpus")
         else:
-            tokens = len(read_json(work / "corpus" / "vocab.json"))
-            syntax = len(SPECIALS) + len(SYNTAX_TOKENS)
-            self.net = SynPG(ModelConfig(vocab_size=syntax if name == "parse_generator" else tokens, **SHAPES[name]))
-            self.net.reset_parameters(torch.Generator().manual_seed(recipe.seed))
+            self.net = initial_weights.begin_anew(name, SHAPES[name], work / "corpus", recipe.seed)
         self.config = self.net.config
+        self.examples, self.held_out = (Examples.load(work / "corpus", split, recipe, self.config.bag_width) for split in ("train", "dev"))
         self.net.to(device).train()
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=recipe.peak_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=True
@@ -194,34 +236,9 @@ class Training:
         if not self.curve and (self.file.parent / "base").exists():
             self.measure(1, say)  # where fine-tuning begins
         while self.epoch < math.ceil(self.recipe.epochs) and not self.stopped_early():
-            rng = np.random.default_rng((self.recipe.seed, self.epoch))
-            plan = corpus.batches(
-                self.splits["train"],
-                "parse",
-                self.recipe.tokens,
-                rng,
-                corpus.cap_templates(self.splits["train"], self.recipe.template_cap, rng),
-            )
+            plan = self.examples.epoch(self.recipe, self.epoch)
             total = int(len(plan) * self.recipe.epochs)
-            began, window = time.monotonic(), []
-            while self.next_batch < len(plan) and self.step < total and not self.stopped_early():
-                window.append(self.learn(plan[self.next_batch], total))
-                self.next_batch += 1
-                self.step += 1
-                if self.step % REPORT_STEPS == 0:
-                    spent = time.monotonic() - began
-                    loss, right, tokens, rows = (sum(float(x) for x in column) for column in zip(*window))
-                    say(
-                        f"{self.name}: step {self.step}/{total} epoch {self.epoch} loss {loss / tokens:.3f} accuracy "
-                        f"{right / tokens:.3f} {rows / spent:.0f} sentences/s, "
-                        f"{(total - self.step) * spent / len(window) / 60:.0f} min left"
-                    )
-                    self.seconds += spent
-                    if self.step % CHECKPOINT_STEPS == 0:
-                        self.measure(len(plan), say)
-                        self.save()
-                    began, window = time.monotonic(), []
-            self.seconds += time.monotonic() - began
+            self.learn_batches(plan, total, say)
             self.measure(len(plan), say)
             if self.next_batch == len(plan):
                 self.epoch, self.next_batch = self.epoch + 1, 0
@@ -229,13 +246,34 @@ class Training:
             if self.step >= total:
                 break
 
+    def learn_batches(self, plan: list[np.ndarray], total: int, say) -> None:
+        """The rest of an epoch, with reports, measurements and checkpoints between. After Ctrl-C, writes a checkpoint and raises
+        KeyboardInterrupt."""
+        report, saved = Report(self.name, total, say), time.monotonic()
+        with Interruption() as interruption:
+            while self.next_batch < len(plan) and self.step < total and not self.stopped_early():
+                began = time.monotonic()
+                learned = self.learn(plan[self.next_batch], total)
+                self.next_batch += 1
+                self.step += 1
+                self.seconds += time.monotonic() - began
+                report.add(learned, self.step, self.epoch, schedule(self.step, total, self.recipe))
+                measured = self.step % MEASURE_STEPS == 0
+                if measured:
+                    self.measure(len(plan), say)
+                if measured or interruption.asked or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+                if interruption.asked:
+                    raise KeyboardInterrupt
+
     def learn(self, indices: np.ndarray, total: int) -> tuple:
         """One optimiser step; returns summed loss, tokens right, tokens, rows."""
         for group in self.optimizer.param_groups:
             group["lr"] = schedule(self.step, total, self.recipe)
         rng = np.random.default_rng((self.recipe.seed, self.epoch, self.next_batch))
         with self.autocast():
-            loss, right, tokens = loss_of(self.net, *make_batch(self.splits["train"], indices, self.recipe, self.config, self.device, rng))
+            loss, right, tokens = loss_of(self.net, *make_batch(self.examples, indices, self.recipe, self.config, self.device, rng))
         (loss / tokens).backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
         self.optimizer.step()
@@ -250,7 +288,7 @@ class Training:
             "step": self.step,
             "epoch": round(self.epoch + self.next_batch / batches, 3),
             "seconds": round(self.seconds),
-            **evaluate(self.net, self.splits["dev"], self.recipe, self.autocast),
+            **evaluate(self.net, self.held_out, self.recipe, self.autocast),
         }
         if not self.curve or point["loss"] < min(earlier["loss"] for earlier in self.curve):
             self.best = {key: tensor.detach().cpu().clone() for key, tensor in self.net.state_dict().items()}

@@ -474,3 +474,9 @@ def test_folding_keeps_what_a_clause_says():
     clause = clauses_of(read_tree(SOURCES["though"]).children[0], ".")[0]
     assert clause.front and not folded(clause).front
     assert "snowed" in str(folded(clause).vp)
+
+
+def test_a_clause_whose_subject_is_that_keeps_its_subject():
+    think = "(ROOT (S (NP (PRP I)) (VP (VBP do) (RB n't) (VP (VB think) (SBAR (S (NP (DT that)) (VP (VBZ 's) (ADJP (JJ fair))))))) (. .)))"
+    said = [words(one.tree) for name in TEMPLATES for one in propose(read_tree(think), TEMPLATES[name])]  # used to fail: nothing was left
+    assert said and all("that" in text for text in said)

@@ -10,7 +10,7 @@ from handler.language.trees import read_tree
 from handler.wire.request import CATALOGUE
 from handler.wire.response import Paraphrase
 from scripts import evaluate
-from scripts.training import evaluation
+from scripts.training import evaluation, progress
 from scripts.training.meaning import measure
 from tests.factories import RAIN, tiny_artifact
 
@@ -86,8 +86,21 @@ def test_from_files_to_a_table(tmp_path, capsys, monkeypatch, tagged):
     assert all(row["well_formed"] == row["asked_top"] == 100 for row in rows[2:])
     assert all(("tags_followed" in row) == (tagged and i != 1) for i, row in enumerate(rows))  # the second is the input itself
     assert rows[1]["bleu_source"] == pytest.approx(100) and rows[0]["bleu_source"] == pytest.approx(rows[0]["bleu_corpus"])
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
+    assert told.splitlines()[:2] == ["rebuild.tsv: rebuild: 3 requests", "pairs.tsv: reference's parse: 1 requests"]
     assert said.count("\n") == 6 and ("words per leaf right, %" in said) == tagged
+
+
+def test_progress_is_told_and_changes_no_answer(tmp_path, capsys, monkeypatch):
+    paraphraser = artifacts.load(tiny_artifact(tmp_path / "artifact"))
+    requests = [{"sent": RAIN["sent"], "synt": RAIN["synt"], "parse": RAIN["synt"], "seed": seed, "temperature": 1.0} for seed in range(5)]
+    whole = [made.text for made in evaluation.paraphrase(paraphraser, requests, "rain")[0]]
+    monkeypatch.setattr(evaluation, "ROWS", 2)
+    monkeypatch.setattr(progress, "READING_SECONDS", 0.0)
+    capsys.readouterr()
+    assert [made.text for made in evaluation.paraphrase(paraphraser, requests, "rain")[0]] == whole
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "rain: 5 requests" and "rain: requests planned: 5" in said and said[-1] == "rain: of 5 texts written: 5"
 
 
 def test_a_line_at_fault_is_named(tmp_path, capsys):

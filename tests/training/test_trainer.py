@@ -18,7 +18,7 @@ from handler.wire.request import read_request
 from scripts import train
 from scripts.common.command import InputError, UserError
 from scripts.common.paths import DEMO
-from scripts.training import calibration, corpus, export, initial_weights, staging, trainer
+from scripts.training import calibration, corpus, export, initial_weights, progress, staging, trainer
 from tests.factories import PICNIC, tiny_artifact
 from tests.reference import random_net, tiny_config
 
@@ -40,8 +40,8 @@ def small(monkeypatch, tmp_path):
         monkeypatch.setitem(
             trainer.RECIPES, name, dataclasses.replace(trainer.RECIPES[name], tokens=300, warmup=5, peak_rate=1e-2, epochs=4)
         )
-    monkeypatch.setattr(trainer, "REPORT_STEPS", 5)
-    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 10)
+    monkeypatch.setattr(progress, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "MEASURE_STEPS", 10)
     for name, lines in (("train", SENTENCES[::2] + SENTENCES[1::4]), ("dev", SENTENCES[3::8])):
         (tmp_path / f"{name}.tsv").write_text(
             "".join(" ".join(word.rstrip(")") for word in parse.split() if word.endswith(")")) + f"\t{parse}\n" for parse in lines)
@@ -77,7 +77,7 @@ def lexicon_of(folder):
 @pytest.mark.slow
 def test_loss_falls_and_the_artifact_answers(small, capsys):
     assert run(small) == 0
-    assert "min left" in capsys.readouterr().out
+    assert re.search(r"parse_generator: step 1/\d+ epoch 0 loss .* rate .* left\n", capsys.readouterr().out)
     assert run(small, "--export", str(small / "artifact")) == 0
     record = json.loads((small / "artifact" / "training.json").read_text())
     for name in trainer.NETS:
@@ -285,6 +285,11 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
     assert record["unchanged"] == ["parse_generator"] and record["paraphraser"]["step"] > 0
     assert record["parse_generator"] == {"curve": [{"epoch": 1, "loss": 3.0}]}
     assert artifacts.load(out).run(artifacts.load(out).plan(read_request({**PICNIC, "seed": 1})))
+    assert train.main([str(small / "one"), "--export", str(small / "mean"), "--average", "0.25"]) == 0
+    begun, ended, mean = (load_file(folder / "paraphraser.safetensors") for folder in (base, out, small / "mean"))
+    for key, tensor in mean.items():
+        torch.testing.assert_close(tensor.float(), 0.75 * begun[key].float() + 0.25 * ended[key].float(), atol=1e-3, rtol=1e-2)
+    assert json.loads((small / "mean" / "training.json").read_text())["paraphraser"]["averaged"] == 0.25
     (small / "one" / "base" / "training.json").unlink()
     assert train.main([str(small / "one"), "--export", str(out)]) == 0
     assert "parse_generator" not in json.loads((out / "training.json").read_text())
@@ -292,6 +297,8 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
     with pytest.raises(UserError, match="train the parse generator first"):
         export.export(small / "one", out)  # nothing is new
     assert train.main([str(small / "two"), *tune, "--net", "paraphraser", "--merges", "40"]) == 0
+    with pytest.raises(UserError, match="--average needs a training with --from that keeps the vocabulary"):
+        export.export(small / "two", out, 0.5)
     assert train.main([str(small / "two"), "--export", str(out)]) == 0  # other words, but the parse generator reads none
     kept, stored = (load_file(folder / "parse_generator.safetensors") for folder in (base, out))
     assert artifacts.verify(out).parse_generator == before.parse_generator and all(torch.equal(kept[name], stored[name]) for name in kept)
@@ -448,15 +455,14 @@ def test_a_loss_over_copied_words_teaches_their_rows():
 def test_vectors_are_refused_where_they_cannot_be_used(small, tmp_path, capsys):
     (tmp_path / "vectors.txt").write_text("dog 1 2\n")
     files = ["--train", str(small / "train.tsv"), "--dev", str(small / "dev.tsv"), "--vectors", str(tmp_path / "vectors.txt")]
-    for i, options in enumerate((["--merges", "40"], ["--from", str(tiny_artifact(tmp_path / "base"))], [])):
-        with pytest.raises(SystemExit) as caught:
-            train.main([str(small / f"w{i}"), *files, *options])
-        assert caught.value.code == 2 and "--vectors needs --from and --merges" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        train.main([str(small / "w0"), *files, "--from", str(tiny_artifact(tmp_path / "base"))])
+    assert caught.value.code == 2 and "--vectors with --from needs --merges" in capsys.readouterr().err
     attended = tiny_artifact(tmp_path / "attended", attend_pads=True)
     with pytest.raises(SystemExit) as caught:
-        train.main([str(small / "w3"), *files, "--merges", "40", "--from", str(attended)])
+        train.main([str(small / "w1"), *files, "--merges", "40", "--from", str(attended)])
     assert caught.value.code == 2 and "--vectors needs an artifact that masks pads" in capsys.readouterr().err
-    assert not any((small / f"w{i}").exists() for i in range(4))  # nor is anything left that a next run would go on from
+    assert not any((small / f"w{i}").exists() for i in range(2))  # nor is anything left that a next run would go on from
 
 
 @pytest.mark.slow
