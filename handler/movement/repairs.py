@@ -77,6 +77,8 @@ def opened_question(top: Tree) -> Tree:
 def lets(top: Tree) -> Tree:
     """`let 's go` parsed with `let 's` as its subject."""
     inside = [child for child in top.children if child.label not in QUOTES | {"."}]
+    if len(inside) == 1 and inside[0].label == "VP":
+        inside = inside[0].children
     if top.label != "S" or [child.label for child in inside] != ["NP", "VP"] or said(inside[0]) != "let 's":
         return top
     words = inside[0].leaves()

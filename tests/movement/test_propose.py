@@ -103,6 +103,7 @@ SOURCES = {
         "friday": "(SQ (MD Can) (NP (PRP you)) (VP (VB send) (NP (PRP me)) (NP (NP (DT the) (NN report))"
         " (PP (IN before) (NP (NNP Friday))))) (. ?))",
         "tired": "(S (NP (PRP She)) (VP (VBZ is) (ADJP (JJ tired) (CC but) (JJ happy))) (. .))",
+        "letgo": "(S (VP (NP (NNP Let) (POS 's)) (VP (VBP go) (NP (NN home)))) (. .))",
         "maybe": "(S (NP (PRP You)) (VP (MD may) (VP (VB pay) (ADVP (RB later)))) (. .))",
         "today": "(S (NP (PRP It)) (VP (VBD rained) (NP (JJ last) (NN week))) (. .))",
     }.items()
@@ -260,6 +261,7 @@ GOLDEN = [  # source, template, sentence, a move that it took; the first proposa
     ("friday", "preposition_first", "before Friday , you can send me the report .", "front_pp"),
     ("tired", "two_clauses", "She is tired , but she is happy .", "split_predicates"),
     ("open", "how_question", "how should you open the window ?", "should"),
+    ("letgo", "yes_no_question", "shall we go home ?", "should"),
     ("when", "two_clauses", "the bell rang , and then the children left .", "when_and"),
 ]
 
