@@ -1,9 +1,10 @@
 """Mistakes that parsers often make at the top of a sentence, undone before a source is read; a tree without them stays as it is."""
 
 from handler.language.heads import CONJUNCTIONS
+from handler.language.morphology import inflect, lemma
 from handler.language.relations import TIMES
 from handler.language.trees import Tree
-from handler.movement.clauses import QUOTES, first_word, head_lemma, is_negation, is_time, leaf, node, said
+from handler.movement.clauses import QUOTES, first_word, head_lemma, is_negation, is_time, leaf, node, person, said
 
 AUXILIARY_TAGS = dict(
     pair.split(":")
@@ -21,16 +22,21 @@ def repaired(top: Tree) -> Tree:
 
 
 def with_finite_verb(top: Tree) -> Tree:
-    """S whose verb has the tag of a participle or a base form: `the woman cooked`."""
+    """S whose verb has the tag of a participle, a base form, or a present that does not agree: `the woman cooked`, `Tom bet`."""
     if top.label != "S" or [child.label for child in top.children if child.label in ("NP", "VP")] != ["NP", "VP"]:
         return top
     place = next(i for i, child in enumerate(top.children) if child.label == "VP")
     vp = top.children[place]
     at = next((i for i, child in enumerate(vp.children) if child.label.startswith("VB") or child.label in ("MD", "TO")), None)
-    if at is None or vp.children[at].label not in FINITE_FOR or any(child.label in CONJUNCTIONS for child in vp.children):
+    if at is None or any(child.label in CONJUNCTIONS for child in vp.children):
         return top
     verb = vp.children[at]
-    found = leaf(FINITE_FOR[verb.label], verb.word or "")
+    word = (verb.word or "").lower()
+    subject = next(child for child in top.children if child.label == "NP")
+    past = verb.label == "VBP" and person(subject) == "singular" and inflect(lemma(word, "VBP"), "VBD") == word
+    if verb.label not in FINITE_FOR and not past:
+        return top
+    found = leaf("VBD" if past else FINITE_FOR[verb.label], verb.word or "")
     new = Tree("VP", [*vp.children[:at], found, *vp.children[at + 1 :]])
     return Tree("S", [*top.children[:place], new, *top.children[place + 1 :]])
 

@@ -104,6 +104,7 @@ SOURCES = {
         " (PP (IN before) (NP (NNP Friday))))) (. ?))",
         "tired": "(S (NP (PRP She)) (VP (VBZ is) (ADJP (JJ tired) (CC but) (JJ happy))) (. .))",
         "letgo": "(S (VP (NP (NNP Let) (POS 's)) (VP (VBP go) (NP (NN home)))) (. .))",
+        "bet": "(S (NP (NNP Tom)) (VP (VBP bet) (PP (IN on) (NP (DT the) (NN horse)))) (. .))",
         "maybe": "(S (NP (PRP You)) (VP (MD may) (VP (VB pay) (ADVP (RB later)))) (. .))",
         "today": "(S (NP (PRP It)) (VP (VBD rained) (NP (JJ last) (NN week))) (. .))",
     }.items()
@@ -262,6 +263,8 @@ GOLDEN = [  # source, template, sentence, a move that it took; the first proposa
     ("tired", "two_clauses", "She is tired , but she is happy .", "split_predicates"),
     ("open", "how_question", "how should you open the window ?", "should"),
     ("letgo", "yes_no_question", "shall we go home ?", "should"),
+    ("bet", "how_question", "how did Tom bet on the horse ?", "ask_how"),
+    ("bet", "command", "note that Tom bet on the horse .", "note_that"),
     ("when", "two_clauses", "the bell rang , and then the children left .", "when_and"),
 ]
 
