@@ -144,10 +144,10 @@ def test_nothing_a_user_wrote_is_logged_even_when_we_fail(model_dir, caplog):
     handler.initialize(make_context(model_dir, threads=1))
     call(handler, model_dir, (body({**RAIN, "seed": 1}), JSON), (body({"sent": "xyzzy"}), JSON))
 
-    def fail(rows, chunk_rows, observe):
+    def fail(tries, observe):
         raise KeyError(" ".join(["rain" + "ing", "xy" + "zzy"]))  # pieces: a traceback shows the source line
 
-    handler.pipeline.run = fail
+    handler.pipeline.decode = fail
     with pytest.raises(RuntimeError, match="^internal error$") as caught:
         call(handler, model_dir, (body(RAIN), JSON))
     assert caught.value.__cause__ is None and caught.value.__suppress_context__

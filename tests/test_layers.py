@@ -26,7 +26,8 @@ ROOMS = {
         *("cpu", "decoding", "errors", "gpu", "language", "model", "parsing", "pipeline", "planning"),
         *("numpy", "safetensors", "torch"),
     },
-    "synpg_handler": {"artifacts", "errors", "pipeline", "wire", "torch", "ts"},
+    "scheduling": {"errors", "language", "pipeline", "wire"},
+    "synpg_handler": {"artifacts", "pipeline", "scheduling", "wire", "torch", "ts"},
     "sagemaker_toolkit": {"artifacts", "errors", "pipeline", "wire", "torch"},
 }
 
