@@ -17,13 +17,14 @@ from handler.wire import response
 from handler.wire.request import Limits, OpenBody, Request, guarded, open_body, read_item, read_request, rows_of, too_many_rows
 
 Clock = Callable[[], float]  # seconds
-# The cost of a candidate is proportional to the words it is made of and a constant; measured from 3 to 62 words, within a third.
-CANDIDATE_COST, ITEM_COST = 5.0, 5.0  # words: what a candidate costs without any, and what planning a request costs
+# Costs are in units of what a short word takes. Measured with the shipped model, 3 to 62 words and 1 to 16 candidates at a time:
+# a chunk takes the sum of its candidates' costs and once more that of its longest one, within a fifth.
+CANDIDATE_COST, LENGTH_COST, ITEM_COST = 5.0, 0.01, 15.0  # see `candidate_cost`; ITEM_COST: what planning a request costs
 WHOLE_COST = 0.5  # of a candidate whose parse is given, so that one network writes it instead of two
 LONGEST = 80  # words; no network here reads more, and what has more is refused when it is planned
 READ_SECONDS = 0.2  # of reading before each chunk; the rest of a large body is read before the next ones
 KEPT_REQUESTS = 16  # a body of more requests keeps its text instead of them, and reads each again when its turn comes
-SMOOTHING = 0.1  # share of the last chunk in the seconds a word takes
+SMOOTHING = 0.3  # share of the last chunk in the seconds that a unit of cost takes now
 CALIBRATION = {
     "sent": "we will have a picnic if it is a sunny day tomorrow.",
     "synt": "(ROOT (S (NP (PRP we)) (VP (MD will) (VP (VB have) (NP (DT a) (NN picnic)) (SBAR (IN if) (S (NP (PRP it)) "
@@ -38,25 +39,63 @@ class Budget:
     """How much may be asked for and for how long. `model-config.yaml` sets these names under `handler:`."""
 
     chunk_rows: int = CHUNK_ROWS  # candidates decoded together, at most
-    chunk_seconds: float = 0.5  # that a chunk is estimated to take, at most, unless it is a single candidate
+    chunk_seconds: float = 0.7  # that a chunk is estimated to take, at most, unless it is a single candidate
     body_seconds: float = 300.0  # that a body is estimated to take alone; more is answered 413
     deadline: float = 600.0  # s, from the first sight of a body to its answer; what is not done by then gets an error in its place
     held_bytes: int = 33_554_432  # of bodies that are being answered; more are answered 503
     long_bodies: int = 8  # bodies of more than one chunk that are being answered; more are answered 503
 
 
+def candidate_cost(words: int) -> float:
+    """What a candidate of so many words costs: more than so many times a word, since each looks at all that are written."""
+    words = min(words, LONGEST)
+    return (words + CANDIDATE_COST) * (1 + LENGTH_COST * words)
+
+
 def cost(item: Request | RequestError, candidates: int) -> float:
-    """What an item costs, in words to be written. candidates: of a paraphrase, where the request does not say."""
+    """What an item costs. candidates: of a paraphrase, where the request does not say."""
     if isinstance(item, RequestError):
         return 0.0
-    words, total = min(len(tokenize(item.sentence)), LONGEST), ITEM_COST
+    words, total = len(tokenize(item.sentence)), ITEM_COST
     for target in item.targets:
-        leaves = min(len(target.tree.leaves()), LONGEST)
+        leaves = len(target.tree.leaves())
         if target.whole:
-            total += item.num_paraphrases * WHOLE_COST * (leaves + CANDIDATE_COST)
+            total += item.num_paraphrases * WHOLE_COST * candidate_cost(leaves)
         else:
-            total += item.num_paraphrases * (item.candidates or candidates) * (max(words, leaves) + CANDIDATE_COST)
+            total += item.num_paraphrases * (item.candidates or candidates) * candidate_cost(max(words, leaves))
     return total
+
+
+@dataclass
+class Chunk:
+    """Candidates that are decoded together, and what that costs."""
+
+    rows: int  # at most
+    room: float  # cost, at most, unless it is a single candidate
+    tries: list[Try] = field(default_factory=list)
+    planning: float = 0.0  # spent on planning requests
+    decoding: float = 0.0  # of the candidates
+    longest: float = 0.0  # of a candidate
+
+    @property
+    def cost(self) -> float:
+        return self.planning + self.decoding + self.longest
+
+    @property
+    def full(self) -> bool:
+        begun = bool(self.tries) or self.planning > ITEM_COST
+        return len(self.tries) >= self.rows or (begun and self.cost >= self.room)
+
+    def take(self, planned: "Planned") -> float:
+        """Take candidates of a request as far as they fit. Returns their cost."""
+        left = self.room - self.planning - self.decoding - max(self.longest, planned.cost)
+        most = min(int(left / planned.cost), self.rows - len(self.tries))
+        taken = planned.run.take(max(most, 0 if self.tries else 1))
+        self.tries += taken
+        if taken:
+            self.decoding += planned.cost * len(taken)
+            self.longest = max(self.longest, planned.cost)
+        return planned.cost * len(taken)
 
 
 @dataclass
@@ -103,7 +142,7 @@ class Scheduler:
         self.pipeline, self.limits, self.budget, self.clock = pipeline, limits, budget, clock
         self.jobs: dict[str, Job] = {}  # by the id of the HTTP request
         self.queue: deque[Job] = deque()  # the accepted ones, in the order of their turns
-        self.rate = self.first_rate = 0.005  # seconds that a word takes on this machine
+        self.rate = self.pace = 0.005  # seconds that a unit of cost takes on this machine: when it started, and in the last chunks
 
     def calibrate(self) -> None:
         """Measure the machine, and be warm for the first caller."""
@@ -114,11 +153,12 @@ class Scheduler:
                 return
             began = time.perf_counter()
             self.pipeline.run(rows, self.budget.chunk_rows)
-            self.rate = self.first_rate = (time.perf_counter() - began) / cost(request, self.limits.candidates)
+            spent = sum(row.candidates for row in rows) * candidate_cost(len(tokenize(request.sentence)))
+            self.rate = self.pace = (time.perf_counter() - began) / (spent * (1 + 1 / max(1, rows[0].candidates)))
 
-    def seconds(self, words: float) -> float:
-        """What so many words cost on this machine."""
-        return words * self.rate
+    def seconds(self, cost: float) -> float:
+        """What a cost takes on this machine. What is refused does not depend on how busy the machine is just now."""
+        return cost * self.rate
 
     def short(self, job: Job) -> bool:
         """Whether what is left of a job fits into one chunk."""
@@ -237,45 +277,38 @@ class Scheduler:
             return
         first = self.queue[0]
         turn = [first] if not self.short(first) else [job for job in self.queue if self.short(job)]
-        tries: list[Try] = []
-        words = 0.0
-        served: list[Job] = []
+        chunk, served = Chunk(self.budget.chunk_rows, self.budget.chunk_seconds / self.pace), []
         for job in turn:
-            room = self.budget.chunk_seconds / self.rate - words
-            if len(tries) >= self.budget.chunk_rows or (served and room <= 0):
+            if chunk.full:
                 break
-            words += self._fill(tries, job, room)
+            self._fill(chunk, job)
             served.append(job)
-        if tries:
-            self.pipeline.decode(tries, observe)
+        if chunk.tries:
+            self.pipeline.decode(chunk.tries, observe)
         for job in served:
             self._answer(job)
             self.queue.remove(job)
             if job.answer is None:
                 self.queue.append(job)
-        if words:
-            measured = (time.perf_counter() - began) / words
-            self.rate = min(max(self.rate + SMOOTHING * (measured - self.rate), self.first_rate / 16), self.first_rate * 4)
+        if chunk.cost:
+            measured = (time.perf_counter() - began) / chunk.cost
+            self.pace = min(max(self.pace + SMOOTHING * (measured - self.pace), self.rate / 16), self.rate * 8)
 
-    def _fill(self, tries: list[Try], job: Job, room: float) -> float:
-        """Add candidates of a job to a chunk, planning its requests as they come. Returns what was spent of the room, in words."""
-        spent = 0.0
-        while len(tries) < self.budget.chunk_rows and (not spent or spent < room):
+    def _fill(self, chunk: Chunk, job: Job) -> None:
+        """Add candidates of a job to a chunk, planning its requests as they come."""
+        while not chunk.full:
             if job.planned and job.planned[-1].run.untaken:
-                planned = job.planned[-1]
-                fits = max(1, int((room - spent) / planned.cost))
-                taken = planned.run.take(min(fits, self.budget.chunk_rows - len(tries)))
-                tries += taken
-                spent += planned.cost * len(taken)
-                job.left -= planned.cost * len(taken)
+                spent = chunk.take(job.planned[-1])
+                job.left -= spent
+                if not spent:
+                    return
             elif job.next < len(job.values):
-                spent += self._plan(job)
+                chunk.planning += self._plan(job)
             else:
-                break
-        return spent
+                return
 
     def _plan(self, job: Job) -> float:
-        """Plan the next request of a job. Returns what that cost, in words."""
+        """Plan the next request of a job. Returns what that cost."""
         place, job.next = job.next, job.next + 1
         if job.values[place] is not None or job.body is None:  # it was refused when it was read
             return 0.0
