@@ -42,6 +42,7 @@ class Budget:
     chunk_seconds: float = 0.7  # that a chunk is estimated to take, at most, unless it is a single candidate
     body_seconds: float = 300.0  # that a body is estimated to take alone; more is answered 413
     deadline: float = 600.0  # s, from the first sight of a body to its answer; what is not done by then gets an error in its place
+    waiting_seconds: float = 480.0  # that all bodies being answered are estimated to take; more are answered 503
     held_bytes: int = 33_554_432  # of bodies that are being answered; more are answered 503
     long_bodies: int = 8  # bodies of more than one chunk that are being answered; more are answered 503
 
@@ -236,7 +237,7 @@ class Scheduler:
         long = [other for other in self.queue if not self.short(other)]
         if not self.short(job):
             waiting = self.seconds(sum(other.left for other in self.queue))
-            if len(long) >= budget.long_bodies or waiting + seconds > 0.8 * budget.deadline:
+            if len(long) >= budget.long_bodies or waiting + seconds > budget.waiting_seconds:
                 return self._refuse(job, busy(f"work of about {waiting:.0f} seconds is waiting already"))
         self.queue.append(job)
         self._finish(job)
@@ -249,7 +250,7 @@ class Scheduler:
     def _expire(self) -> None:
         """End the jobs whose deadline has passed: what is done is kept, the rest gets an error in its place."""
         limit = self.budget.deadline
-        error = RequestError(f"there was no time for this within {limit:g} seconds; send it again, in smaller parts", status=504)
+        error = no_time(limit)
         for job in self.jobs.values():
             if self.clock() - job.began > limit and job.answer is None:
                 if not job.accepted:
@@ -336,6 +337,10 @@ class Scheduler:
 
 def busy(why: str) -> RequestError:
     return RequestError(f"{why}; send it again later", status=503)
+
+
+def no_time(limit: float) -> RequestError:
+    return RequestError(f"there was no time for this within {limit:g} seconds; send it again, in smaller parts", status=504)
 
 
 def too_long(seconds: float, limit: float, candidates: int) -> RequestError:

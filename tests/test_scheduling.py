@@ -154,7 +154,7 @@ def test_more_than_can_be_held_is_refused_and_told_when_to_come_again(pipeline):
     assert callers.done["more"].status == 200
 
 
-@pytest.mark.parametrize("budget", [Budget(chunk_seconds=0.01, long_bodies=1), Budget(chunk_seconds=0.01, deadline=6.0)])
+@pytest.mark.parametrize("budget", [Budget(chunk_seconds=0.01, long_bodies=1), Budget(chunk_seconds=0.01, waiting_seconds=5.0)])
 def test_work_beyond_the_deadline_is_refused_but_short_requests_are_not(pipeline, budget):
     callers = Callers(pipeline, budget)
     callers.scheduler.rate = callers.scheduler.pace = 0.01
@@ -162,7 +162,7 @@ def test_work_beyond_the_deadline_is_refused_but_short_requests_are_not(pipeline
     callers.send("second", MANY)
     done = callers.step()
     assert done["second"].status == 503 and "seconds is waiting" in json.loads(done["second"].body)["message"]
-    callers.scheduler.budget = Budget(chunk_seconds=10.0, long_bodies=budget.long_bodies, deadline=budget.deadline)
+    callers.scheduler.budget = Budget(chunk_seconds=10.0, long_bodies=budget.long_bodies, waiting_seconds=budget.waiting_seconds)
     callers.send("short", body(RAIN))
     callers.finish()
     assert callers.done["short"].status == callers.done["first"].status == 200
