@@ -40,6 +40,7 @@ class Budget:
 
     chunk_rows: int = CHUNK_ROWS  # candidates decoded together, at most
     chunk_seconds: float = 0.7  # that a chunk is estimated to take, at most, unless it is a single candidate
+    short_cost: float = 250.0  # of a plain request, which is never split: four candidates of 32 words; see `cost`
     body_seconds: float = 300.0  # that a body is estimated to take alone; more is answered 413
     deadline: float = 600.0  # s, from the first sight of a body to its answer; what is not done by then gets an error in its place
     waiting_seconds: float = 480.0  # that all bodies being answered are estimated to take; more are answered 503
@@ -148,22 +149,23 @@ class Scheduler:
     def calibrate(self) -> None:
         """Measure the machine, and be warm for the first caller."""
         request = guarded(read_request, {**CALIBRATION, "candidates": self.limits.candidates})
-        for _ in range(2):  # the first time everything is slower
+        fastest = float("inf")  # another process may have the machine for a while, and the first time everything is slower
+        for _ in range(3):
             rows = guarded(self.pipeline.plan, request)
             if isinstance(rows, RequestError):  # a model that reads less than the example
                 return
             began = time.perf_counter()
             self.pipeline.run(rows, self.budget.chunk_rows)
-            spent = sum(row.candidates for row in rows) * candidate_cost(len(tokenize(request.sentence)))
-            self.rate = self.pace = (time.perf_counter() - began) / (spent * (1 + 1 / max(1, rows[0].candidates)))
+            fastest = min(fastest, time.perf_counter() - began)
+        self.rate = self.pace = fastest / (candidate_cost(len(tokenize(request.sentence))) * (rows[0].candidates + 1))
 
     def seconds(self, cost: float) -> float:
         """What a cost takes on this machine. What is refused does not depend on how busy the machine is just now."""
         return cost * self.rate
 
     def short(self, job: Job) -> bool:
-        """Whether what is left of a job fits into one chunk."""
-        return self.seconds(job.left) <= self.budget.chunk_seconds
+        """Whether what is left of a job fits into one chunk, or is no more than a plain request for one paraphrase."""
+        return job.left <= max(self.budget.chunk_seconds / self.rate, self.budget.short_cost)
 
     def add(self, name: str, size: int) -> None:
         """Take note of a new HTTP request with a body of so many bytes."""
@@ -278,7 +280,8 @@ class Scheduler:
             return
         first = self.queue[0]
         turn = [first] if not self.short(first) else [job for job in self.queue if self.short(job)]
-        chunk, served = Chunk(self.budget.chunk_rows, self.budget.chunk_seconds / self.pace), []
+        room = self.budget.chunk_seconds / self.pace
+        chunk, served = Chunk(self.budget.chunk_rows, max(room, self.budget.short_cost) if self.short(first) else room), []
         for job in turn:
             if chunk.full:
                 break

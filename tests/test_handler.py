@@ -170,7 +170,7 @@ def test_a_gpu_that_is_not_there_is_an_error(model_dir):
 def test_torchserve_gets_only_the_answers_that_are_done(model_dir):
     """Through TorchServe's own Service, which encodes an answer for each request id that the handler leaves in the context."""
     handler = SynPGHandler()
-    context = make_context(model_dir, threads=1, chunk_seconds=1e-9)
+    context = make_context(model_dir, threads=1, chunk_seconds=1e-9, short_cost=0)
     context.model_yaml_config["continuousBatching"] = True
     handler.initialize(context)
     service = Service("synpg", str(model_dir), None, handler.handle, None, 8)

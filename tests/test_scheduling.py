@@ -10,7 +10,7 @@ from handler.wire import response
 from handler.wire.request import Limits, read_body, read_request
 from tests.factories import PICNIC, RAIN, body, tiny_artifact
 
-ONE_AT_A_TIME = Budget(chunk_seconds=1e-9)  # a chunk is a single candidate
+ONE_AT_A_TIME = Budget(short_cost=0, chunk_seconds=1e-9)  # a chunk is a single candidate
 MANY = body([{**RAIN, "seed": i, "num_paraphrases": 3} for i in range(6)])
 
 
@@ -123,7 +123,7 @@ def test_the_cost_grows_with_rows_candidates_and_lengths():
 
 
 def test_what_is_done_at_the_deadline_is_kept_and_the_rest_gets_an_error_in_its_place(pipeline):
-    callers = Callers(pipeline, Budget(chunk_seconds=1e-9, deadline=50))
+    callers = Callers(pipeline, Budget(short_cost=0, chunk_seconds=1e-9, deadline=50))
     callers.send("large", MANY)
     for _ in range(12):
         callers.step()
@@ -141,7 +141,7 @@ def test_what_is_done_at_the_deadline_is_kept_and_the_rest_gets_an_error_in_its_
 
 
 def test_more_than_can_be_held_is_refused_and_told_when_to_come_again(pipeline):
-    callers = Callers(pipeline, Budget(chunk_seconds=1e-9, held_bytes=2 * len(MANY) - 1))
+    callers = Callers(pipeline, Budget(short_cost=0, chunk_seconds=1e-9, held_bytes=2 * len(MANY) - 1))
     callers.send("held", MANY)
     callers.send("more", MANY)
     refused = callers.step()["more"]
@@ -154,7 +154,9 @@ def test_more_than_can_be_held_is_refused_and_told_when_to_come_again(pipeline):
     assert callers.done["more"].status == 200
 
 
-@pytest.mark.parametrize("budget", [Budget(chunk_seconds=0.01, long_bodies=1), Budget(chunk_seconds=0.01, waiting_seconds=5.0)])
+@pytest.mark.parametrize(
+    "budget", [Budget(short_cost=0, chunk_seconds=0.01, long_bodies=1), Budget(short_cost=0, chunk_seconds=0.01, waiting_seconds=5.0)]
+)
 def test_work_beyond_the_deadline_is_refused_but_short_requests_are_not(pipeline, budget):
     callers = Callers(pipeline, budget)
     callers.scheduler.rate = callers.scheduler.pace = 0.01
