@@ -252,7 +252,8 @@ class Pipeline:
         if row.source is None:
             return rerank.rerank_score(parse, text, rerank.content_of(row.tagged_words), self._leaves(parse.ids))
         tree, said = read_tree(self._tree(parse)), self._text(candidate, text).split(" ")
-        return rerank.meaning_score(parse, text, row.source, tree, said, self.config.relation_weight)
+        score = rerank.meaning_score(parse, text, row.source, tree, said, self.config.relation_weight)
+        return score - rerank.RESORT_PENALTY * candidate.resort
 
     @staticmethod
     def _pad(sequences: list[list[int]], backend: Backend, width: int) -> np.ndarray:

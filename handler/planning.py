@@ -66,6 +66,7 @@ class Moved:
     leaf_words: list[int]  # of each leaf its word, by its first piece as the row's columns are numbered
     syntax: list[int]  # ids of its brackets and labels
     moves: tuple[str, ...]  # that led to it from the source's parse
+    resort: int  # as `Proposal.resort`
 
 
 @dataclass(frozen=True)
@@ -84,19 +85,17 @@ class Row:
     candidates: int = 1  # how many are made, of which the best answers
     follows: bool = False  # `syntax` is a whole parse, to be followed as it is
     source: rerank.Meaning | None = None  # by the sentence's own parse, given or predicted; None where that is not known or not used
-    moved: tuple[Moved, ...] = ()  # parses for the first candidates, best first
+    moved: tuple[Moved, ...] = ()  # a parse for each candidate, best first; empty: its parses are generated
     moves: tuple[str, ...] | None = None  # of this candidate's parse; None: it is generated, or the request's own
     leaf_words: list[int] = field(default_factory=list)  # as `Moved.leaf_words`, where this candidate's parse is moved
+    resort: int = 0  # as `Moved.resort`, where this candidate's parse is moved
 
     def candidate(self, number: int) -> "Row":
-        """One of its candidates, to be made by itself: first those whose parses are moved, then those whose parses are generated.
-
-        With several candidates at least one parse is generated. The first of them is the one that there would be without others.
-        """
-        moved = self.moved[: max(1, self.candidates - 1)]
+        """One of its candidates, to be made by itself. Where moves reach the template, all have moved parses; else all are generated,
+        and the first of these is the one that there would be without others."""
         scored = self.scored or self.candidates > 1
-        if number < len(moved):
-            one = moved[number]
+        if self.moved:
+            one = self.moved[number]
             made = replace(
                 self,
                 pieces=one.pieces,
@@ -106,9 +105,10 @@ class Row:
                 follows=True,
                 moves=one.moves,
                 leaf_words=one.leaf_words,
+                resort=one.resort,
             )
             return replace(made, options=replace(self.options, candidate=number), scored=scored)
-        return replace(self, options=replace(self.options, candidate=number - len(moved)), scored=scored)
+        return replace(self, options=replace(self.options, candidate=number), scored=scored)
 
     @property
     def parse_options(self) -> DecodingOptions:
@@ -169,7 +169,9 @@ class Planner:
         for target in request.targets:
             syntax = self.encode_syntax(target)
             moved = self.moved(mover, target) if mover and not target.whole else []
+            candidates = 1 if target.whole else request.candidates or self.config.candidates
             for sample in range(request.num_paraphrases):
+                left = tuple(moved[sample : sample + candidates])  # another sample begins with another parse, while there are some
                 # The seed depends on the sample, not on the target: a target's answer is the same alone and in a list.
                 options = DecodingOptions(request.temperature, request.seed * 1_000_003 + sample)
                 rows.append(
@@ -183,10 +185,10 @@ class Planner:
                         options=options,
                         seed=request.seed,
                         scored=request.details,
-                        candidates=1 if target.whole else request.candidates or self.config.candidates,
+                        candidates=len(left) or candidates,
                         follows=target.whole,
                         source=meaning,
-                        moved=tuple(moved[sample:]),  # another sample begins with another parse, while there are some
+                        moved=left,
                     )
                 )
         return rows
@@ -213,7 +215,8 @@ class Planner:
             fits = len(pieces) <= limits.bag_width and len(syntax) + 2 <= limits.syntax_width and len(pieces) < limits.max_steps
             leaf_words = self.text_grammar.begin(pieces)
             if fits and UNK not in pieces and len(leaf_words) == len(proposal.tree.leaves()):
-                found.append(Moved(pieces, self.tagged_words(pieces, tags(proposal.tree)), leaf_words, syntax, proposal.moves))
+                tagged = self.tagged_words(pieces, tags(proposal.tree))
+                found.append(Moved(pieces, tagged, leaf_words, syntax, proposal.moves, proposal.resort))
         return found
 
     def encode_tags(self, request: Request, labels: list[str] | None) -> list[int]:

@@ -41,13 +41,26 @@ def test_a_template_that_movement_reaches_has_parses_of_the_sentences_own_words(
     assert answer.source_parse == str(read_tree(SENTENCE["synt"]))
 
 
-def test_one_parse_at_least_is_generated_and_is_the_one_there_would_be_without_movement(moving, tmp_path):
+def test_where_moves_reach_the_template_all_candidates_are_moved(moving):
+    """A generated parse mostly has places for other words than the sentence's; it does not compete."""
+    asked = {**SENTENCE, "tmpl": FRONTED}
+    [row] = rows_of(moving, asked)
+    [many], [one] = rows_of(moving, {**asked, "candidates": 32}), rows_of(moving, {**asked, "candidates": 1})
+    assert 1 <= row.candidates == len(row.moved) <= 4 and one.candidates == 1 and many.candidates == len(many.moved) <= 8
+    assert all(many.candidate(number).follows for number in range(many.candidates))
+    assert moving.run([one])[0].moves == many.moved[0].moves
+
+
+def test_samples_begin_with_different_moved_parses_and_go_on_with_generated_ones(moving, tmp_path):
     still = artifacts.load(tiny_artifact(tmp_path / "tiny", tag_weight=1.0, candidates=4))
-    [row], [other] = rows_of(moving, {**SENTENCE, "tmpl": FRONTED}), rows_of(still, {**SENTENCE, "tmpl": FRONTED})
-    kinds = [row.candidate(number).follows for number in range(4)]
-    assert kinds == [True] * min(len(row.moved), 3) + [False] * (4 - min(len(row.moved), 3))
-    generated = row.candidate(kinds.index(False))
-    assert generated.moves is None and moving.generate_parses([generated]) == still.generate_parses([other.candidate(0)])
+    rows, others = (rows_of(one, {**SENTENCE, "tmpl": FRONTED, "num_paraphrases": 12}) for one in (moving, still))
+    kinds = [bool(row.moved) for row in rows]
+    assert kinds == sorted(kinds, reverse=True) and {*kinds} == {True, False}
+    assert [row.moved[0].moves for row in rows if row.moved] == [
+        one.moves for one in rows_of(moving, {**SENTENCE, "tmpl": FRONTED, "candidates": 32})[0].moved
+    ]
+    at = kinds.index(False)
+    assert rows[at].candidates == 4 and moving.generate_parses([rows[at].candidate(0)]) == still.generate_parses([others[at].candidate(0)])
 
 
 def test_a_template_that_no_movement_reaches_is_the_parse_generators(moving):

@@ -107,7 +107,7 @@ impel""".split()
 WITH_E = frozenset(
     """past tast wast hast bath breath cloth sooth loath teeth invit unit excit ignit recit cit incit expedit complet
 delet compet obsolet creat recreat procreat postpon dethron interfer adher persever sever welcom overcom ton ston sprinkl hing infring
-bing sing cring ting impos continu freez sneez squeez breez seiz gaz axe escap reshap landscap telescop envelop evok smil
+bing sing cring ting impos continu freez sneez squeez breez seiz gaz axe escap reshap landscap telescop evok smil
 achiev quot vot promot devot not denot remot hat stat dat rat provok dictat leas eas pleas increas releas decreas eras creas purchas
 prais rais nois paus caus claus cheez browns hors nurs cours curs els fals dens tens sens rins licens expens immens intens lic
 interven supersed permeat persuad reunit renam guid conven alleg ow telephon writh underli tipto colleagu
@@ -121,7 +121,7 @@ benefit inherit exhibit inhibit prohibit deposit merit orbit audit solicit elici
 trumpet carpet pocket rocket blanket ticket quiet diet magnet total signal pedal metal rival medal final equal label model travel cancel
 level fuel duel tunnel panel channel counsel shovel quarrel novel pencil stencil basin margin ruin bargain begin captain open listen
 happen gossip worship develop gallop envelop blossom ransom custom fathom victim program waltz quiz solid avid rapid splendid humid
-timid elicit credit pardon reason season poison summon abandon mention question ion kayak debut stupid beckon reckon button cotton iron
+timid pardon reason season poison summon abandon mention question ion kayak debut stupid beckon reckon button cotton iron
 bacon murmur sulfur""".split()
 )
 

@@ -90,6 +90,7 @@ class _Reader:
 
     def __init__(self, tree: Tree, words: Sequence[str] | None):
         self.pairs: list[Relation] = []
+        self.tails: dict[int, list[Tree]] = {}  # noun phrases that end in a clause or an adjective -> the heads of that
         self.alone: set[int] = set()  # determiners that are noun phrases by themselves: this, those
         self.words = {id(leaf): word for leaf, word in zip(tree.leaves(), words)} if words is not None else {}
         self.read(tree)
@@ -174,27 +175,33 @@ class _Reader:
             if child is head:
                 continue
             if child.label == "SBAR":
-                self.relative(child, heads)
+                self.tails[id(node)] = self.relative(child, heads)
             elif child.label == "VP":
-                self.predicate(opened(child), heads)
+                self.tails[id(node)] = self.predicate(opened(child), heads)
             elif child.label == "S" and not subject_of(child):
                 self.emit(heads, OTHER, self.clause(child))
+            elif child.label == "PP" and self.tails.get(id(head)):  # the man who slept | on the sofa
+                self.emit(self.tails[id(head)], OTHER, self.read(child))
             else:
-                self.emit(heads, OTHER, self.read(child))
+                found = self.read(child)
+                self.emit(heads, OTHER, found)
+                if child.label == "ADJP":
+                    self.tails[id(node)] = found
         return heads
 
-    def relative(self, node: Tree, antecedent: list[Tree]) -> None:
+    def relative(self, node: Tree, antecedent: list[Tree]) -> list[Tree]:
         """A relative clause's verb has the noun that it belongs to for a subject or object."""
         clause = next((child for child in node.children if child.label in CLAUSES), None)
         wh = node.children[0].label
         if clause is None or wh in ("IN", "WHPP", "WHADVP") and head_leaf(node.children[0]).word not in ("that", None):
-            self.emit(antecedent, OTHER, self.read(node))
-            return
+            heads = self.read(node)
+            self.emit(antecedent, OTHER, heads)
+            return heads
         whose = node.children[0] if wh == "WHNP" and len(node.children[0].children) > 1 else None
         filler = self.read(whose) if whose else antecedent
         if whose:
             self.emit(filler, OTHER, antecedent)
-        self.clause(clause, filler=filler)
+        return self.clause(clause, filler=filler)
 
     def subordinate(self, node: Tree) -> list[Tree]:
         """SBAR and SBARQ: a wh-phrase is the clause's subject or object where it lacks one."""
@@ -216,11 +223,34 @@ class _Reader:
         members = coordinated(node)
         if members:
             return self.members(node, members)
+        cleft = self.cleft(node)
+        if cleft:
+            return cleft
         subject = subject_of(node)
         above = self.read(subject) if subject else subjects or []
         if not subject and filler:
             above, filler = filler, []
         return self.predicate(opened(node, subject), above, filler or [])
+
+    def cleft(self, node: Tree) -> list[Tree]:
+        """`it was in May that she left` and `it was Ann that left` say what they would without `it was … that`. Empty: no cleft."""
+        subject = subject_of(node)
+        vp = next((child for child in node.children if child.label == "VP"), None)
+        if subject is None or vp is None or [child.label for child in subject.children] != ["PRP"] or len(vp.children) != 3:
+            return []
+        verb, focus, that = vp.children
+        if self.word(subject.children[0]).lower() != "it" or verb.children or self.lemma(verb) != "be" or that.label != "SBAR":
+            return []
+        if len(that.children) != 2 or that.children[1].label != "S" or not focus.children:
+            return []
+        asked, clause = that.children
+        if asked.label == "WHNP" and focus.label == "NP" and subject_of(clause) is None:
+            return self.clause(clause, filler=self.read(focus))
+        if asked.label == "IN" and (focus.label in ("PP", "SBAR") or focus.label == "NP" and self.is_time(focus)):
+            heads = self.clause(clause)
+            self.emit(heads, OTHER, self.read(focus))
+            return heads
+        return []
 
     def predicate(self, found: _Predicate, subjects: list[Tree], filler: Iterable[Tree] = (), passive: bool = False) -> list[Tree]:
         verbs, parts, filler = found.verbs, found.parts, list(filler)

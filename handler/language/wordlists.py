@@ -23,9 +23,9 @@ ANIMATE = (
         """person people child kid baby adult dog cat horse player worker student teacher doctor crowd team group
 couple someone somebody everyone friend family parent bird animal cyclist biker rider runner skateboarder surfer skier swimmer dancer
 singer musician artist soldier officer baker cook guard nurse neighbor neighbour lawyer boss clerk farmer writer author president
-fisherman fireman manager captain chef waiter poet king queen scientist reporter actor judge minister hunter thief pilot customer guest
-visitor owner enemy stranger hero voter patient victim suspect murderer doctor mechanic carpenter builder painter photographer driver
-guy girl toddler teenager i you he she we they passenger tourist performer athlete""".split()
+manager captain chef waiter poet scientist reporter actor judge minister hunter thief pilot customer guest
+visitor owner enemy stranger hero voter patient victim suspect murderer mechanic carpenter builder painter photographer driver
+toddler teenager i you he she we they passenger tourist performer athlete""".split()
     )
 )
 SENTENCE_ADVERBS = frozenset(
@@ -44,7 +44,7 @@ think:of about|talk:to about with on|speak:to with about of|laugh:at|forgive:for
 consent:to|rest:on against|smile:at|agree:with on to|disagree:with|apologize:for to|apply:for to|ask:for about of|care:about for
 complain:about to|concentrate:on|focus:on|deal:with|decide:on against|dream:of about|hear:of from about|insist:on|lead:to
 live:in with on at by near for under next|object:to|pay:for to|point:at to|prepare:for|refer:to|respond:to|reply:to|result:in from
-search:for|succeed:in|suffer:from|take:off to for from into out by on up over|turn:to into on off down up out around over
+search:for|suffer:from|take:off to for from into out by on up over|turn:to into on off down up out around over
 work:for with on at as in|worry:about|write:to about|shout:at|stare:at|arrive:at in
 go:to into on in with for by through out off over down up along under|come:from to into with in on out off back
 get:on off in into to out up through over along from with|run:into to out over through after from
@@ -77,6 +77,8 @@ SURE = frozenset(
     """during after before despite without because until throughout within since among amid unlike besides under beneath
 near inside outside beside across behind""".split()
 )
+# Prepositions of two words that no verb chooses.
+COMPOUND = "because of ", "due to ", "thanks to ", "owing to ", "according to ", "instead of "
 FREE = frozenset(
     """in on at by with for from through over around along between above below against upon off out down up next past
 via""".split()
@@ -112,23 +114,37 @@ seldom rarely hardly barely scarcely nearly almost only just even ever yet eithe
 over on through around by along together alone home about all better best worse worst as completely totally fully highly entirely
 extremely deeply strongly tightly absolutely badly any anymore anyway right straight close near high low forward ahead apart aside
 across late early lots inside outside always no neither nor indeed upstairs downstairs abroad behind under past further else likely ago
-there here quickly half somewhat anywhere nowhere everywhere somewhere still altogether kindly friendly abroad ashore aboard indoors
+there here quickly half somewhat anywhere nowhere everywhere somewhere still altogether kindly friendly ashore aboard indoors
 outdoors forth such equally simply dearly""".split()
 )
 # Verbs of states, of which one asks why rather than how.
 STATES = frozenset(
     """be have realize know like love want need think believe hope seem own belong hate prefer live stay feel understand
 mean cost contain include consist remain resemble deserve doubt fear wish matter appear exist sit stand lie wear sleep wait see hear
-become tell say ask agree care remember forget enjoy hope expect miss suppose guess depend plan speak look lack weigh get let last
+become tell say ask agree care remember forget enjoy expect miss suppose guess depend plan speak look lack weigh get let last
 happen die try start begin continue stop keep used stare watch""".split()
+)
+# Nouns of what is not counted: rain, not a rain.
+UNCOUNTED = frozenset(
+    """rain snow fog ice traffic heat cold weather noise smoke dust water wind work money time corruption violence
+pressure damage poverty hunger inflation pollution bad competition""".split()
+)
+# States and others of STATES that one nevertheless does: she waited , and she did so in silence.
+DONE = frozenset("sleep wait sit stand lie stay live wear stare watch speak look work tell say ask try continue".split())
+# Adjectives that can be said of a thing by themselves.
+QUALITIES = frozenset(
+    """new old big large small tall short long wide narrow heavy light red blue green yellow black white brown wooden round
+expensive cheap beautiful pretty ugly dirty clean wet dry cold warm hot empty full dark bright famous modern ancient broken""".split()
 )
 # Adjectives that can be said of someone by themselves.
 DESCRIBING = frozenset(
     """young old tall short small big large black white brown blonde happy sad tired angry thin fat beautiful pretty
 shirtless bald elderly muscular asian african american chinese japanese wet naked rich strong blind smiling bearded hungry""".split()
 )
+# Verbs of saying that stand in `as … said`.
+SAID_AS = frozenset("say announce report claim state note explain warn predict reveal confirm mention show suggest argue admit".split())
 REPORTING = frozenset("say think believe hope guess suppose fear claim suspect imagine assume report".split())
-# Verbs of which one can say that someone did so.
+# Prepositions of place that say where someone or something is: after `to be`, and of a subject by themselves.
 PREDICATIVE = frozenset("in on at near under behind outside inside".split())
 # Verbs with an object that have no passive, or an odd one.
 NO_PASSIVE = frozenset(
@@ -137,6 +153,15 @@ last take contain spend stay stand look feel sound smell taste turn equal marry 
 enjoy thank play run walk would belong""".split()
 )
 TELLING = frozenset("tell ask order allow force advise persuade invite teach warn remind encourage".split())
+# Verbs with two objects, and the preposition that the first of these can have instead.
+DATIVES = {
+    **dict.fromkeys("give send show lend offer teach hand sell throw bring pass owe grant award feed mail".split(), "to"),
+    **dict.fromkeys("buy cook order build bake fetch".split(), "for"),
+}
+# Verbs whose particle may stand on either side of the object.
+SEPARABLE = frozenset(
+    "turn put take pick switch throw shut cut clean fill write set tear blow lock wipe wash cross hang call pull push knock try".split()
+)
 GIVING = frozenset("give show offer send pay lend award grant deny hand promise".split())
 # What `by` may govern without meaning who did it.
 NO_AGENTS = frozenset(
@@ -169,7 +194,7 @@ the""".split()
 NOT_ASKED = frozenset(
     """something anything nothing everything someone anyone everyone somebody anybody nobody everybody lot couple number
 group pair bit kind sort home way thing top part end side rest care fun idea name use place step time turn advantage fact chance deal
-following one future past truth world sun moon sky point""".split()
+following one future past truth world sun moon sky point police""".split()
 )
 NOT_ASKED_WITH = frozenset(
     """many much few other same own lot such several only more first last entire whole enough great

@@ -14,6 +14,7 @@ from handler.language.wordlists import (
     ADVERBIAL,
     ASKING,
     CHOSEN,
+    COMPOUND,
     FREE,
     FRONTABLE,
     MOTION,
@@ -151,6 +152,8 @@ def phrase_score(vp: Tree, pp: Tree, free: bool, filled: bool) -> float:
     word, verb = first_word(pp), main_lemma(vp)
     if pp.children[0].label not in ("IN", "TO", "VBG", "ADVP", "RB", "NP", "JJ") or len(pp.children) < 2 or len(pp.leaves()) < 2:
         return 0.0
+    if said(pp).startswith(COMPOUND) and not (verb == "be" and not filled):
+        return 0.9
     if pp.children[0].label != "IN":
         word = first_word(next((child for child in pp.children if child.label in ("IN", "TO")), pp))
     noun = next((child for child in pp.children if child.label == "NP"), None)

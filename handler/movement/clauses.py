@@ -25,14 +25,10 @@ FULL_FORMS = {
     "'m": "am",
     "'re": "are",
     "'ve": "have",
-    "’ll": "will",
-    "’m": "am",
-    "’re": "are",
-    "’ve": "have",
     "ll": "will",
 }
 ACCUSATIVE = {"i": "me", "he": "him", "she": "her", "we": "us", "they": "them"}
-NOMINATIVE = {value: key if key != "i" else "i" for key, value in ACCUSATIVE.items()}
+NOMINATIVE = {value: key for key, value in ACCUSATIVE.items()}
 
 
 @dataclass(frozen=True)
@@ -165,8 +161,7 @@ def full_form(verb: Tree, vp: Tree) -> Tree:
     if word == "'d":
         had = verb.label != "MD" or after is not None and after.label in ("VBN", "VBD")
         return leaf("VBD", "had") if had else leaf("MD", "would")
-    full = FULL_FORMS.get(word)
-    return leaf(verb.label, full) if full else leaf(verb.label, word)
+    return leaf(verb.label, FULL_FORMS.get(word, word))
 
 
 def expanded(vp: Tree) -> Tree:
@@ -200,7 +195,7 @@ def reformed(vp: Tree, old: str, new: str) -> Tree | None:
     children = []
     for child in vp.children:
         if child.label in VERBAL:
-            if child.label != old and not (old in ("VBZ", "VBP") and child.label == old):
+            if child.label != old:
                 return None
             children.append(formed(child, new))
         else:
@@ -290,7 +285,7 @@ def taken_up(noun: Tree) -> Tree:
     if head.label in ("PRP", "DT", "EX", "CD", "JJ"):
         return (
             {"this": pronoun("it"), "that": pronoun("it"), "these": pronoun("they"), "those": pronoun("they")}.get(said(noun), noun)
-            if (head.label in ("PRP", "DT", "EX"))
+            if head.label in ("PRP", "DT", "EX")
             else pronoun("they")
         )
     if person(noun) == "plural":

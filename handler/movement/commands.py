@@ -52,7 +52,7 @@ def commands(top: Tree, clauses: list[Clause]) -> Iterator[tuple[Tree, tuple[str
 
 def _told(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
     """A command with phrases of its front put back."""
-    rest = [child for child in clause.vp.children[1:]]
+    rest = clause.vp.children[1:]
     if rest and is_negation(rest[0]):
         yield node("S", node("VP", leaf("VB", "do"), leaf("RB", "n't"), *rest[1:])), clause.moves
     elif rest:
@@ -67,7 +67,7 @@ def of_clause(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
         if who == "you" and can_tell(clause):
             yield node("S", negation_of(negated, rest)), (*clause.moves, "drop_subject")
         elif can_let(clause) and not negated and "undo_question" not in clause.moves:
-            small = node("S", in_case(clause.subject, ACCUSATIVE), rest if not negated else with_not(rest))
+            small = node("S", in_case(clause.subject, ACCUSATIVE), rest)
             yield node("S", node("VP", leaf("VB", "let"), small)), (*clause.moves, "let")
     verb = finite(clause.vp)
     if "undo_question" in clause.moves:
@@ -144,7 +144,3 @@ def infinitive(vp: Tree) -> tuple[bool, Tree] | None:
 def negation_of(negated: bool, rest: Tree) -> Tree:
     """`do n't go`."""
     return node("VP", leaf("VB", "do"), leaf("RB", "n't"), rest) if negated else rest
-
-
-def with_not(rest: Tree) -> Tree:
-    return Tree("VP", [leaf("RB", "not"), *rest.children])

@@ -86,6 +86,10 @@ def of_clause(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
     )
     if common and be and inner(vp) is None and len(rest) == 1 and rest[0].label == "PP":
         yield node("NP", subject, rest[0]), (*clause.moves, "nominal")
+    if common and be and inner(vp) is None and len(rest) == 1 and rest[0].label == "ADJP" and len(rest[0].children) > 1:
+        *adjective, tail = rest[0].children
+        if tail.label == "PP" and len(tail.children) > 1:
+            yield node("NP", node("NP", subject, Tree("ADJP", adjective)), tail), (*clause.moves, "nominal")
     pp = last_phrase(vp)
     less = pp and without(vp, pp)
     if common and pp and less and be and inner(vp) is not None and inner(less) is not None and len(less.children) == 2:
@@ -115,6 +119,8 @@ def gerund_of(vp: Tree) -> Tree | None:
         return Tree("VP", [changed.get(id(child), child) for child in vp.children])
     word, place = vp.children[verb], inner(vp)
     name = lemma(word.word or "", word.label)
+    if said(word) == "used" and any(child.label == "S" for child in vp.children):
+        return None  # used to do it
     before, after = vp.children[:verb], vp.children[verb + 1 :]
     negation = [leaf("RB", "not")] if after and is_negation(after[0]) else []
     after = after[1:] if negation else after

@@ -13,36 +13,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from handler.language.morphology import lemma
-from handler.language.relations import TIMES, content, coordinated, kept, made_up, missing, relations
+from handler.language.relations import content, kept, made_up, missing, relations
 from handler.language.trees import Tree, template_of
-from handler.language.wordlists import COMMON, LASTING
-from handler.movement.adjuncts import adjuncts, is_reported
+from handler.language.wordlists import COMMON
 from handler.movement.clauses import (
     QUOTES,
     Clause,
-    agreed,
-    finite,
     folded,
-    is_animate,
     leaf,
-    main_lemma,
-    main_verb,
     node,
     read_clause,
     said,
     statement_of,
-    taken_up,
     verb_at,
-    with_phrase,
-    without,
 )
 from handler.movement.commands import commands
+from handler.movement.fronting import Variant, fronted
 from handler.movement.nominal import noun_phrases
 from handler.movement.questions import could_it_be, how_is_it, how_questions, what_if, what_questions, yes_no
 from handler.movement.repairs import repaired
+from handler.movement.restating import restated
 from handler.movement.sources import clauses_of, embedded, parts_of, unquoted
-from handler.movement.splitting import members, split
+from handler.movement.splitting import split
 
 MAX_VARIANTS = 200
 # Moves that bring in a frame of their own, or a label that Penn would not give.
@@ -54,23 +46,28 @@ LAST_RESORT = {
     "note_that": 1,
     "may_be": 1,
     "while_in": 1,
-    "thought_of": 2,
+    "passive": 1,
+    "dative": 1,
+    "there_is": 1,
+    "cleft": 1,
+    "cleft_subject": 1,
+    "full_form": 1,
+    "happened": 1,
+    "introduce": 1,
+    "do_so": 1,
+    "introduce_object": 2,
     "question_of": 2,
-    "what_if": 2,
     "wonder": 2,
-    "do_so": 2,
     "or_not": 2,
     "ask_subject": 2,
     "ask_object": 2,
-    "passive": 3,
+    "what_if": 3,
     "could_it_be": 3,
     "how_is_it": 3,
     "do_you_know": 3,
+    "thought_of": 4,
     "filler": 4,
 }
-FILLERS = "ADVP", "PP", "SBAR"
-
-Variant = tuple[Tree, str, tuple[str, ...]]  # what goes under ROOT, without a final mark; the mark; the moves
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,11 @@ class Proposal:
     kept: float  # relations, of 1
     missing: int  # content words of the source that it lacks
     made_up: int  # content words that the source lacks
+
+    @property
+    def resort(self) -> int:
+        """How much of a last resort it is: 0 for the sentence's own words in another order, up to 4 for an empty frame."""
+        return sum(LAST_RESORT.get(move, 0) for move in self.moves)
 
 
 def propose(source: Tree, template: Tree, most: int = 8) -> list[Proposal]:
@@ -130,8 +132,7 @@ class Mover:
 
 
 def rank(proposal: Proposal) -> tuple:
-    resort = sum(LAST_RESORT.get(move, 0) for move in proposal.moves)
-    return resort, proposal.missing + proposal.made_up, -round(proposal.kept, 2), len(proposal.moves)
+    return proposal.resort, proposal.missing + proposal.made_up, -round(proposal.kept, 2), len(proposal.moves)
 
 
 def matches(tree: Tree, template: Tree) -> bool:
@@ -252,8 +253,11 @@ def of_clause(clause: Clause) -> Iterator[Variant]:
     whole = folded(clause)
     yield statement_of(clause), clause.mark, whole.moves
     yield from fronted(clause)
-    for tree, moves in yes_no(asking(clause)):
-        yield tree, "?", moves
+    for other in restated(whole):
+        yield node("S", other.subject, other.vp), clause.mark, other.moves
+    if "wonder" not in clause.moves:
+        for tree, moves in yes_no(asking(clause)):
+            yield tree, "?", moves
     for tree, moves in split(whole):
         yield tree, "?" if "or_not" in moves else clause.mark, moves
     if "wonder" in clause.moves:
@@ -282,102 +286,6 @@ def between(clause: Clause) -> Iterator[Variant]:
         adverb, rest = clause.vp.children[0], clause.vp.children[1:]
         vp = rest[0] if len(rest) == 1 and rest[0].label == "VP" else Tree("VP", rest)
         yield node("S", clause.subject, adverb, vp), clause.mark, (*clause.moves, "split_adverb")
-
-
-def fronted(clause: Clause) -> Iterator[Variant]:
-    """S with one phrase before its subject: one that stands there, one of the verb phrase, one made of what there is, a filler."""
-    comma = leaf(",", ",")
-    for place, piece in enumerate(clause.front):
-        others = clause.front[:place] + clause.front[place + 1 :]
-        vp, more = clause.vp, ("unfront",) if others else ()
-        for other in reversed(others):
-            vp = with_phrase(vp, other)
-        yield node("S", piece, comma, clause.subject, vp), clause.mark, clause.moves + more
-        if piece.label == "S":
-            yield node("S", node("SBAR", piece), comma, clause.subject, vp), clause.mark, (*clause.moves, *more, "wrap")
-        if piece.label == "NP":
-            yield node("S", node("ADVP", piece), comma, clause.subject, vp), clause.mark, clause.moves + more
-    whole = folded(clause)
-    possible = adjuncts(whole.vp)
-    for adjunct in possible[:6]:
-        if said(whole.subject) == "it" and said(adjunct.moved).startswith("in order "):
-            continue  # it took a day to paint
-        rest = without(whole.vp, adjunct.piece)
-        if (
-            rest is None
-            or verb_at(rest) is None
-            and not coordinated(rest)
-            or is_reported(adjunct)
-            and ("undo_question" in clause.moves or len(whole.subject.leaves()) > 4)
-        ):
-            continue
-        move = "front_" + ("purpose" if said(adjunct.moved).startswith("in order ") else adjunct.moved.label.lower())
-        yield node("S", adjunct.moved, comma, whole.subject, rest), clause.mark, (*whole.moves, move)
-        if adjunct.moved.label == "PP":
-            yield node("S", node("ADVP", adjunct.moved), comma, whole.subject, rest), clause.mark, (*whole.moves, move, "wrap")
-            if while_clause(whole, adjunct.moved):
-                reduced = node("SBAR", leaf("IN", "while"), adjunct.moved)
-                yield node("S", reduced, comma, whole.subject, rest), clause.mark, (*whole.moves, move, "while_in")
-    for piece, subject, vp, move in subordinated(whole):
-        yield node("S", piece, comma, subject, vp), clause.mark, (*whole.moves, move)
-    for label in FILLERS:
-        yield node("S", filler(label), comma, whole.subject, whole.vp), clause.mark, (*whole.moves, "filler")
-
-
-def filler(label: str) -> Tree:
-    """A phrase that says nothing: `indeed`, `in fact`, `as it happens`."""
-    if label == "ADVP":
-        return node("ADVP", leaf("RB", "indeed"))
-    if label == "PP":
-        return node("PP", leaf("IN", "in"), node("NP", leaf("NN", "fact")))
-    happens = node("S", node("NP", leaf("PRP", "it")), node("VP", leaf("VBZ", "happens")))
-    return node("SBAR", leaf("IN", "as"), happens)
-
-
-def while_clause(clause: Clause, pp: Tree) -> bool:
-    """Whether the subject, doing something, is where a phrase of place says: `while in the park , a man rode a horse`."""
-    verb = main_verb(clause.vp)
-    if verb is None or verb.label != "VBG" or pp.children[-1].label != "NP" or not is_animate(clause.subject):
-        return False
-    dated = any(lemma(one.word or "", one.label) in TIMES or one.label == "CD" for one in pp.leaves())
-    return said(pp.children[0]) in "in at on inside outside under near".split() and not dated
-
-
-def subordinated(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
-    """Adverbial clauses made of participles, of joined verb phrases and of `so`: the clause, and subject and verb phrase that follow."""
-    yield from participle_first(clause)
-    last = clause.vp.children[-1]
-    if last.label == "SBAR" and len(last.children) == 2 and said(last.children[0]) == "so" and (below := read_clause(last.children[1])):
-        vp = without(clause.vp, last)
-        if vp is not None and not below.front:
-            reason = node("SBAR", leaf("IN", "because"), node("S", clause.subject, vp))
-            yield reason, below.subject, below.vp, "so_because"
-    found = members(clause.vp)
-    again = taken_up(clause.subject)
-    if found is None or (earlier := finite(found[0])) is None or earlier.label == "MD" or said(clause.subject) in ("there", "it"):
-        return
-    one, word, other = found
-    later = finite(other)
-    generic = later is not None and later.label == "VBP" and said(clause.subject) not in ("i", "you", "we")
-    if later is not None and later.label == earlier.label and word in ("and", "but") and not generic:
-        marker = "although" if word == "but" else "while" if main_lemma(one) in LASTING or is_progressive(one) else "after"
-        yield node("SBAR", leaf("IN", marker), node("S", clause.subject, one)), again, agreed(other, again), "join_" + marker
-
-
-def is_progressive(vp: Tree) -> bool:
-    verb = main_verb(vp)
-    return verb is not None and verb.label == "VBG"
-
-
-def participle_first(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
-    """`he sat , reading a book` as `while reading a book , he sat`."""
-    last, before = clause.vp.children[-1], clause.vp.children[-2:-1]
-    if last.label != "S" or len(last.children) != 1 or not before or before[0].label != ",":
-        return
-    vp = without(clause.vp, last)
-    if vp is not None and last.children[0].label == "VP" and last.children[0].children[0].label == "VBG":
-        marker = [] if said(last).startswith(("having ", "being ")) else [leaf("IN", "while")]
-        yield node("SBAR", *marker, last), clause.subject, vp, "front_participle"
 
 
 def split_source(top: Tree) -> Iterator[tuple[Tree, tuple[str, ...]]]:

@@ -4,7 +4,7 @@
 """
 
 from handler.language.heads import CONJUNCTIONS, head_leaf
-from handler.language.morphology import inflect, lemma
+from handler.language.morphology import lemma
 from handler.language.relations import VERBAL
 from handler.language.trees import Tree
 from handler.language.wordlists import ASKED_WORDS, PLACES
@@ -31,6 +31,7 @@ from handler.movement.clauses import (
     taken_up,
     verb_at,
 )
+from handler.movement.restating import dative
 from handler.movement.voice import activated, passivated
 
 
@@ -42,7 +43,7 @@ def clauses_of(top: Tree, mark: str) -> list[Clause]:
             changed = change(clause)
             if changed:
                 found.append(changed)
-    return found
+    return found + [other for clause in found[:1] if (other := dative(clause))]
 
 
 def plain_clauses(top: Tree, mark: str) -> list[Clause]:
@@ -325,12 +326,3 @@ def merge(first: Clause, second: Clause, word: str) -> Clause | None:
     at = verb_at(second.vp) or 0
     later = second.vp if not is_auxiliary(second.vp) else swapped(second.vp, at, full_form(second.vp.children[at], second.vp))
     return first.but("merge", vp=node("VP", first.vp, leaf("CC", word), later))
-
-
-def tense_of(tag: str) -> str:
-    return tag if tag in ("VBD", "VBZ", "VBP") else "VBZ"
-
-
-def did(tag: str) -> Tree:
-    """The form of `do` that stands for a finite verb of this tag."""
-    return leaf(tag, inflect("do", tag))

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 from handler.language.heads import head_leaf
 from handler.language.morphology import inflect, lemma
-from handler.language.relations import TIMES, coordinated
+from handler.language.relations import coordinated
 from handler.language.trees import Tree
-from handler.language.wordlists import DESCRIBING, PREDICATIVE, REPORTING, SENTENCE_ADVERBS, STATES
+from handler.language.wordlists import (
+    REPORTING,
+)
 from handler.movement.adjuncts import adjuncts
 from handler.movement.clauses import (
     FINITE,
@@ -15,11 +17,8 @@ from handler.movement.clauses import (
     agreeing,
     finite,
     first_word,
-    head_lemma,
     inner,
-    is_animate,
     is_negation,
-    is_passive,
     is_time,
     leaf,
     main_lemma,
@@ -30,11 +29,11 @@ from handler.movement.clauses import (
     swapped,
     taken_up,
     verb_at,
-    with_article,
     with_main,
     without,
 )
 from handler.movement.questions import inverted, one_vp
+from handler.movement.unpacking import Two, caused, described, done_so, happened, introduced, placed, relative, s
 
 Split = tuple[Tree, tuple[str, ...]]
 
@@ -56,7 +55,7 @@ def told(clause: Tree) -> Tree:
     return node("S", *clause.children[:-2], vp)
 
 
-def _splits(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
+def _splits(clause: Clause) -> Iterator[Two]:
     yield from joined_verbs(clause)
     yield from adverbial(clause)
     yield from participle(clause)
@@ -66,15 +65,14 @@ def _splits(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
     yield from reported(clause)
     yield from described(clause)
     yield from placed(clause)
+    yield from caused(clause)
+    yield from introduced(clause)
     yield from done_so(clause)
+    yield from happened(clause)
     yield from closed(clause)
 
 
-def s(subject: Tree, vp: Tree) -> Tree:
-    return node("S", subject, vp)
-
-
-def joined_verbs(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
+def joined_verbs(clause: Clause) -> Iterator[Two]:
     """`she sat and ate` as `she sat , and she ate`; an auxiliary before both is said twice."""
     found = members(clause.vp)
     if found is None:
@@ -102,6 +100,8 @@ def members(vp: Tree) -> tuple[Tree, str, Tree] | None:
                 Tree("VP", [*others, *(joined[1].children if verb_at(joined[1]) is not None else [joined[1]])]),
             )
         return None
+    if [child.label for child in vp.children] == ["ADVP", "VP"] and (below := members(joined[0])):
+        return Tree("VP", [vp.children[0], *below[0].children]), below[1], below[2]
     if verb is not None and len(joined) == 1 and not conjunctions and vp.children[-1] is joined[0]:
         below = members(joined[0])
         place = vp.children.index(joined[0])
@@ -110,7 +110,7 @@ def members(vp: Tree) -> tuple[Tree, str, Tree] | None:
     return None
 
 
-def adverbial(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
+def adverbial(clause: Clause) -> Iterator[Two]:
     """`A because B` as `B , so A`; the other markers as far as the meaning lets them."""
     last = main_vp(clause.vp).children[-1]
     if last.label == "SBAR" and len(last.children) == 2 and said(last.children[0]) == "so" and read_clause(last.children[1]):
@@ -167,7 +167,7 @@ def may(clause: Clause) -> Tree | None:
     return s(clause.subject, node("VP", leaf("MD", "may"), Tree("VP", [*clause.vp.children[:at], leaf("VB", word), *rest])))
 
 
-def participle(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
+def participle(clause: Clause) -> Iterator[Two]:
     """`a man sits , reading a book`, `a man wearing a hat sits`: `… , and he is reading a book`."""
     verb = finite(clause.vp)
     if verb is None or verb.label not in ("VBZ", "VBP", "VBD"):
@@ -196,48 +196,7 @@ def participle(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
             yield one, "and", s(again, agreed(clause.vp, again)), "participle"
 
 
-def relative(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
-    """`the man who lives here is rich` as `the man lives here , and he is rich`."""
-    found = relative_of(clause.subject)
-    if found and verb_at(clause.vp) is not None:
-        noun, vp = found
-        again = taken_up(noun)
-        yield s(noun, agreed(vp, noun)), "and", s(again, agreed(clause.vp, again)), "relative"
-    main = main_vp(clause.vp)
-    last = main.children[-1]
-    found = relative_of(last) if last.label == "NP" and len(main.children) > 1 and said(clause.subject) != "it" else None
-    negated = any(map(is_negation, clause.vp.children))
-    if found and not coordinated(main) and not negated:
-        noun, vp = found
-        whole = without(clause.vp, last)
-        if whole is not None:
-            vp_one = with_main(clause.vp, lambda inside: swapped(inside, len(inside.children) - 1, noun))
-            again = taken_up(noun)
-            yield s(clause.subject, vp_one), "and", s(again, agreed(vp, again)), "relative"
-
-
-def relative_of(noun: Tree) -> tuple[Tree, Tree] | None:
-    """A noun without its relative clause, and what that says of it."""
-    if len(noun.children) < 2 or noun.children[0].label != "NP" or noun.children[-1].label != "SBAR":
-        return None
-    sbar = noun.children[-1]
-    if len(sbar.children) != 2 or said(sbar.children[0]) not in ("who", "which", "that") or sbar.children[0].label != "WHNP":
-        return None
-    inside = sbar.children[1]
-    vp = next((child for child in inside.children if child.label == "VP"), None)
-    if vp is None or len(inside.children) != 1 or finite(vp) is None or (finite(vp) or vp).label not in FINITE:
-        return None
-    rest = [child for child in noun.children[:-1] if child.label != ","]
-    if (
-        head_lemma(noun) in ("something", "anything", "someone", "everything", "nothing", "one", "way")
-        or head_leaf(noun).label in ("NNP", "DT", "PRP", "CD", "JJ", "JJS")
-        or said(noun).startswith(("no ", "any", "every", "all ", "each "))
-    ):
-        return None
-    return (rest[0] if len(rest) == 1 else Tree("NP", rest)), vp
-
-
-def joined_objects(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
+def joined_objects(clause: Clause) -> Iterator[Two]:
     """`he bought apples and pears` as `he bought apples , and he bought pears`."""
     main = main_vp(clause.vp)
     verb = verb_at(main)
@@ -256,7 +215,7 @@ def joined_objects(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
 
 def both(noun: Tree) -> tuple[Tree, Tree] | None:
     """The members of a noun phrase that joins two by `and`."""
-    children = [child for child in noun.children]
+    children = noun.children
     labels = [child.label for child in children]
     if labels == ["NP", "CC", "NP"] and said(children[1]) == "and":
         return children[0], children[2]
@@ -265,7 +224,7 @@ def both(noun: Tree) -> tuple[Tree, Tree] | None:
     return None
 
 
-def joined_subjects(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
+def joined_subjects(clause: Clause) -> Iterator[Two]:
     """`Tom and Mary left` as `Tom left , and so did Mary`."""
     two = both(clause.subject)
     if (
@@ -275,7 +234,8 @@ def joined_subjects(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
         or main_lemma(clause.vp) in ("be meet marry argue divorce fight kiss".split())
         and inner(clause.vp) is None
         or "together" in said(clause.vp)
-        or ("each other" in said(clause.vp) or "one another" in said(clause.vp))
+        or "each other" in said(clause.vp)
+        or "one another" in said(clause.vp)
     ):
         return
     one = agreed(clause.vp, two[0])
@@ -285,7 +245,7 @@ def joined_subjects(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
         yield s(two[0], one), "and", so, "split_subjects"
 
 
-def reported(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
+def reported(clause: Clause) -> Iterator[Two]:
     """`Tom thinks that it rains` as `it rains , or so Tom thinks`."""
     last = main_vp(clause.vp).children[-1]
     if last.label != "SBAR" or main_lemma(clause.vp) not in REPORTING or "undo_question" in clause.moves:
@@ -300,141 +260,7 @@ def reported(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
         yield inside, "or", node("S", node("ADVP", leaf("RB", "so")), clause.subject, rest), "reported"
 
 
-def described(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
-    """What a noun phrase says of the subject: `a tall man runs` as `a man runs , and he is tall`; `a man with a hat` has one."""
-    noun, verb = clause.subject, finite(clause.vp)
-    if (
-        verb is None
-        or verb_at(clause.vp) is None
-        or not is_animate(noun)
-        or coordinated(noun)
-        or any(one.label in ("PRP$", "POS", "NNP") for one in noun.leaves())
-    ):
-        return
-    tag = verb.label if verb.label in ("VBZ", "VBP", "VBD") else "VBZ"
-    if [child.label for child in noun.children] == ["NP", "PP"] and len(noun.children[1].children) == 2:
-        bare, phrase = noun.children
-        again = taken_up(bare)
-        if said(phrase.children[0]) == "with":
-            has = agreeing(leaf(tag, inflect("have", tag)), bare)
-            yield s(bare, node("VP", has, phrase.children[1])), "and", s(again, agreed(clause.vp, again)), "described"
-        elif said(phrase.children[0]) in PREDICATIVE:
-            be = agreeing(leaf(tag, inflect("be", tag)), bare)
-            yield s(bare, node("VP", be, phrase)), "and", s(again, agreed(clause.vp, again)), "described"
-    place = next((i for i, child in enumerate(noun.children) if child.label == "JJ" and said(child) in DESCRIBING), None)
-    if place is not None and noun.children[0].label in ("DT", "CD", "NNS", "JJ") and not any(map(is_negation, clause.vp.children)):
-        bare = with_article(Tree("NP", [child for i, child in enumerate(noun.children) if i != place]))
-        again = taken_up(bare)
-        be = agreeing(leaf(tag, inflect("be", tag)), again)
-        yield s(bare, clause.vp), "and", s(again, node("VP", be, node("ADJP", noun.children[place]))), "described"
-
-
-def placed(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
-    """Someone doing something somewhere: `a man is riding a horse , and he is in a field`."""
-    verb = finite(clause.vp)
-    place = inner(clause.vp)
-    subject = head_leaf(clause.subject)
-    if verb is None or verb_at(clause.vp) is None:
-        return
-    if subject.label == "EX":
-        yield from _there(clause)
-        return
-    progressive = (
-        place is not None and lemma(verb.word or "", verb.label) == "be" and (clause.vp.children[place].children[0].label == "VBG")
-    )
-    if not progressive or not is_animate(clause.subject) or any(map(is_negation, clause.vp.children)):
-        return
-    for adjunct in adjuncts(clause.vp):
-        noun = adjunct.piece.children[-1] if adjunct.piece.children else adjunct.piece
-        if (
-            adjunct.piece.label == "PP"
-            and said(adjunct.piece.children[0]) in PREDICATIVE
-            and noun.label == "NP"
-            and (head_lemma(noun) not in TIMES)
-            and not behind_phrase(clause.vp, adjunct.piece)
-        ):
-            vp = without(clause.vp, adjunct.piece)
-            again = taken_up(clause.subject)
-            if vp is not None and len(main_vp(vp).children) > 0:
-                be = leaf(verb.label, inflect("be", verb.label))
-                yield s(clause.subject, vp), "and", s(again, node("VP", agreeing(be, again), adjunct.piece)), "place"
-                return
-
-
-def behind_phrase(vp: Tree, piece: Tree) -> bool:
-    """Whether a phrase follows a prepositional one, to whose noun it may belong."""
-    main = main_vp(vp).children
-    at = next((i for i, child in enumerate(main) if child is piece), 0)
-    return at > 0 and main[at - 1].label == "PP" or at + 1 < len(main) and main[at + 1].label == "PP"
-
-
-def _there(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
-    """`there is a man in the house` as `there is a man , and he is in the house`."""
-    vp = clause.vp
-    at = verb_at(vp) or 0
-    rest = vp.children[at + 1 :]
-    if len(rest) == 1 and rest[0].label == "NP" and len(rest[0].children) == 2:
-        noun, phrase = rest[0].children
-    elif len(rest) == 2:
-        noun, phrase = rest
-    else:
-        return
-    if (
-        noun.label != "NP"
-        or phrase.label not in ("PP", "VP")
-        or phrase.label == "PP"
-        and said(phrase.children[0]) not in PREDICATIVE
-        or (phrase.label == "VP" and phrase.children[0].label not in ("VBG", "VBN"))
-        or said(noun).startswith(("no", "nothing", "any"))
-    ):
-        return
-    again = taken_up(noun)
-    one = Tree("VP", [*vp.children[: at + 1], noun])
-    yield s(clause.subject, one), "and", s(again, node("VP", agreeing(vp.children[at], again), phrase)), "place"
-
-
-def done_so(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
-    """An adjunct in a clause of its own: `she left , and she did so in May`."""
-    vp = clause.vp
-    verb, at, place = finite(vp), verb_at(vp), inner(vp)
-    if (
-        verb is None
-        or at is None
-        or coordinated(main_vp(vp))
-        or main_lemma(vp) in STATES
-        or any(map(is_negation, vp.children))
-        or (not is_animate(clause.subject) or said(clause.subject) in ("it", "nobody", "nothing") or is_passive(vp))
-    ):
-        return
-    for adjunct in adjuncts(vp):
-        rest = without(vp, adjunct.piece)
-        if (
-            adjunct.score < 0.5
-            or rest is None
-            or verb_at(rest) is None
-            or adjunct.moved.label == "SBAR"
-            or said(adjunct.piece) in (SENTENCE_ADVERBS)
-        ):
-            continue
-        again = taken_up(clause.subject)
-        tail = adjunct.piece if adjunct.piece.label != "RB" else adjunct.moved
-        if verb.label == "MD":
-            again_vp = node("VP", verb, node("VP", leaf("VB", "do"), node("ADVP", leaf("RB", "so")), tail))
-        elif place is not None and lemma(verb.word or "", verb.label) == "be" and vp.children[place].children[0].label == "VBG":
-            again_vp = node(
-                "VP",
-                agreeing(leaf(verb.label, inflect("be", verb.label)), again),
-                node("VP", leaf("VBG", "doing"), node("ADVP", leaf("RB", "so")), tail),
-            )
-        elif place is None:
-            again_vp = node("VP", agreeing(leaf(verb.label, inflect("do", verb.label)), again), node("ADVP", leaf("RB", "so")), tail)
-        else:
-            continue
-        yield s(clause.subject, rest), "and", s(again, again_vp), "do_so"
-        return
-
-
-def closed(clause: Clause) -> Iterator[tuple[Tree, str, Tree, str]]:
+def closed(clause: Clause) -> Iterator[Two]:
     """The whole and a second clause that adds nothing: for what cannot be split."""
     whole = s(clause.subject, clause.vp)
     if "wonder" in clause.moves:

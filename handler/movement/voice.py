@@ -79,7 +79,7 @@ def passivated(clause: Clause) -> Clause | None:
     if verb is None or coordinated(main) or said(clause.subject) in ("there", "it", "that", "this", "what", "who", "which"):
         return None
     at = verb_at(main) or 0
-    after = [child for child in main.children[at + 1 :]]
+    after = main.children[at + 1 :]
     particle = [after.pop(0)] if after and after[0].label == "PRT" else []
     patient = after[0] if after else None
     if patient is None or patient.label != "NP" or is_time(patient) or lemma(verb.word or "", verb.label) in NO_PASSIVE:

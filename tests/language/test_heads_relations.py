@@ -109,6 +109,26 @@ RELATIONS = [  # what it is about, tree, pairs
     ),
     ("time", "(S (NP (PRP They)) (VP (VBD left) (NP (JJ last) (NN week))) (. .))", "leave subject they, leave other week, week other last"),
     ("negation", "(S (NP (PRP They)) (VP (VBD did) (RB n't) (VP (VB leave))) (. .))", "leave subject they, leave other not"),
+    (
+        "cleft of a phrase",
+        "(S (NP (PRP It)) (VP (VBD was) (PP (IN in) (NP (NNP May))) (SBAR (IN that) (S (NP (PRP she)) (VP (VBD left))))) (. .))",
+        "leave subject she, leave other may",
+    ),
+    (
+        "cleft of the subject",
+        "(S (NP (PRP It)) (VP (VBD was) (NP (NNP Ann)) (SBAR (WHNP (WP who)) (S (VP (VBD left))))) (. .))",
+        "leave subject ann",
+    ),
+    (
+        "no cleft",
+        "(S (NP (PRP It)) (VP (VBZ is) (NP (DT a) (NN shame)) (SBAR (IN that) (S (NP (PRP he)) (VP (VBD left))))) (. .))",
+        "shame subject it, shame other leave, leave subject he",
+    ),
+    (
+        "phrase behind a clause",
+        "(NP (NP (NP (DT the) (NN cat)) (SBAR (WHNP (WDT that)) (S (VP (VBD slept))))) (PP (IN on) (NP (DT the) (NN sofa))))",
+        "sleep subject cat, sleep other sofa",
+    ),
     ("a determiner alone", "(S (NP (DT That)) (VP (VBZ helps)) (. .))", "help subject that"),
 ]
 

@@ -1,0 +1,162 @@
+"""A phrase or a clause before the subject: one that stands there, one of the verb phrase, one made of what there is, a frame."""
+
+from collections.abc import Iterator
+
+from handler.language.heads import head_leaf
+from handler.language.morphology import lemma
+from handler.language.relations import TIMES, coordinated
+from handler.language.trees import Tree
+from handler.language.wordlists import LASTING, PREDICATIVE, SAID_AS
+from handler.movement.adjuncts import adjuncts, is_reported
+from handler.movement.clauses import (
+    Clause,
+    agreed,
+    finite,
+    folded,
+    inner,
+    is_animate,
+    leaf,
+    main_lemma,
+    main_verb,
+    node,
+    read_clause,
+    said,
+    taken_up,
+    verb_at,
+    with_phrase,
+    without,
+)
+from handler.movement.splitting import members
+from handler.movement.unpacking import what_there_was
+
+FILLERS = "ADVP", "PP", "SBAR"
+
+Variant = tuple[Tree, str, tuple[str, ...]]  # what goes under ROOT, without a final mark; the mark; the moves
+
+
+def fronted(clause: Clause) -> Iterator[Variant]:
+    """S with one phrase before its subject: one that stands there, one of the verb phrase, one made of what there is, a filler."""
+    comma = leaf(",", ",")
+    for place, piece in enumerate(clause.front):
+        others = clause.front[:place] + clause.front[place + 1 :]
+        vp, more = clause.vp, ("unfront",) if others else ()
+        for other in reversed(others):
+            vp = with_phrase(vp, other)
+        yield node("S", piece, comma, clause.subject, vp), clause.mark, clause.moves + more
+        if piece.label == "S":
+            yield node("S", node("SBAR", piece), comma, clause.subject, vp), clause.mark, (*clause.moves, *more, "wrap")
+        if piece.label == "NP":
+            yield node("S", node("ADVP", piece), comma, clause.subject, vp), clause.mark, clause.moves + more
+    whole = folded(clause)
+    possible = adjuncts(whole.vp)
+    for adjunct in possible[:6]:
+        if said(whole.subject) == "it" and said(adjunct.moved).startswith("in order "):
+            continue  # it took a day to paint
+        rest = without(whole.vp, adjunct.piece)
+        if (
+            rest is None
+            or verb_at(rest) is None
+            and not coordinated(rest)
+            or is_reported(adjunct)
+            and ("undo_question" in clause.moves or len(whole.subject.leaves()) > 4)
+        ):
+            continue
+        move = "front_" + ("purpose" if said(adjunct.moved).startswith("in order ") else adjunct.moved.label.lower())
+        yield node("S", adjunct.moved, comma, whole.subject, rest), clause.mark, (*whole.moves, move)
+        if adjunct.moved.label == "PP":
+            yield node("S", node("ADVP", adjunct.moved), comma, whole.subject, rest), clause.mark, (*whole.moves, move, "wrap")
+            if while_clause(whole, adjunct.moved):
+                reduced = node("SBAR", leaf("IN", "while"), adjunct.moved)
+                yield node("S", reduced, comma, whole.subject, rest), clause.mark, (*whole.moves, move, "while_in")
+    yield from _there_in_front(whole)
+    for piece, subject, vp, move in subordinated(whole):
+        yield node("S", piece, comma, subject, vp), clause.mark, (*whole.moves, move)
+    for label in FILLERS:
+        yield node("S", filler(label), comma, whole.subject, whole.vp), clause.mark, (*whole.moves, "filler")
+
+
+def _there_in_front(clause: Clause) -> Iterator[Variant]:
+    """`there is a man in the house` with the place in front."""
+    at = verb_at(clause.vp)
+    if at is None or head_leaf(clause.subject).label != "EX":
+        return
+    rest = clause.vp.children[at + 1 :]
+    parts = rest if len(rest) == 2 else rest[0].children if len(rest) == 1 else []
+    if [part.label for part in parts] == ["NP", "PP"] and said(parts[1].children[0]) in PREDICATIVE:
+        noun, place = parts
+        vp = Tree("VP", [*clause.vp.children[: at + 1], noun])
+        yield node("S", place, leaf(",", ","), clause.subject, vp), clause.mark, (*clause.moves, "front_pp")
+        yield node("S", node("ADVP", place), leaf(",", ","), clause.subject, vp), clause.mark, (*clause.moves, "front_pp", "wrap")
+
+
+def filler(label: str) -> Tree:
+    """A phrase that says nothing: `indeed`, `in fact`, `as it happens`."""
+    if label == "ADVP":
+        return node("ADVP", leaf("RB", "indeed"))
+    if label == "PP":
+        return node("PP", leaf("IN", "in"), node("NP", leaf("NN", "fact")))
+    happens = node("S", node("NP", leaf("PRP", "it")), node("VP", leaf("VBZ", "happens")))
+    return node("SBAR", leaf("IN", "as"), happens)
+
+
+def while_clause(clause: Clause, pp: Tree) -> bool:
+    """Whether the subject, doing something, is where a phrase of place says: `while in the park , a man rode a horse`."""
+    verb = main_verb(clause.vp)
+    if verb is None or verb.label != "VBG" or pp.children[-1].label != "NP" or not is_animate(clause.subject):
+        return False
+    dated = any(lemma(one.word or "", one.label) in TIMES or one.label == "CD" for one in pp.leaves())
+    return said(pp.children[0]) in "in at on inside outside under near".split() and not dated
+
+
+def subordinated(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
+    """Adverbial clauses made of participles, of joined verb phrases and of `so`: the clause, and subject and verb phrase that follow."""
+    yield from participle_first(clause)
+    yield from _as_said(clause)
+    for adjunct in adjuncts(clause.vp):
+        cause, rest = what_there_was(clause, adjunct.piece), without(clause.vp, adjunct.piece)
+        if cause is not None and rest is not None and verb_at(rest) is not None:
+            yield node("SBAR", leaf("IN", "because"), cause), clause.subject, rest, "there_was"
+    last = clause.vp.children[-1]
+    if last.label == "SBAR" and len(last.children) == 2 and said(last.children[0]) == "so" and (below := read_clause(last.children[1])):
+        vp = without(clause.vp, last)
+        if vp is not None and not below.front:
+            reason = node("SBAR", leaf("IN", "because"), node("S", clause.subject, vp))
+            yield reason, below.subject, below.vp, "so_because"
+    found = members(clause.vp)
+    again = taken_up(clause.subject)
+    if found is None or (earlier := finite(found[0])) is None or earlier.label == "MD" or said(clause.subject) in ("there", "it"):
+        return
+    one, word, other = found
+    later = finite(other)
+    generic = later is not None and later.label == "VBP" and said(clause.subject) not in ("i", "you", "we")
+    if later is not None and later.label == earlier.label and word in ("and", "but") and not generic:
+        marker = "although" if word == "but" else "while" if main_lemma(one) in LASTING or is_progressive(one) else "after"
+        yield node("SBAR", leaf("IN", marker), node("S", clause.subject, one)), again, agreed(other, again), "join_" + marker
+
+
+def _as_said(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
+    """`Ann said that it rained` as `as Ann said , it rained`."""
+    last = clause.vp.children[-1]
+    if last.label != "SBAR" or main_lemma(clause.vp) not in SAID_AS or "undo_question" in clause.moves or inner(clause.vp) is not None:
+        return
+    said_so = without(clause.vp, last)
+    below = read_clause(last.children[-1]) if last.children[-1].label == "S" else None
+    alone = said_so is not None and len(said_so.children) == 1
+    if said_so is not None and alone and below is not None and not below.front and said(Tree("X", last.children[:-1])) in ("that", ""):
+        yield node("SBAR", leaf("IN", "as"), node("S", clause.subject, said_so)), below.subject, below.vp, "as_said"
+
+
+def is_progressive(vp: Tree) -> bool:
+    verb = main_verb(vp)
+    return verb is not None and verb.label == "VBG"
+
+
+def participle_first(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
+    """`he sat , reading a book` as `while reading a book , he sat`."""
+    last, before = clause.vp.children[-1], clause.vp.children[-2:-1]
+    if last.label != "S" or len(last.children) != 1 or not before or before[0].label != ",":
+        return
+    vp = without(clause.vp, last)
+    if vp is not None and last.children[0].label == "VP" and last.children[0].children[0].label == "VBG":
+        marker = [] if said(last).startswith(("having ", "being ")) else [leaf("IN", "while")]
+        yield node("SBAR", *marker, last), clause.subject, vp, "front_participle"
