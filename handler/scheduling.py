@@ -1,7 +1,7 @@
 """Whose turn it is: many HTTP requests share one model, a chunk of candidates at a time. No HTTP, no TorchServe, no threads.
 
 A job is one HTTP request. It is read and its cost is estimated; what would take too long is refused. Then its candidates are decoded
-in chunks, and after each chunk the next job has its turn. So a short job waits for one chunk of a long one, not for all of it.
+in chunks: one of the short jobs together, one of a long job, and so on. So a short job waits for one chunk of long ones, not for all.
 """
 
 import time
@@ -144,6 +144,7 @@ class Scheduler:
         self.pipeline, self.limits, self.budget, self.clock = pipeline, limits, budget, clock
         self.jobs: dict[str, Job] = {}  # by the id of the HTTP request
         self.queue: deque[Job] = deque()  # the accepted ones, in the order of their turns
+        self.long_turn = False  # whether the last chunk was one of a long job
         self.rate = self.pace = 0.005  # seconds that a unit of cost takes on this machine: when it started, and in the last chunks
 
     def calibrate(self) -> None:
@@ -273,15 +274,17 @@ class Scheduler:
         job.answer = response.assemble(values, job.body.media_type, job.body.single, job.truncated)
 
     def _decode(self, observe: Callable[[Stage], None]) -> None:
-        """Decode one chunk of the job whose turn it is; if that job is short, of the other short ones too."""
+        """Decode one chunk: of the short jobs together and of the long job that has waited longest, in turn."""
         began = time.perf_counter()
         self.queue = deque(job for job in self.queue if job.answer is None)
         if not self.queue:
             return
-        first = self.queue[0]
-        turn = [first] if not self.short(first) else [job for job in self.queue if self.short(job)]
+        short = [job for job in self.queue if self.short(job)]
+        long = [job for job in self.queue if not self.short(job)]
+        self.long_turn = bool(long) and (not self.long_turn or not short)
+        turn = long[:1] if self.long_turn else short
         room = self.budget.chunk_seconds / self.pace
-        chunk, served = Chunk(self.budget.chunk_rows, max(room, self.budget.short_cost) if self.short(first) else room), []
+        chunk, served = Chunk(self.budget.chunk_rows, room if self.long_turn else max(room, self.budget.short_cost)), []
         for job in turn:
             if chunk.full:
                 break

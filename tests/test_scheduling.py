@@ -1,6 +1,7 @@
 """Turns, budgets and deadlines of many bodies on one model, without a server."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -85,6 +86,20 @@ def test_a_lone_request_waits_for_one_chunk_of_a_large_body(pipeline):
     assert "large" not in callers.done
     callers.finish()
     assert len(answered(callers.done["large"])) == 6
+
+
+def test_many_large_bodies_keep_a_lone_request_no_longer_than_one(pipeline):
+    callers = Callers(pipeline, replace(ONE_AT_A_TIME, short_cost=100.0))
+    for number in range(5):
+        callers.send(f"large{number}", MANY)
+    callers.step()
+    for number in range(4):
+        callers.send(f"lone{number}", body(RAIN))
+        callers.step()
+        callers.step()
+        assert f"lone{number}" in callers.done  # and so the large ones had every other chunk
+    left = [job.left for job in callers.scheduler.jobs.values()]
+    assert len(left) == 5 and max(left) < sum(cost(item, 1) for item in read_body(MANY, None, None).items)
 
 
 def test_large_bodies_take_turns(pipeline):

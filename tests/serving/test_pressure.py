@@ -2,7 +2,6 @@
 
 import json
 import re
-import statistics
 import threading
 import time
 from pathlib import Path
@@ -60,13 +59,20 @@ def scale(server, workers: int):
     return post(Management, b"", JSON, f"/models/synpg?min_worker={workers}&max_worker={workers}&synchronous=true", "PUT")
 
 
-def largest_allowed(server) -> bytes:
-    """The array of the issue with as many paraphrases as the 413 says there is time for."""
+def worst(server, stop: threading.Event) -> "Caller":
+    """A caller whose body is about the largest that is not refused. Each worker estimates for itself, so it is found by trying."""
     status, _, text = post(server, body([COSTLY] * 4))
     assert status == 413
     estimate, limit = map(float, re.search(r"about (\d+) seconds, at most (\d+)", json.loads(text)["message"]).groups())
-    share = limit / estimate * 0.95
-    return body([{**COSTLY, "num_paraphrases": max(1, int(64 * share))}] * 4)
+    count = min(64, int(64 * limit / estimate))
+    while count:
+        caller = Caller(server, body([{**COSTLY, "num_paraphrases": count}] * 4), stop)
+        caller.join(3.0)
+        if caller.is_alive():
+            return caller
+        assert [status for status, _, _ in caller.answers] == [413]
+        count = count * 4 // 5
+    raise AssertionError("every body was refused")
 
 
 def memory(server) -> int:
@@ -93,8 +99,7 @@ def timed(server) -> float:
 def test_beside_the_worst_body_a_lone_caller_is_answered_in_time(crowded):
     alone = max(timed(crowded) for _ in range(5))
     stop = threading.Event()
-    worst = Caller(crowded, largest_allowed(crowded), stop)
-    time.sleep(1.0)
+    large = worst(crowded, stop)
     lone = Caller(crowded, LONE, stop, pause=0.1)
     time.sleep(WATCHED)
     stop.set()
@@ -102,8 +107,8 @@ def test_beside_the_worst_body_a_lone_caller_is_answered_in_time(crowded):
     assert {status for status, _, _ in lone.answers} == {200}
     assert len({text for _, _, text in lone.answers}) == 1  # the same seed, the same text, whoever else is there
     waits = sorted(seconds for _, seconds, _ in lone.answers)
-    assert statistics.quantiles(waits, n=20)[-1] < max(BEARABLE, SLOWER * alone), (alone, waits)
-    assert all(status == 200 for status, _, _ in worst.answers)
+    assert waits[int(0.95 * (len(waits) - 1))] < max(BEARABLE, SLOWER * alone), (alone, waits)
+    assert all(status == 200 for status, _, _ in large.answers)
 
 
 def test_bodies_of_nothing_but_errors_cost_little_memory_and_time(crowded):
