@@ -7,7 +7,7 @@ in chunks: one of the short jobs together, one of a long job, and so on. So a sh
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from handler.errors import RequestError
@@ -126,6 +126,7 @@ class Job:
     values: list[Any] = field(default_factory=list)  # the answers so far, as JSON values or RequestErrors; None: there is none yet
     planned: deque[Planned] = field(default_factory=deque)
     next: int = 0  # the first part that has not been planned
+    pace: float = 0.0  # seconds that a unit of its cost took in its last chunks; 0: it had none
     truncated: int = 0
     answer: response.Response | None = None  # set when the job is done
 
@@ -155,6 +156,7 @@ class Scheduler:
             rows = guarded(self.pipeline.plan, request)
             if isinstance(rows, RequestError):  # a model that reads less than the example
                 return
+            rows = [replace(row, moved=()) for row in rows]  # a moved parse costs a fraction, and not every sentence has one
             began = time.perf_counter()
             self.pipeline.run(rows, self.budget.chunk_rows)
             fastest = min(fastest, time.perf_counter() - began)
@@ -283,7 +285,8 @@ class Scheduler:
         long = [job for job in self.queue if not self.short(job)]
         self.long_turn = bool(long) and (not self.long_turn or not short)
         turn = long[:1] if self.long_turn else short
-        room = self.budget.chunk_seconds / self.pace
+        pace = self.pace if not self.long_turn else long[0].pace or self.rate
+        room = self.budget.chunk_seconds / pace
         chunk, served = Chunk(self.budget.chunk_rows, room if self.long_turn else max(room, self.budget.short_cost)), []
         for job in turn:
             if chunk.full:
@@ -297,9 +300,13 @@ class Scheduler:
             self.queue.remove(job)
             if job.answer is None:
                 self.queue.append(job)
-        if chunk.cost:
+        if chunk.cost:  # long jobs have paces of their own: one kind of sentence may cost several times what another does
             measured = (time.perf_counter() - began) / chunk.cost
-            self.pace = min(max(self.pace + SMOOTHING * (measured - self.pace), self.rate / 16), self.rate * 8)
+            pace = min(max(pace + SMOOTHING * (measured - pace), self.rate / 16), self.rate * 8)
+            if self.long_turn:
+                long[0].pace = pace
+            else:
+                self.pace = pace
 
     def _fill(self, chunk: Chunk, job: Job) -> None:
         """Add candidates of a job to a chunk, planning its requests as they come."""

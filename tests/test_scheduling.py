@@ -102,6 +102,14 @@ def test_many_large_bodies_keep_a_lone_request_no_longer_than_one(pipeline):
     assert len(left) == 5 and max(left) < sum(cost(item, 1) for item in read_body(MANY, None, None).items)
 
 
+def test_cheap_short_requests_do_not_lengthen_the_chunks_of_a_large_body(pipeline):
+    callers = Callers(pipeline, Budget(short_cost=0, chunk_seconds=0.02))
+    callers.scheduler.rate, callers.scheduler.pace = 0.01, 1e-6  # short ones took next to nothing just now
+    callers.send("large", MANY)
+    callers.step()
+    assert [stage.rows for stage in callers.stages] == [1, 1]
+
+
 def test_large_bodies_take_turns(pipeline):
     callers = Callers(pipeline, ONE_AT_A_TIME)
     for name in ("first", "second", "third"):
