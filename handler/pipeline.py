@@ -5,6 +5,7 @@ request = handler.wire.request.read_request({"sent": …, "synt": …, "tmpl": �
 pipeline.run(pipeline.plan(request))
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,39 @@ class Stage:
     seconds: float
     rows: int
     tokens: int  # generated, <eos> included
+
+
+class Run:
+    """Rows on their way to paraphrases: their candidates are taken and decoded some at a time, and the best so far is kept."""
+
+    def __init__(self, rows: list[Row]):
+        self.rows = rows
+        self.best: list[tuple] = [()] * len(rows)  # score, candidate, parse and text
+        self.undecided = self.untaken = sum(row.candidates for row in rows)  # candidates that have not been decoded, or taken
+        self._tries = (Try(self, place, row.candidate(number)) for place, row in enumerate(rows) for number in range(row.candidates))
+
+    def take(self, most: int) -> "list[Try]":
+        """The next candidates to be decoded, at most so many."""
+        taken = list(itertools.islice(self._tries, most))
+        self.untaken -= len(taken)
+        return taken
+
+    def keep(self, attempt: "Try", score: Callable[..., float], parse: Decoded, text: Decoded) -> None:
+        """Take note of a decoded candidate. Of equals the first one stays."""
+        row = self.rows[attempt.place]
+        value = score(row, attempt.row, parse, text) if row.candidates > 1 else 0.0
+        if not self.best[attempt.place] or value > self.best[attempt.place][0]:
+            self.best[attempt.place] = value, attempt.row, parse, text
+        self.undecided -= 1
+
+
+@dataclass(frozen=True)
+class Try:
+    """One candidate of one row of a run."""
+
+    run: Run
+    place: int  # of the row in the run
+    row: Row  # the candidate
 
 
 class Pipeline:
@@ -111,15 +145,19 @@ class Pipeline:
 
     def run(self, rows: list[Row], chunk_rows: int = CHUNK_ROWS, observe: Callable[[Stage], None] = lambda stage: None) -> list[Paraphrase]:
         """Paraphrases in the order of the rows, decoding `chunk_rows` candidates at a time. Calls `observe` for every stage."""
-        tries = [(place, row.candidate(number)) for place, row in enumerate(rows) for number in range(row.candidates)]
-        best: list[tuple] = [()] * len(rows)  # score, candidate, parse and text
-        for i in range(0, len(tries), chunk_rows):
-            places, chunk = zip(*tries[i : i + chunk_rows])
-            for place, row, (parse, text) in zip(places, chunk, self._run_chunk(chunk, observe)):
-                score = self._rerank_score(rows[place], row, parse, text) if row.candidates > 1 else 0.0
-                if not best[place] or score > best[place][0]:
-                    best[place] = score, row, parse, text
-        return [self._paraphrase(row, *done[1:]) for row, done in zip(rows, best)]
+        run = Run(rows)
+        while tries := run.take(chunk_rows):
+            self.decode(tries, observe)
+        return self.paraphrases(run)
+
+    def decode(self, tries: "list[Try]", observe: Callable[[Stage], None] = lambda stage: None) -> None:
+        """Decode candidates as one chunk, of one run or of several, and keep the best of each row. Calls `observe` for every stage."""
+        for attempt, (parse, text) in zip(tries, self._run_chunk([attempt.row for attempt in tries], observe)):
+            attempt.run.keep(attempt, self._rerank_score, parse, text)
+
+    def paraphrases(self, run: "Run") -> list[Paraphrase]:
+        """The answers to a run's rows, in their order. Every candidate of it has been decoded."""
+        return [self._paraphrase(row, *done[1:]) for row, done in zip(run.rows, run.best)]
 
     def _run_chunk(self, rows: Sequence[Row], observe: Callable[[Stage], None]) -> list[tuple[Decoded, Decoded]]:
         """Generate the parse and the text of each row."""

@@ -17,8 +17,7 @@ from ts.metrics.dimension import Dimension
 from ts.metrics.metric_type_enum import MetricTypes
 from ts.torch_handler.base_handler import BaseHandler
 
-from handler import artifacts
-from handler.errors import RequestError
+from handler import artifacts, scheduling
 from handler.pipeline import Stage
 from handler.wire import request, response
 
@@ -26,14 +25,16 @@ logger = logging.getLogger(__name__)
 
 
 class SynPGHandler(BaseHandler):
-    """Serves one SynPG artifact. `preprocess`, `inference` and `postprocess` take and return plain values."""
+    """Serves one SynPG artifact."""
 
     def initialize(self, context: Any) -> None:
         """Load the artifact once, onto the worker's GPU if it was given one, else onto the CPU. Raises ArtifactError."""
         properties = context.system_properties
         options = (context.model_yaml_config or {}).get("handler", {})
         self.limits = request.Limits(**{name: options[name] for name in request.Limits.__annotations__ if name in options})
-        self.chunk_rows = int(options.get("chunk_rows", 32))
+        budget = scheduling.Budget(**{name: options[name] for name in scheduling.Budget.__annotations__ if name in options})
+        # TorchServe asks again and again for what is not answered yet, and brings along what has come meanwhile
+        self.continuous = bool((context.model_yaml_config or {}).get("continuousBatching"))
         gpu = properties.get("gpu_id")
         if gpu is not None and not torch.cuda.is_available():
             raise RuntimeError(f"the worker was given GPU {gpu}, but this torch ({torch.__version__}) finds none")
@@ -42,36 +43,64 @@ class SynPGHandler(BaseHandler):
         torch.set_float32_matmul_precision("highest")  # importing BaseHandler may have lowered it
         self.pipeline = artifacts.load(Path(properties["model_dir"]) / "artifact", self.device, options.get("precision", "auto"))
         self.limits = dataclasses.replace(self.limits, candidates=self.pipeline.config.candidates)
-        self.pipeline.warm(self.chunk_rows)
-        self.inference([request.read_body(request.EXAMPLE, None, None)])  # the first caller should not pay for warm-up
+        self.pipeline.warm(budget.chunk_rows)
+        self.scheduler = scheduling.Scheduler(self.pipeline, self.limits, budget)
+        self.scheduler.calibrate()  # warms up, too: the first caller should not pay for it
         self.initialized = True
 
     def handle(self, data: list[dict], context: Any) -> list[str]:
-        """Answer a batch of HTTP requests, each with a result and a status of its own."""
-        bodies = [
-            (item.get("body"), self.header(context, i, "content-type"), self.header(context, i, "accept")) for i, item in enumerate(data)
-        ]
+        """Answer those of a batch of HTTP requests that are done after the next chunk, each with a result and a status of its own.
+
+        With continuous batching the others leave the context's request ids: TorchServe then has no answer to them and sends them
+        again, with those that have come meanwhile. Without it, everything is answered.
+        """
+        names = dict(context.request_ids)
+        bodies = {
+            names[i]: (item.get("body"), self.header(context, i, "content-type"), self.header(context, i, "accept"))
+            for i, item in enumerate(data)
+        }
         began = time.perf_counter()
         stages: list[Stage] = []
         try:
-            envelopes = self.preprocess(bodies)
-            read = time.perf_counter()
-            results = self.inference(envelopes, stages.append)
-            done = time.perf_counter()
-            answers = self.postprocess(results)
+            done = self.advance(bodies, stages.append)
         except (MemoryError, torch.OutOfMemoryError):
+            self.scheduler.clear()
             raise
         except Exception as error:  # its message may quote a user's text: log where it happened, not what it says
+            self.scheduler.clear()
             frames = "".join(traceback.format_tb(error.__traceback__))
             logger.error("%s\n%s", type(error).__name__, frames)
             raise RuntimeError("internal error") from None
-        for i, answer in enumerate(answers):
-            context.set_response_status(answer.status, answer.phrase, i)
-            context.set_response_content_type(i, answer.content_type)
-            for name, value in answer.headers.items():
-                context.set_response_header(i, name, value)
-        self.measure(context.metrics, {"read": read - began, "write": time.perf_counter() - done}, stages, answers)
-        return [answer.body for answer in answers]
+        for i, name in names.items():
+            if name in done:
+                self.respond(context, i, done[name])
+            else:
+                del context.request_ids[i]
+        other = time.perf_counter() - began - sum(stage.seconds for stage in stages)
+        self.measure(context.metrics, {"other": other}, stages, list(done.values()))
+        return [done[name].body if name in done else "" for name in names.values()]
+
+    def advance(self, bodies: dict[str, tuple], observe: Callable[[Stage], None]) -> dict[str, response.Response]:
+        """Take in new requests, drop those that TorchServe no longer asks for, and run a chunk: the responses that are then ready.
+
+        bodies: (body, Content-Type, Accept) of each request, by its id.
+        """
+        self.scheduler.keep_only(bodies)
+        for name, (body, *_) in bodies.items():
+            if name not in self.scheduler.jobs:
+                self.scheduler.add(name, len(body or b""))
+        done = self.scheduler.step(bodies, observe)
+        while not self.continuous and len(done) < len(bodies):
+            done |= self.scheduler.step(bodies, observe)
+        return done
+
+    @staticmethod
+    def respond(context: Any, i: int, answer: response.Response) -> None:
+        """Tell TorchServe the status and the headers of a response."""
+        context.set_response_status(answer.status, answer.phrase, i)
+        context.set_response_content_type(i, answer.content_type)
+        for name, value in answer.headers.items():
+            context.set_response_header(i, name, value)
 
     @staticmethod
     def measure(metrics: Any, seconds: dict[str, float], stages: list[Stage], answers: list[response.Response]) -> None:
@@ -99,20 +128,3 @@ class SynPGHandler(BaseHandler):
         """A request header by its lower-case name. TorchServe keeps the case that the client wrote."""
         headers = context.get_all_request_header(i)
         return next((value for key, value in headers.items() if key.lower() == name and isinstance(value, str)), None)
-
-    def preprocess(self, bodies: list[tuple]) -> list[request.Envelope | RequestError]:
-        """Turn each (body, Content-Type, Accept) into a validated Envelope, or into the RequestError that answers it."""
-        return [request.guarded(request.read_body, *body, self.limits) for body in bodies]
-
-    def inference(
-        self, envelopes: list[request.Envelope | RequestError], observe: Callable[[Stage], None] = lambda stage: None
-    ) -> list[tuple]:
-        """Run the rows of all envelopes as one batch. Returns each envelope with its answers, errors in their places.
-
-        `observe` is called for every stage that ran.
-        """
-        return self.pipeline.answer(envelopes, self.chunk_rows, observe)
-
-    def postprocess(self, results: list[tuple]) -> list[response.Response]:
-        """Build one Response for each envelope."""
-        return [response.build(envelope, answers) for envelope, answers in results]

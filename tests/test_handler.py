@@ -2,9 +2,11 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 from ts.context import Context, RequestProcessor
+from ts.service import Service
 
 from handler import artifacts
 from handler.synpg_handler import SynPGHandler
@@ -144,10 +146,10 @@ def test_nothing_a_user_wrote_is_logged_even_when_we_fail(model_dir, caplog):
     handler.initialize(make_context(model_dir, threads=1))
     call(handler, model_dir, (body({**RAIN, "seed": 1}), JSON), (body({"sent": "xyzzy"}), JSON))
 
-    def fail(rows, chunk_rows, observe):
+    def fail(tries, observe):
         raise KeyError(" ".join(["rain" + "ing", "xy" + "zzy"]))  # pieces: a traceback shows the source line
 
-    handler.pipeline.run = fail
+    handler.pipeline.decode = fail
     with pytest.raises(RuntimeError, match="^internal error$") as caught:
         call(handler, model_dir, (body(RAIN), JSON))
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
@@ -163,3 +165,35 @@ def test_a_gpu_that_is_not_there_is_an_error(model_dir):
     context.system_properties["gpu_id"] = 0
     with pytest.raises(RuntimeError, match="given GPU 0"):
         SynPGHandler().initialize(context)
+
+
+def test_torchserve_gets_only_the_answers_that_are_done(model_dir):
+    """Through TorchServe's own Service, which encodes an answer for each request id that the handler leaves in the context."""
+    handler = SynPGHandler()
+    context = make_context(model_dir, threads=1, chunk_seconds=1e-9, short_cost=0)
+    context.model_yaml_config["continuousBatching"] = True
+    handler.initialize(context)
+    service = Service("synpg", str(model_dir), None, handler.handle, None, 8)
+    service.context.model_yaml_config = context.model_yaml_config
+    service.context.metrics = SimpleNamespace(request_ids=None, add_metric=lambda *a, **k: None, add_time=lambda *a: None)
+    service.set_cl_socket(None)
+
+    def ask(**bodies):
+        batch = [
+            {"requestId": name.encode(), "headers": [], "parameters": [{"name": "body", "contentType": "application/json", "value": text}]}
+            for name, text in bodies.items()
+        ]
+        sent = service.predict(batch)
+        assert sent[:4] == (200).to_bytes(4) and sent.endswith(b"\xff" * 4)
+        return {name for name in bodies if name.encode() in sent}, sent
+
+    large, lone = bytearray(body({**RAIN, "num_paraphrases": 12, "seed": 1})), bytearray(body(RAIN))
+    assert ask(large=large)[0] == set()  # no answer yet, and that is no error
+    steps = [ask(large=large, lone=lone)[0] for _ in range(2)]
+    assert {"lone"} in steps and not any("large" in done for done in steps)
+    for _ in range(20):
+        done, sent = ask(large=large)
+        if done:
+            break
+    assert done == {"large"} and json.loads(sent[sent.index(b'["') : sent.rindex(b"]") + 1])
+    assert not handler.scheduler.jobs

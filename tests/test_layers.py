@@ -28,7 +28,8 @@ ROOMS = {
         *("numpy", "safetensors", "torch"),
     },
     "paraphraser": {"artifacts", "errors", "language", "pipeline", "wire", "torch"},
-    "synpg_handler": {"artifacts", "errors", "pipeline", "wire", "torch", "ts"},
+    "scheduling": {"errors", "language", "pipeline", "wire"},
+    "synpg_handler": {"artifacts", "pipeline", "scheduling", "wire", "torch", "ts"},
     "sagemaker_toolkit": {"artifacts", "errors", "pipeline", "wire", "torch"},
 }
 

@@ -137,6 +137,18 @@ def read_tree(text: str) -> Tree:
     return normalize(top.children[0])
 
 
+def check_brackets(text: str, nodes: int) -> None:
+    """Refuse a tree by its brackets alone, before anything is built. Raises SyntaxTreeError if it has more than this many nodes or if
+    they do not match in number."""
+    opening, closing = text.count("("), text.count(")")
+    if opening > nodes:
+        raise SyntaxTreeError(f"a tree may have {nodes} nodes, this one has {opening}")
+    if opening > closing:
+        raise SyntaxTreeError(f"{opening - closing} opening bracket{'s have' if opening - closing > 1 else ' has'} no closing one")
+    if opening < closing:
+        raise SyntaxTreeError("a closing bracket has no opening one")
+
+
 def describe(node: Tree) -> str:
     """The name of a node for an error message: its label, which by then is one of the Penn Treebank's."""
     return node.label or "without a label"

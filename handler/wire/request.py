@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from handler.errors import RequestError, SyntaxTreeError
-from handler.language.trees import TAGS, TEMPLATE_DEPTH, Tree, read_tree, words
+from handler.language.trees import MAX_CHARACTERS as MAX_TREE_CHARACTERS
+from handler.language.trees import TAGS, TEMPLATE_DEPTH, Tree, check_brackets, read_tree, words
 
 JSON, JSON_LINES = "application/json", "application/jsonlines"
 MEDIA_TYPES = {
@@ -25,6 +26,7 @@ MEDIA_TYPES = {
 }
 
 MAX_CHARACTERS = 1_000  # of `sent`; no network here reads half as much, and BPE of a long word takes time
+MAX_NODES = 500  # of a tree; no network here reads a third as many, and a node takes fifty times the memory of its text
 MAX_ROWS = 64  # paraphrases one request may ask for: targets times num_paraphrases
 MAX_CANDIDATES = 32  # for each of them
 MAX_TEMPERATURE = 5.0
@@ -95,8 +97,18 @@ class Limits:
     candidates: int = 1  # for each paraphrase, where a request does not say; comes from the artifact
 
 
-def read_body(body: Any, content_type: str | None, accept: str | None, limits: Limits = Limits()) -> Envelope:
-    """Read and validate a whole body (bytes or None) before any work is done for it. Raises RequestError."""
+@dataclass(frozen=True)
+class OpenBody:
+    """A body whose parts are known, but not read yet: `read_item` makes a request of each. It holds no more than what was sent."""
+
+    parts: list[Any]  # JSON values; of JSON Lines each line's bytes
+    media_type: str  # of the answer: JSON or JSON_LINES
+    single: bool  # a single JSON object, see `Envelope`
+    lines: bool  # the parts are lines
+
+
+def open_body(body: Any, content_type: str | None, accept: str | None, limits: Limits = Limits()) -> OpenBody:
+    """Take a whole body (bytes or None) apart. Raises RequestError if it is wrong as a whole: its type, encoding, size, JSON."""
     media_type = read_content_type(content_type)
     answer_type = choose_media_type(accept, media_type)
     if body is None:
@@ -107,12 +119,46 @@ def read_body(body: Any, content_type: str | None, accept: str | None, limits: L
         text = bytes(body).removeprefix(codecs.BOM_UTF8)
         if not text:
             raise RequestError("the body is empty")
-        lines = text.removesuffix(b"\n").split(b"\n")
-        return Envelope(_items(lines, lambda line: read_json(_decode(line, "the line"), "the line"), limits), answer_type, False)
+        if text.count(b"\n") > limits.max_body_rows:  # each line is at least one row; splitting them all would take 48 MB
+            raise too_many_rows(limits)
+        return OpenBody(text.removesuffix(b"\n").split(b"\n"), answer_type, single=False, lines=True)
     value = read_json(_decode(body, "the body"))
-    if isinstance(value, list):
-        return Envelope(_items(value, lambda item: item, limits), answer_type, single=False)
-    return Envelope([read_request(value, limits.max_rows)], answer_type, single=True)
+    if isinstance(value, list) and len(value) > limits.max_body_rows:
+        raise too_many_rows(limits)
+    return OpenBody(value if isinstance(value, list) else [value], answer_type, single=not isinstance(value, list), lines=False)
+
+
+def read_item(body: OpenBody, place: int, limits: Limits = Limits()) -> "Request | RequestError":
+    """The request at a place of a body, or the RequestError that answers it."""
+    part = body.parts[place]
+    return guarded(lambda: read_request(read_json(_decode(part, "the line"), "the line") if body.lines else part, limits.max_rows))
+
+
+def rows_of(item: "Request | RequestError", limits: Limits) -> int:
+    """Paraphrases that an item asks for, candidates included; a bad one counts as one."""
+    if isinstance(item, RequestError):
+        return 1
+    return len(item.targets) * item.num_paraphrases * (1 if item.targets[0].whole else item.candidates or limits.candidates)
+
+
+def too_many_rows(limits: Limits) -> RequestError:
+    return RequestError(
+        f"the body asks for more than {limits.max_body_rows} paraphrases, candidates included; send it in parts", status=413
+    )
+
+
+def read_body(body: Any, content_type: str | None, accept: str | None, limits: Limits = Limits()) -> Envelope:
+    """Read and validate a whole body (bytes or None) before any work is done for it. Raises RequestError."""
+    opened = open_body(body, content_type, accept, limits)
+    items, rows = [], 0
+    for place in range(len(opened.parts)):
+        items.append(read_item(opened, place, limits))
+        rows += 0 if opened.single else rows_of(items[-1], limits)
+        if rows > limits.max_body_rows:
+            raise too_many_rows(limits)
+    if opened.single and isinstance(items[0], RequestError):
+        raise items[0]
+    return Envelope(items, opened.media_type, opened.single)
 
 
 def _decode(text: bytes | bytearray, place: str) -> str:
@@ -120,24 +166,6 @@ def _decode(text: bytes | bytearray, place: str) -> str:
         return bytes(text).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequestError(f"{place} is not UTF-8 (byte {error.start})") from None
-
-
-def _items(raw: list, decode: Callable[..., Any], limits: Limits) -> list[Request | RequestError]:
-    """For each item a Request, or the RequestError that answers it. Raises RequestError 413 if together they ask for too much."""
-    items, rows = [], 0
-    for value in raw:
-        item = guarded(lambda: read_request(decode(value), limits.max_rows))
-        rows += (
-            1
-            if isinstance(item, RequestError)
-            else len(item.targets) * item.num_paraphrases * (1 if item.targets[0].whole else item.candidates or limits.candidates)
-        )
-        if rows > limits.max_body_rows:
-            raise RequestError(
-                f"the body asks for more than {limits.max_body_rows} paraphrases, candidates included; send it in parts", status=413
-            )
-        items.append(item)
-    return items
 
 
 def guarded(read: Callable[..., Any], *arguments: Any) -> Any:
@@ -196,7 +224,8 @@ def read_json(text: str, what: str = "the body") -> Any:
         raise RequestError(f"{what} is empty")
     try:
         value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
-        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate, "\ud800", is not valid text
+        if "\\u" in text:  # a lone surrogate, "\ud800", is not valid text; only an escape can write one
+            json.dumps(value, ensure_ascii=False).encode()
         return value
     except json.JSONDecodeError as error:
         message = error.msg.lower().rstrip(": ").removesuffix(" at")
@@ -286,6 +315,8 @@ def _tree(text: Any, name: str) -> Tree:
     if not isinstance(text, str):
         raise RequestError("must be a string, a bracketed tree", name)
     try:
+        if len(text) <= MAX_TREE_CHARACTERS:  # read_tree refuses a longer one at once
+            check_brackets(text, MAX_NODES)
         return read_tree(text)
     except SyntaxTreeError as error:
         raise SyntaxTreeError(error.reason, name) from None

@@ -8,8 +8,24 @@ from handler.errors import RequestError
 from handler.wire.request import JSON, JSON_LINES, Envelope, Request
 
 # Always plain ASCII: TorchServe's internal protocol breaks on anything else in a reason phrase.
-PHRASES = {200: "OK", 400: "Bad Request", 406: "Not Acceptable", 413: "Payload Too Large", 415: "Unsupported Media Type"}
-ERROR_TYPES = {400: "InvalidRequest", 406: "NotAcceptable", 413: "PayloadTooLarge", 415: "UnsupportedMediaType"}
+PHRASES = {
+    200: "OK",
+    400: "Bad Request",
+    406: "Not Acceptable",
+    413: "Payload Too Large",
+    415: "Unsupported Media Type",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+ERROR_TYPES = {
+    400: "InvalidRequest",
+    406: "NotAcceptable",
+    413: "PayloadTooLarge",
+    415: "UnsupportedMediaType",
+    503: "ServiceUnavailable",
+    504: "Timeout",
+}
+RETRY_AFTER = 5  # s, told with a 503
 # The only response header of ours that SageMaker passes on to the caller.
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
@@ -67,18 +83,27 @@ class Response:
 def build(envelope: Envelope | RequestError, answers: list) -> Response:
     """Build the response to an envelope. `answers` has a list of Paraphrases or a RequestError for each item."""
     if isinstance(envelope, RequestError):
-        return _refusal(envelope)
+        return refusal(envelope)
     if envelope.single and isinstance(answers[0], RequestError):
-        return _refusal(answers[0])
+        return refusal(answers[0])
     values = [
-        {"error": error_value(answer)} if isinstance(answer, RequestError) or isinstance(item, RequestError) else answer_value(item, answer)
+        error_in_place(answer) if isinstance(answer, RequestError) or isinstance(item, RequestError) else answer_value(item, answer)
         for item, answer in zip(envelope.items, answers)
     ]
-    truncated = sum(p.truncated for answer in answers if not isinstance(answer, RequestError) for p in answer)
+    return assemble(values, envelope.media_type, envelope.single, sum(map(truncated_of, answers)))
+
+
+def assemble(values: list, media_type: str, single: bool, truncated: int) -> Response:
+    """The response of these JSON values, one for each item. truncated: how many paraphrases a step limit cut short."""
     headers = {ATTRIBUTES: f"truncated={truncated}"} if truncated else {}
-    if envelope.media_type == JSON_LINES:  # no newline at the end: batch transform puts its own between answers
+    if media_type == JSON_LINES:  # no newline at the end: batch transform puts its own between answers
         return Response(200, "\n".join(_json(value) for value in values), JSON_LINES, headers)
-    return Response(200, _json(values[0] if envelope.single else values), JSON, headers)
+    return Response(200, _json(values[0] if single else values), JSON, headers)
+
+
+def truncated_of(answer: list[Paraphrase] | RequestError) -> int:
+    """How many paraphrases of an item a step limit cut short."""
+    return 0 if isinstance(answer, RequestError) else sum(paraphrase.truncated for paraphrase in answer)
 
 
 def answer_value(request: Request, paraphrases: list[Paraphrase]) -> Any:
@@ -94,8 +119,15 @@ def error_value(error: RequestError) -> dict:
     return {"code": error.status, "type": ERROR_TYPES[error.status], "message": error.reason, "field": error.field}
 
 
-def _refusal(error: RequestError) -> Response:
-    return Response(error.status, _json(error_value(error)), JSON)
+def error_in_place(error: RequestError) -> dict:
+    """The JSON value in the place of an item that gets no answer."""
+    return {"error": error_value(error)}
+
+
+def refusal(error: RequestError) -> Response:
+    """The response that is an error as a whole."""
+    headers = {"Retry-After": str(RETRY_AFTER)} if error.status == 503 else {}
+    return Response(error.status, _json(error_value(error)), JSON, headers)
 
 
 def _json(value: Any) -> str:

@@ -6,6 +6,7 @@
     python -m scripts.bench --held-out test.tsv.gz              quality over unseen `sentence<TAB>parse` lines
     python -m scripts.bench --bars                              the last line is JSON: each target, what was measured, whether it is met
     python -m scripts.bench --bars --against ../earlier         also against another checkout of the project, through TorchServe
+    python -m scripts.bench --soak 10                           minutes of mixed traffic instead: memory over time, statuses
     python -m scripts.bench --save scripts/bench                also write results.json, results.png and README.md's tables
 
 "published": random networks of the published shape that write the benchmark's sentences (`published.py`). "demo": the shipped
@@ -27,10 +28,11 @@ from typing import Any
 import torch
 
 from handler import artifacts
-from scripts.bench import compare, conditions, plot, published, quality, report, torchserve, variants, workload
+from scripts.bench import compare, conditions, plot, published, quality, report, soak, torchserve, variants, workload
 from scripts.bench.workers import EngineError
 from scripts.common.command import run
 from scripts.common.paths import DEMO
+from scripts.serving import archive
 from scripts.training import command
 
 SECTIONS = {"published": ("steps", "requests", "quality", "server", "cold"), "demo": ("requests", "quality", "server")}
@@ -168,6 +170,7 @@ def parser() -> argparse.ArgumentParser:
         "--bars", action="store_true", help="also print the targets and whether they are met, as one JSON object on the last line"
     )
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare the shipped model through TorchServe with this one's")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="mixed traffic of eight callers on the demo, nothing else")
     parser.add_argument("--no-rival", action="store_true", help="do not measure CTranslate2")
     parser.add_argument("--held-out", type=Path, metavar="FILE", help="unseen `sentence<TAB>parse` lines to measure the demo's quality on")
     parser.add_argument("--limit", type=int, default=200, help="how many sentences of --held-out to use (%(default)s)")
@@ -186,6 +189,8 @@ def main(argv: list[str] | None = None) -> int:
 def bench(options: argparse.Namespace) -> int:
     """Measure, print the tables, and save them where that was asked for."""
     torch.set_num_threads(1)
+    if options.soak:
+        return soak_it(options)
     began = time.monotonic()
     results = measure_all(options)
     results["minutes"] = round((time.monotonic() - began) / 60, 1)
@@ -194,6 +199,23 @@ def bench(options: argparse.Namespace) -> int:
         print(report.bars_json(results))
     if options.save:
         save(results, options.save)
+    return 0
+
+
+def soak_it(options: argparse.Namespace) -> int:
+    """Serve the demo under mixed traffic, print the figures, and with --save write soak.json and soak.png."""
+    with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
+        mar = Path(scratch) / "synpg.mar"
+        archive.build(options.demo, mar)
+        result = soak.soak(mar, Path(scratch) / "state", options.soak, say)
+    print(soak.text(result))
+    if options.save:
+        options.save.mkdir(parents=True, exist_ok=True)
+        (options.save / "soak.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+        try:
+            soak.draw(result, options.save / "soak.png")
+        except ImportError:
+            say(report.NO_PLOT)
     return 0
 
 

@@ -168,7 +168,7 @@ VARIABLES = (
         "the model's, or 120",
         "TS_DEFAULT_STARTUP_TIMEOUT",
     ),
-    Variable("SAGEMAKER_TS_BATCH_SIZE", Whole(1, 1024), None, "dynamic batching: most requests in one batch", "the model's: 8"),
+    Variable("SAGEMAKER_TS_BATCH_SIZE", Whole(1, 1024), None, "dynamic batching: requests that a worker has at once", "the model's: 12"),
     Variable(
         "SAGEMAKER_TS_MAX_BATCH_DELAY", Whole(0, 60000), None, "dynamic batching: milliseconds to wait for more requests", "the model's: 1"
     ),

@@ -111,6 +111,9 @@ def model_config(folder: Path) -> dict:
     return found or {}
 
 
+NO_LIMIT = 10**12
+
+
 def check_numbers(file: Path, config: dict) -> None:
     """Raise SettingsError for a setting that must be a whole number and is none."""
     for place, section, least in ("", config, LEAST), ("handler.", config.get("handler", {}), LEAST_OF_HANDLER):
@@ -125,7 +128,12 @@ def effective(config: dict, settings: Settings, workers: int) -> dict:
     handler = dict(config.get("handler", {}))
     if settings.max_body is not None:
         handler["max_body_bytes"] = settings.max_body
-    if settings.batch:
+    # What the worker has not done some seconds before the front gives up gets an error in its place, so that what is done arrives. A body
+    # may be estimated to take half as long alone, since callers take turns.
+    deadline = max(1, settings.timeout - 8)
+    handler |= {"deadline": deadline, "body_seconds": max(1, deadline // 2), "waiting_seconds": max(1, deadline * 4 // 5)}
+    if settings.batch:  # a refusal would fail the whole file
+        handler |= {"long_bodies": NO_LIMIT, "waiting_seconds": NO_LIMIT, "held_bytes": NO_LIMIT}
         handler["max_body_rows"] = max(BATCH_ROWS, handler.get("max_body_rows", 0))
     return {
         **config,

@@ -121,13 +121,18 @@ def test_only_the_front_has_a_full_queue():
 def test_the_models_own_settings_yield_to_the_environment():
     kept = effective(CONFIG, settings_of(), 2)
     assert (kept["batchSize"], kept["minWorkers"], kept["maxWorkers"], kept["responseTimeout"]) == (CONFIG["batchSize"], 2, 2, 68)
-    assert kept["handler"] == CONFIG["handler"] and kept["deviceType"] == "cpu"
+    # the front waits 58 s: before that, what the worker has not done gets an error in its place
+    assert (
+        kept["handler"] == {**CONFIG["handler"], "deadline": 50, "body_seconds": 25, "waiting_seconds": 40} and kept["deviceType"] == "cpu"
+    )
     changed = effective(
         CONFIG,
         settings_of(SAGEMAKER_TS_BATCH_SIZE="1", SAGEMAKER_BATCH="true", SAGEMAKER_MAX_PAYLOAD_IN_MB="100", SAGEMAKER_STARTUP_TIMEOUT="30"),
         1,
     )
     assert (changed["batchSize"], changed["startupTimeout"], changed["responseTimeout"]) == (1, 30, 3610)
+    assert (changed["handler"]["deadline"], changed["handler"]["body_seconds"]) == (3592, 1796)
+    assert {changed["handler"][name] for name in ("long_bodies", "waiting_seconds", "held_bytes")} == {model_folder.NO_LIMIT}
     assert changed["handler"]["max_body_bytes"] == 100 * MB and changed["handler"]["max_body_rows"] == model_folder.BATCH_ROWS
 
 

@@ -110,7 +110,7 @@ def test_settings_that_cannot_be_meant_are_one_sentence(tmp_path, text, said):
 
 
 def test_the_settings_that_ship_are_accepted():
-    assert model_config(ROOT / "handler")["batchSize"] == 8
+    assert model_config(ROOT / "handler")["batchSize"] == 12
 
 
 @pytest.mark.parametrize("text", [DEEP, "[]", "null", '{"model": 3}', '{"model": []}', "x"], ids=range(6))

@@ -1,5 +1,6 @@
 """`handler/wire/openapi.yaml` agrees with the code: names, limits, media types, examples, the form of every answer."""
 
+import dataclasses
 import functools
 import json
 
@@ -9,11 +10,12 @@ import pytest
 import yaml
 
 import handler
+from handler import scheduling
 from handler.errors import RequestError
 from handler.language import trees
 from handler.wire import request
 from handler.wire.request import CATALOGUE, FIELDS, JSON, JSON_LINES, MEDIA_TYPES, Request, read_body, read_request
-from handler.wire.response import ATTRIBUTES, ERROR_TYPES, Paraphrase, answer_value, build, error_value
+from handler.wire.response import ATTRIBUTES, ERROR_TYPES, Paraphrase, answer_value, build, error_value, refusal
 from scripts.common.paths import ROOT
 
 SPEC = yaml.safe_load((ROOT / "handler" / "wire" / "openapi.yaml").read_text(encoding="utf-8"))
@@ -90,6 +92,7 @@ def test_fields_limits_and_defaults():
     assert fields["sent"]["maxLength"] == request.MAX_CHARACTERS
     assert SCHEMAS["Tree"]["maxLength"] == SCHEMAS["Template"]["anyOf"][1]["maxLength"] == trees.MAX_CHARACTERS
     assert f"at most {trees.MAX_DEPTH} levels" in SCHEMAS["Tree"]["description"]
+    assert f"at most {request.MAX_NODES} nodes" in SCHEMAS["Tree"]["description"]
     assert f"at most {trees.TEMPLATE_DEPTH} levels" in SCHEMAS["Template"]["anyOf"][1]["description"]
     assert fields["tmpl"]["anyOf"][1]["maxItems"] == fields["parse"]["anyOf"][1]["maxItems"] == request.MAX_ROWS
     assert (fields["temperature"]["minimum"], fields["temperature"]["maximum"]) == (0, request.MAX_TEMPERATURE)
@@ -113,8 +116,8 @@ def test_the_catalogue():
 def test_error_types_and_statuses():
     pairs = [kind["properties"] for kind in SCHEMAS["Error"]["oneOf"]]
     assert {pair["code"]["const"]: pair["type"]["const"] for pair in pairs} == ERROR_TYPES
-    of_the_server = {"404", "500", "503", "507"}  # TorchServe's, or those of the container's front
-    assert set(OPERATION["responses"]) == {"200", "408", "504", *of_the_server, *map(str, ERROR_TYPES)}
+    of_the_server = {"404", "408", "500", "507"}  # TorchServe's, or those of the container's front
+    assert set(OPERATION["responses"]) == {"200", *of_the_server, *map(str, ERROR_TYPES)}
     for status, kind in ERROR_TYPES.items():
         assert OPERATION["responses"][str(status)]["$ref"].endswith(f"/{kind}")
         check(error_value(RequestError("because", status=status)), SCHEMAS["Error"])
@@ -174,6 +177,29 @@ REFUSED = {  # example -> what it answers
 }
 
 
+SCHEDULED = {
+    "too_long": scheduling.too_long(840, scheduling.Budget().body_seconds, 4),
+    "busy": scheduling.busy("work of about 420 seconds is waiting already"),
+    "no_time": scheduling.no_time(scheduling.Budget().deadline),
+}
+
+
+OF_OTHERS = {  # examples of what TorchServe and the container's front answer under the same statuses -> their form
+    "failed": "ServerError",
+    "busy_torchserve": "ServerError",
+    "busy_container": "FrontError",
+    "no_answer": "FrontError",
+}
+
+
+def test_the_promised_budgets_are_those_of_the_settings():
+    budget, config = scheduling.Budget(), yaml.safe_load((ROOT / "handler" / "model-config.yaml").read_text())["handler"]
+    assert {name: config[name] for name in scheduling.Budget.__annotations__} == dataclasses.asdict(budget)
+    description = " ".join(SPEC["info"]["description"].split())
+    assert f"about {budget.chunk_seconds:g} seconds" in description and f"more than {budget.body_seconds:g} seconds" in description
+    assert f"not done {budget.deadline:g} seconds" in description
+
+
 def test_error_examples_are_what_is_answered():
     shown = {
         name: (int(status), value)
@@ -181,10 +207,12 @@ def test_error_examples_are_what_is_answered():
         if int(status) in ERROR_TYPES
         for name, value in examples(resolve(response)["content"][JSON]).items()
     }
-    assert set(shown) == set(REFUSED)
+    for name, kind in OF_OTHERS.items():
+        check(shown.pop(name)[1], SCHEMAS[kind])
+    assert set(shown) == {*REFUSED, *SCHEDULED}
     for name, (status, value) in shown.items():
         check(value, SCHEMAS["Error"])
-        response = response_to(*REFUSED[name])
+        response = refusal(SCHEDULED[name]) if name in SCHEDULED else response_to(*REFUSED[name])
         assert (response.status, json.loads(response.body)) == (status, value)
 
 

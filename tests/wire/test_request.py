@@ -15,6 +15,7 @@ from handler.wire.request import (
     JSON,
     JSON_LINES,
     MAX_CHARACTERS,
+    MAX_NODES,
     MAX_ROWS,
     MAX_SEED,
     MAX_TEMPERATURE,
@@ -185,7 +186,8 @@ LEVELS = f"a template has {TEMPLATE_DEPTH} levels at most: (ROOT (S (NP ) (VP ) 
         ({**PARSE, "parse": "statement"}, "parse", "there is text outside the brackets"),
         ({**PARSE, "parse": "(ROOT )"}, "parse", "there is nothing below the top of the tree"),
         ({**PARSE, "parse": [PARSE["parse"], 3]}, "parse.1", "must be a string, a bracketed tree"),
-        ({**PARSE, "parse": "(S " * (MAX_DEPTH + 1)}, "parse", f"a tree may be {MAX_DEPTH} levels deep"),
+        ({**PARSE, "parse": "(S " * (MAX_DEPTH + 1) + ")" * (MAX_DEPTH + 1)}, "parse", f"a tree may be {MAX_DEPTH} levels deep"),
+        ({**PARSE, "parse": f"(ROOT {'(NN )' * MAX_NODES})"}, "parse", f"a tree may have {MAX_NODES} nodes, this one has {MAX_NODES + 1}"),
         ({**PARSE, "tmpl": "command"}, "parse", "give tmpl or parse, not both"),
         # like
         ({**PARSE, "like": "it snows ."}, "parse", "give like or parse, not both"),

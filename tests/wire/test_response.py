@@ -151,7 +151,7 @@ def test_refused_bodies(status, kind, phrase):
 
 
 def test_every_status_has_a_type_and_an_ascii_phrase():
-    assert set(PHRASES) == {200, *ERROR_TYPES} == {200, 400, 406, 413, 415}
+    assert set(PHRASES) == {200, *ERROR_TYPES} == {200, 400, 406, 413, 415, 503, 504}
     assert all(phrase.isascii() and phrase.isprintable() for phrase in PHRASES.values())
 
 

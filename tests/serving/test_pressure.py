@@ -1,0 +1,127 @@
+"""One caller cannot hurt another: the largest bodies that are allowed, and hostile ones, beside a lone caller on a real TorchServe."""
+
+import json
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts.serving.server import Server
+from tests.factories import body
+from tests.serving.test_torchserve import JSON, post
+
+LETTERS = " ".join("abcdefghijklmnopqrstuvwxyz"[i % 26] for i in range(62))
+COSTLY = {"sent": LETTERS, "tmpl": "two_clauses", "candidates": 32, "num_paraphrases": 64}  # 1.1 KB as an array of four
+LONE = body({"sent": "we will have a picnic if it is a sunny day tomorrow.", "tmpl": "statement", "seed": 1})
+BEARABLE = 2.0  # s that a lone caller waits at the 95th percentile, on an idle machine
+SLOWER = 15  # times what it waits alone, on a machine that is busy with other things
+WATCHED = 25.0  # s
+
+
+class Caller(threading.Thread):
+    """Sends one body, or with `pause` the same again and again until `stop`; keeps (status, seconds, text) of each answer."""
+
+    def __init__(self, server, data: bytes, stop: threading.Event, pause: float | None = None):
+        super().__init__(daemon=True)
+        self.server, self.data, self.halt, self.pause = server, data, stop, pause
+        self.answers: list[tuple] = []
+        self.start()
+
+    def run(self) -> None:
+        while not self.halt.is_set():
+            began = time.monotonic()
+            try:
+                status, _, text = post(self.server, self.data)
+            except OSError as error:
+                status, text = type(error).__name__, b""
+            self.answers.append((status, time.monotonic() - began, text))
+            if self.pause is None:
+                return
+            time.sleep(self.pause)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
+def crowded(request, demo_archive, state_factory):
+    """A server of its own, with one worker or two."""
+    with Server(demo_archive, state_factory(), port=0) as running:
+        if request.param > 1:
+            status, _, _ = scale(running, request.param)
+            assert status in (200, 202)
+        yield running
+
+
+def scale(server, workers: int):
+    class Management:
+        port = int(server.management_url.rsplit(":", 1)[1])
+
+    return post(Management, b"", JSON, f"/models/synpg?min_worker={workers}&max_worker={workers}&synchronous=true", "PUT")
+
+
+def worst(server, stop: threading.Event) -> "Caller":
+    """A caller whose body is about the largest that is not refused. Each worker estimates for itself, so it is found by trying."""
+    status, _, text = post(server, body([COSTLY] * 4))
+    assert status == 413
+    estimate, limit = map(float, re.search(r"about (\d+) seconds, at most (\d+)", json.loads(text)["message"]).groups())
+    count = min(64, int(64 * limit / estimate))
+    while count:
+        caller = Caller(server, body([{**COSTLY, "num_paraphrases": count}] * 4), stop)
+        caller.join(3.0)
+        if caller.is_alive():
+            return caller
+        assert [status for status, _, _ in caller.answers] == [413]
+        count = count * 4 // 5
+    raise AssertionError("every body was refused")
+
+
+def memory(server) -> int:
+    """The most memory that a worker of a server has had, in MB."""
+    most = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command, status = (folder / "cmdline").read_bytes(), (folder / "status").read_text()
+            environment = (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if b"model_service_worker" in command and str(server.log.parent).encode() in environment:
+            most = max(most, int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024)
+    return most
+
+
+def timed(server) -> float:
+    """Seconds that a lone caller waits now."""
+    began = time.monotonic()
+    assert post(server, LONE)[0] == 200
+    return time.monotonic() - began
+
+
+def test_beside_the_worst_body_a_lone_caller_is_answered_in_time(crowded):
+    alone = max(timed(crowded) for _ in range(5))
+    stop = threading.Event()
+    large = worst(crowded, stop)
+    lone = Caller(crowded, LONE, stop, pause=0.1)
+    time.sleep(WATCHED)
+    stop.set()
+    lone.join(30)
+    assert {status for status, _, _ in lone.answers} == {200}
+    assert len({text for _, _, text in lone.answers}) == 1  # the same seed, the same text, whoever else is there
+    waits = sorted(seconds for _, seconds, _ in lone.answers)
+    assert waits[int(0.95 * (len(waits) - 1))] < max(BEARABLE, SLOWER * alone), (alone, waits)
+    assert all(status == 200 for status, _, _ in large.answers)
+
+
+def test_bodies_of_nothing_but_errors_cost_little_memory_and_time(crowded):
+    tree = f"(ROOT {'(NN )' * 3989})"
+    assert len(tree) == 19_952
+    stop = threading.Event()
+    hostile = [Caller(crowded, body([{"sent": "a", "parse": tree}] * 313), stop) for _ in range(8)]
+    time.sleep(0.5)
+    lone = Caller(crowded, LONE, stop, pause=0.1)
+    for caller in hostile:
+        caller.join(100)
+    stop.set()
+    lone.join(30)
+    assert [answer[0] for caller in hostile for answer in caller.answers] == [200] * 8
+    assert {status for status, _, _ in lone.answers} == {200}
+    assert 100 < memory(crowded) < 1000
