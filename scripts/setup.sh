@@ -4,8 +4,8 @@
 #     ./scripts/setup.sh                        to build, serve and train
 #     ./scripts/setup.sh handler scripts tests  the requirements.txt of these folders
 #
-# Nothing is done twice; what is damaged is installed again. Of two at once, the second waits. PYTHON names the Python to use (3.11 or later), TORCH another requirement for torch than the one
-# that fits the machine, for example TORCH=torch==2.13.0+cu126.
+# Nothing is done twice; what is damaged is installed again. Of two at once, the second waits. PYTHON names the Python to use (3.11
+# or later), TORCH another requirement for torch than the one that fits the machine, for example TORCH=torch==2.13.0+cu126.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -20,7 +20,7 @@ case "$*" in
   "--version") echo "Python 3.12.0" ;;
   "-m venv .venv")
     mkdir -p .venv/bin
-    if [ -e {folder}/slow ]; then sleep 30; fi
+    if [ -e {folder}/slow ]; then exec sleep 30; fi
     cp {folder}/python .venv/bin/python ;;
   "-m scripts.common.installed"*) cat {folder}/broken 2>/dev/null; exit 0 ;;
   *pip*--force-reinstall*) if [ -e {folder}/no-network ]; then echo "ERROR: No network"; exit 1; fi ;;
@@ -44,7 +44,13 @@ def bare(tmp_path, monkeypatch):
 
 def start(bare: Path) -> subprocess.Popen:
     return subprocess.Popen(
-        ["scripts/setup.sh"], cwd=bare / "clone", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ["scripts/setup.sh"],
+        cwd=bare / "clone",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in the background
     )
 
 

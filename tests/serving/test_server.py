@@ -300,7 +300,15 @@ def bare(tmp_path):
 
 
 def shell(folder: Path, *command: str, **env: str):
-    done = subprocess.run(command, cwd=folder, env={**os.environ, **env}, text=True, capture_output=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **env},
+        text=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in the background
+    )
     return done.returncode, done.stdout, done.stderr
 
 
