@@ -50,7 +50,7 @@ LAST_RESORT = {
     "dative": 1,
     "there_is": 1,
     "cleft": 1,
-    "cleft_subject": 1,
+    "cleft_subject": 2,
     "full_form": 1,
     "happened": 1,
     "introduce": 1,
