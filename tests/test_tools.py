@@ -40,3 +40,8 @@ def test_what_is_installed_is_what_is_pinned(name):
         assert version(name) == PINS[name]
     except PackageNotFoundError:
         pytest.skip(f"{name} is not installed: pip install -r tests/tools.txt")
+
+
+def test_the_workflow_runs_what_ci_runs():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step] == ["./.ci/run"]
