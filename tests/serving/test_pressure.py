@@ -122,6 +122,8 @@ def test_bodies_of_nothing_but_errors_cost_little_memory_and_time(crowded):
         caller.join(100)
     stop.set()
     lone.join(30)
-    assert [answer[0] for caller in hostile for answer in caller.answers] == [200] * 8
+    statuses = [answer[0] for caller in hostile for answer in caller.answers]
+    assert len(statuses) == 8 and {*statuses} <= {200, 503}  # eight of 6.3 MB fit only if they do not all arrive before one is done
+    assert statuses.count(200) >= 5
     assert {status for status, _, _ in lone.answers} == {200}
     assert 100 < memory(crowded) < 1000

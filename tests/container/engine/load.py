@@ -22,6 +22,7 @@ class Load:
         self.got: collections.Counter = collections.Counter()
         self.wrong: list = []  # 200 with another text than the first, or an error that is not as promised
         self.slowest = 0.0
+        self.waits: list[float] = []  # seconds of each answer
         self.text: bytes | None = None
         self.threads = [threading.Thread(target=self.call) for _ in range(callers)]
 
@@ -71,6 +72,7 @@ class Load:
                 connection.request("POST", "/invocations", REQUEST, JSON)
                 answer = connection.getresponse()
                 text = answer.read()
+                self.waits.append(time.monotonic() - began)
                 self.got[answer.status] += 1
                 self.check(answer, text)
                 if not self.keep or answer.will_close:

@@ -5,13 +5,16 @@ Every answer counts: by its status, whether it is the right one, and how long it
 
 import contextlib
 import json
+import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
 from tests.container.engine.conftest import Running
 from tests.container.engine.load import REQUEST, Load
+from tests.factories import body
 
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 LARGE = 6_000_000
@@ -153,3 +156,29 @@ def test_with_500_mb_it_serves_or_says_that_memory_is_short(image, model):
         assert not load.wrong and not [each for each in load.got if str(each).startswith("lost")]
         if set(load.got) != {200}:
             assert "memory" in running.log(), json.dumps(running.state())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_beside_the_largest_body_a_lone_caller_is_answered_in_time(image, model, workers):
+    letters = " ".join("abcdefghijklmnopqrstuvwxyz"[i % 26] for i in range(62))
+    costly = {"sent": letters, "tmpl": "two_clauses", "candidates": 32, "num_paraphrases": 64}
+    with Running(image, model, SAGEMAKER_MODEL_SERVER_WORKERS=str(workers)) as running, ThreadPoolExecutor() as pool:
+        running.wait_ready()
+        status, _, text = running.call(data=body([costly] * 4))
+        estimate, limit = map(float, re.search(r"about (\d+) seconds, at most (\d+)", json.loads(text)["message"]).groups())
+        assert status == 413 and limit < 58
+        large, count = None, int(64 * limit / estimate)
+        while large is None:  # each worker estimates for itself, so the largest body is found by trying
+            assert count, "every body was refused"
+            large = pool.submit(running.call, data=body([{**costly, "num_paraphrases": count}] * 4))
+            if large in wait([large], timeout=2).done:
+                assert large.result()[0] == 413
+                large, count = None, count * 4 // 5
+        with Load(running, callers=1) as lone:
+            wait([large], timeout=15)
+        status, _, text = large.result()
+        waits = sorted(lone.waits)
+        late = waits[int(0.95 * (len(waits) - 1))]
+        print(lone, f"95 % within {late:.2f} s beside 4 x {count} x 32")
+        assert set(lone.got) == {200} and not lone.wrong and late < 5, waits  # 2 on an idle machine
+        assert status == 200 and len(json.loads(text)) == 4
