@@ -28,13 +28,17 @@ class SynPGHandler(BaseHandler):
     """Serves one SynPG artifact."""
 
     def initialize(self, context: Any) -> None:
-        """Load the artifact once, onto the worker's GPU if it was given one, else onto the CPU. Raises ArtifactError."""
+        """Load the artifact once, onto the worker's GPU if it was given one, else onto the CPU. Raises ArtifactError, and RuntimeError for
+        settings that cannot work."""
         properties = context.system_properties
         options = (context.model_yaml_config or {}).get("handler", {})
         self.limits = request.Limits(**{name: options[name] for name in request.Limits.__annotations__ if name in options})
         budget = scheduling.Budget(**{name: options[name] for name in scheduling.Budget.__annotations__ if name in options})
         # TorchServe asks again and again for what is not answered yet, and brings along what has come meanwhile
-        self.continuous = bool((context.model_yaml_config or {}).get("continuousBatching"))
+        settings = context.model_yaml_config or {}
+        self.continuous = bool(settings.get("continuousBatching"))
+        if self.continuous and settings.get("maxWorkers", 1) != 1:
+            raise RuntimeError("model-config.yaml: continuousBatching needs maxWorkers 1, because an idle worker would stop the others")
         gpu = properties.get("gpu_id")
         if gpu is not None and not torch.cuda.is_available():
             raise RuntimeError(f"the worker was given GPU {gpu}, but this torch ({torch.__version__}) finds none")

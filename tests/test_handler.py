@@ -167,6 +167,13 @@ def test_a_gpu_that_is_not_there_is_an_error(model_dir):
         SynPGHandler().initialize(context)
 
 
+def test_taking_turns_needs_one_worker(model_dir):
+    context = make_context(model_dir)
+    context.model_yaml_config.update(continuousBatching=True, maxWorkers=2)
+    with pytest.raises(RuntimeError, match="continuousBatching needs maxWorkers 1"):
+        SynPGHandler().initialize(context)
+
+
 def test_torchserve_gets_only_the_answers_that_are_done(model_dir):
     """Through TorchServe's own Service, which encodes an answer for each request id that the handler leaves in the context."""
     handler = SynPGHandler()

@@ -142,6 +142,8 @@ def effective(config: dict, settings: Settings, workers: int) -> dict:
         "minWorkers": workers,
         "maxWorkers": workers,
         "deviceType": settings.device,
+        # an idle worker of TorchServe 0.12 holds the lock of its model's queue: one that continues would wait until a request comes
+        "continuousBatching": bool(config.get("continuousBatching")) and workers == 1,
         "responseTimeout": settings.response_timeout,
         "jobQueueSize": QUEUE,
         "handler": handler,

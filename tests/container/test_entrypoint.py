@@ -131,6 +131,7 @@ def test_the_models_own_settings_yield_to_the_environment():
         1,
     )
     assert (changed["batchSize"], changed["startupTimeout"], changed["responseTimeout"]) == (1, 30, 3610)
+    assert changed["continuousBatching"] and not kept["continuousBatching"]  # with several workers TorchServe would stop all but one
     assert (changed["handler"]["deadline"], changed["handler"]["body_seconds"]) == (3592, 1796)
     assert {changed["handler"][name] for name in ("long_bodies", "waiting_seconds", "held_bytes")} == {model_folder.NO_LIMIT}
     assert changed["handler"]["max_body_bytes"] == 100 * MB and changed["handler"]["max_body_rows"] == model_folder.BATCH_ROWS

@@ -10,7 +10,7 @@ import pytest
 
 from scripts.serving.server import Server
 from tests.factories import body
-from tests.serving.test_torchserve import JSON, post
+from tests.serving.test_torchserve import post
 
 LETTERS = " ".join("abcdefghijklmnopqrstuvwxyz"[i % 26] for i in range(62))
 COSTLY = {"sent": LETTERS, "tmpl": "two_clauses", "candidates": 32, "num_paraphrases": 64}  # 1.1 KB as an array of four
@@ -42,21 +42,11 @@ class Caller(threading.Thread):
             time.sleep(self.pause)
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
-def crowded(request, demo_archive, state_factory):
-    """A server of its own, with one worker or two."""
+@pytest.fixture(scope="module")
+def crowded(demo_archive, state_factory):
+    """A server of its own."""
     with Server(demo_archive, state_factory(), port=0) as running:
-        if request.param > 1:
-            status, _, _ = scale(running, request.param)
-            assert status in (200, 202)
         yield running
-
-
-def scale(server, workers: int):
-    class Management:
-        port = int(server.management_url.rsplit(":", 1)[1])
-
-    return post(Management, b"", JSON, f"/models/synpg?min_worker={workers}&max_worker={workers}&synchronous=true", "PUT")
 
 
 def worst(server, stop: threading.Event) -> "Caller":
