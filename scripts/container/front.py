@@ -30,6 +30,7 @@ from scripts.container.workers import ASK_TIME, Attempts, Workers, gone
 FRESH = 0.2  # s that what is known of the workers holds for /ping
 LINGER = 1.0  # s after SIGTERM that new connections are taken: what routes to us learns of it by /ping
 LAST_TIME = 2.0  # s for the last answers when TorchServe has ended
+TOO_LATE = 0.02  # s before its deadline that a request is no longer worth asking the model for
 FULL = 200  # connections over the limit that are still told so
 NO_WORKER = re.compile(rb"has no worker")
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"}
@@ -231,7 +232,7 @@ class Front:
         """A request to the model, answered within the time-out."""
         attempts = Attempts(self.inference, self.workers, call, body)
         try:
-            answer = await self._in_time(self._in_turn(caller, place, attempts), deadline)
+            answer = await self._in_time(self._in_turn(caller, place, attempts, deadline), deadline)
             if answer is None and self.workers.any:
                 attempts.outlive()
                 return timed_out(self.settings.timeout)
@@ -244,10 +245,12 @@ class Front:
         finally:
             await attempts.cancel()
 
-    async def _in_turn(self, caller: Caller, place: Place, attempts: Attempts) -> Answer:
-        """The model's answer, asked for when it is this request's turn. Raises CallerGone."""
+    async def _in_turn(self, caller: Caller, place: Place, attempts: Attempts, deadline: float) -> Answer:
+        """The model's answer, asked for when it is this request's turn. Raises CallerGone, and TimeoutError if it comes too late to ask."""
         await self.turns.take(caller, place)
         try:
+            if asyncio.get_running_loop().time() > deadline - TOO_LATE:
+                raise TimeoutError
             return await attempts.answer()
         finally:
             self.turns.leave()
