@@ -100,7 +100,9 @@ def test_a_damaged_checkpoint_ends_training_and_export_with_one_sentence(small, 
         assert re.fullmatch(said, capsys.readouterr().err)
     (small / "work" / "corpus" / "train.npz").write_bytes(b"damaged")
     assert run(small) == 1
-    assert re.fullmatch(r"\S+/train\.npz is damaged: .*; remove \S+/work/corpus to prepare the corpus again\.\n", capsys.readouterr().err)
+    corpus = re.escape(str(small / "work" / "corpus"))
+    said = rf"{corpus}/train\.npz is damaged: .*; remove {corpus} to prepare the corpus again\.\n"
+    assert re.fullmatch(said, capsys.readouterr().err)
 
 
 @pytest.mark.slow
