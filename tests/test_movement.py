@@ -90,6 +90,23 @@ def test_words_of_moved_leaves_do_not_pass_to_another_request_with_the_same_pars
     assert [answer.text for answer in pipeline.run([given, moved])] == alone[::-1]
 
 
+def test_a_last_resort_is_worth_less_by_its_rank(moving):
+    [row] = rows_of(moving, {**SENTENCE, "tmpl": FRONTED})
+    candidate = row.candidate(0)
+    [decoded] = moving._run_chunk([candidate], lambda stage: None)
+    plain, resort = (moving._rerank_score(row, dataclasses.replace(candidate, resort=rank), *decoded) for rank in (0, 4))
+    assert plain - resort == pytest.approx(1.0)
+
+
+def test_a_final_mark_does_not_pass_to_another_request_with_the_same_parse(tmp_path):
+    pipeline = artifacts.load(tiny_artifact(tmp_path / "tiny", tag_weight=1.0))
+    [row] = rows_of(pipeline, {"sent": SENTENCE["sent"], "parse": SENTENCE["synt"]})
+    rows = [dataclasses.replace(row, mark=pipeline.vocabulary.ids[mark]) for mark in ".?"]
+    alone = [pipeline.run([one])[0].text for one in rows]
+    assert [text[-1] for text in alone] == [".", "?"]
+    assert [answer.text for answer in pipeline.run(rows)] == alone
+
+
 def test_without_a_parse_and_without_a_parser_nothing_moves(moving):
     whole = rows_of(moving, {"sent": SENTENCE["sent"], "parse": SENTENCE["synt"]})
     assert whole[0].moved == () and whole[0].source is None and moving.run(whole)[0].source_parse is None

@@ -43,6 +43,17 @@ def test_answers_are_those_of_the_wire(model, fields):
     assert model.paraphrase(SENTENCE, **arguments) == json.loads(build(*result).body)
 
 
+def test_a_template_by_an_example_sentence(model):
+    asked, told = model.paraphrase(SENTENCE, like=["Did she sing?", "She sings."], temperature=0, details=True)
+    assert asked["template"] == "(ROOT (SQ (VBD ) (NP ) (VP ) (. )))" and told["template"] == CATALOGUE["statement"]
+
+
+def test_a_real_move_beats_a_frame_that_keeps_as_much(model):
+    sentence = "My phone was stolen on the bus yesterday."
+    answer = model.paraphrase(sentence, "two_clauses", temperature=0, details=True)
+    assert (str(answer), answer["moves"]) == ("My phone was stolen on the bus, and this happened yesterday.", ["happened"])
+
+
 def test_many_requests_with_an_error_in_its_place(model):
     good = {"sent": SENTENCE, "tmpl": "statement", "temperature": 0}
     first, error, last = model.answer([good, {"sent": ""}, good])

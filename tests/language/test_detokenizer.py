@@ -63,6 +63,8 @@ def test_blanks_need_no_source(sentence):
         ("It took 5-6 days — maybe more.", "5 - 6 days — maybe more — it took .", None, "5-6 days — maybe more — it took."),
         ("Call me \U0001f600", "you call me .", None, "You call me. \U0001f600"),
         ("a dog ran .", "Is it a dog ?", None, "Is it a dog?"),  # tokenised text says nothing of blanks
+        ("Tom 's dog ran , then slept .", "tom 's dog slept , then ran .", None, "Tom's dog slept, then ran."),
+        ("It costs 5 % , he said .", "he said it costs 5 % .", None, "He said it costs 5%."),
         ("we left.", "we can n't leave , n't me .", None, "We can't leave, not me."),
         ("we left.", "ca we leave ?", "MD PRP VB .", "Can we leave?"),
         ("we left.", "'s it an book ?", "VBZ PRP DT NN .", "Is it a book?"),
