@@ -318,6 +318,21 @@ def test_a_request_whose_time_is_over_never_reaches_torchserve():
     run(scenario, slow, waiting=8, at_once=1, timeout=0.3)
 
 
+def test_a_request_whose_turn_comes_too_late_is_not_sent(monkeypatch):
+    monkeypatch.setattr("scripts.container.front.TOO_LATE", 0.2)
+
+    async def slow():
+        await asyncio.sleep(0.3)
+        return OK
+
+    async def scenario(front, port, fake, log):
+        answers = await asyncio.gather(post(port), post(port))  # the second has its turn with 0.1 s left
+        assert sorted(status for status, _, _ in answers) == [200, 504]
+        assert len(fake.seen) == 1 and front.turns.running == 0 and not front.workers.complaint
+
+    run(scenario, slow, waiting=8, at_once=1, timeout=0.4)
+
+
 def test_everybody_is_told_when_the_server_has_ended():
     async def never():
         await asyncio.sleep(60)
