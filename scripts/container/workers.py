@@ -49,7 +49,7 @@ class Workers:
         return "TorchServe does not answer" if self.silent else "a worker has ended"
 
     async def _ask(self) -> None:
-        self.ready, self.silent = False, True
+        """What was known stays true for others until the answer is here."""
         try:
             async with asyncio.timeout(ASK_TIME):
                 answer = await self.backend.request(Call("GET", f"/models/{self.model}" if self.model else "/models", [], None))
@@ -59,7 +59,8 @@ class Workers:
                 return
             workers = read_workers(answer.status, answer.body)
         except (OSError, ValueError, h11.ProtocolError):  # a TimeoutError is an OSError
-            return  # not started yet, or too busy: not ready, but nobody has died
+            self.ready, self.silent = False, True  # not started yet, or too busy: not ready, but nobody has died
+            return
         finally:
             self.known = time.monotonic()
         self.told, self.silent = self.known, False

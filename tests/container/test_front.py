@@ -374,6 +374,17 @@ def test_ping_is_503_while_an_answer_is_overdue():
     run(scenario, stopped, timeout=0.3)
 
 
+def test_while_torchserve_is_asked_what_it_told_last_is_still_true():
+    async def scenario(front, port, fake, log):
+        await until(lambda: front.workers.ready)
+        looking = asyncio.create_task(front.workers.look())
+        while not looking.done():
+            assert front.workers.ready and not front.workers.complaint
+            await asyncio.sleep(0)
+
+    run(scenario)
+
+
 def test_a_probe_has_a_line_in_the_log_for_each_change():
     async def scenario(front, port, fake, log):
         for pids in (), (), (1,), (1,), (), ():
