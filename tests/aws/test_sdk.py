@@ -1,8 +1,8 @@
-"""The SageMaker notebook that this project's users start from, cell by cell, with SageMaker SDK 2 and without AWS.
+"""Deploying and calling with the SageMaker Python SDK 2, as its users do, without AWS.
 
 moto simulates S3, IAM and SageMaker. The predictor's requests go through the gateway to a real server. With the SDK:
 
-    pip install 'sagemaker<3' && pytest tests/aws/test_notebook.py
+    pip install 'sagemaker<3' && pytest tests/aws/test_sdk.py
 """
 
 import json
