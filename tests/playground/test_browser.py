@@ -90,6 +90,7 @@ def test_type_pick_and_see_an_answer(window, page):
     expect(tab.locator("article .after")).to_have_text("If it is sunny, we will have a picnic tomorrow.")  # the page opens with an answer
     expect(tab.locator("article .after mark")).to_have_text("If it is sunny")
     expect(tab.locator(".moves")).to_have_text("The subordinate clause came first.")
+    expect(tab.locator("#said")).to_have_text("Clause first: If it is sunny, we will have a picnic tomorrow.")  # for a screen reader
     expect(tab.locator("#cards .card")).to_have_count(11)
     tab.get_by_label("Your sentence", exact=True).fill("The scientists were thanked by the lawyer.")
     tab.get_by_role("button", name="Paraphrase").click()

@@ -10,7 +10,7 @@ import pytest
 
 from scripts import build_archive
 from scripts.client.invoke import InvokeError
-from scripts.playground import service
+from scripts.playground import page, service
 from tests.gateway import Container, Endpoint, Gateway
 
 REQUEST = {"sent": "Tom’s dog can't sing; “why?” $(rm -rf x) `y`", "tmpl": "statement", "temperature": 0, "details": True}
@@ -29,6 +29,15 @@ def gateway(synpg, monkeypatch):
             monkeypatch.setenv(name, value)
         monkeypatch.setattr("scripts.aws.runtime.Endpoint.sleep", staticmethod(lambda seconds: None))
         yield running
+
+
+def test_torchserve_answers(server):
+    asked = service.local(server.url)
+    assert service.is_synpg(asked)
+    [answer] = page.paraphrased(asked, {"sent": "The dog slept.", "tmpl": "yes_no_question", "temperature": 0})["answers"]
+    assert answer["after"][-1]["text"].endswith("?")
+    with pytest.raises(service.Refused, match="sent: is empty"):
+        asked.ask({"sent": ""})
 
 
 def test_an_endpoint_answers_and_refuses_like_a_server(gateway):

@@ -178,7 +178,7 @@ def test_the_command_serves_until_it_is_told_to_end(synpg, number):
     )
     lines = [process.stdout.readline(), process.stdout.readline()]
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert re.fullmatch(r"The page is at http://127\.0\.0\.1:\d+/#[\w-]{16}\n", lines[0]) and "Ctrl-C ends it." in lines[1]
     assert out == "" and (process.returncode, err) == ((130, "\nThe page is closed.\n") if number == signal.SIGINT else (0, ""))
 

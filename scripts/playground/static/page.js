@@ -139,6 +139,7 @@ function answered(value) {
   $("shell").textContent = value.shell;
   $("copied").textContent = "";
   $("answers").hidden = false;
+  $("said").textContent = value.answers.map((answer) => `${answer.label}: ${answer.after.map((piece) => piece.text).join("")}`).join(" ");
 }
 
 function article(answer, first) {
