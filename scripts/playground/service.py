@@ -88,6 +88,7 @@ def found_or_started(stack: ExitStack, say: Callable[[str], None], state: Path =
     build_archive.build(DEMO, ARCHIVE, "mar", if_changed=True)
     server = Server(ARCHIVE, state, port=0).start()
     stack.callback(server.stop)
+    stack.callback(say, "Stopping the server that was started.")  # before it is, which takes some seconds
     return local(server.url)
 
 

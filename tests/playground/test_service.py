@@ -108,7 +108,8 @@ def test_one_is_started_where_none_runs_and_stopped_again(synpg, monkeypatch, tm
     with contextlib.ExitStack() as stack:
         assert service.is_synpg(service.found_or_started(stack, said.append, tmp_path))
         assert made == [("demo", "mar", True), ("synpg.mar", 0), "start"]
-    assert made[-1] == "stop" and said == ["No server runs here; one is started, which takes some seconds."]
+    assert made[-1] == "stop"
+    assert said == ["No server runs here; one is started, which takes some seconds.", "Stopping the server that was started."]
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
