@@ -7,9 +7,9 @@ import pytest
 import handler
 from handler.errors import ArtifactError, RequestError
 from handler.wire.answer import Answer
-from handler.wire.request import CATALOGUE, read_body
-from handler.wire.response import build
+from handler.wire.request import CATALOGUE
 from scripts.common.paths import DEMO
+from tests.bodies import answer, build, read_body
 from tests.factories import tiny_artifact
 
 
@@ -38,7 +38,7 @@ def test_one_sentence_in_three_lines(model):
 def test_answers_are_those_of_the_wire(model, fields):
     fields = {"seed": 7, **fields}
     envelope = read_body(json.dumps({"sent": SENTENCE, **fields}).encode(), None, None)
-    [result] = model.pipeline.answer([envelope])
+    [result] = answer(model.pipeline, [envelope])
     arguments = {("template" if name == "tmpl" else name): value for name, value in fields.items()}
     assert model.paraphrase(SENTENCE, **arguments) == json.loads(build(*result).body)
 
@@ -61,6 +61,20 @@ def test_many_requests_with_an_error_in_its_place(model):
     assert isinstance(error, RequestError) and (error.field, error.reason) == ("sent", "is empty")
     with pytest.raises(RequestError, match="must be a number from 0 to 5"):
         model.paraphrase(SENTENCE, temperature=9)
+
+
+def test_the_body_of_a_request_is_answered_as_by_a_server(model):
+    good = {"sent": SENTENCE, "tmpl": "statement", "temperature": 0}
+    text = model.paraphrase(SENTENCE, "statement", temperature=0)
+    assert model.respond(json.dumps(good).encode()).body == json.dumps(text, ensure_ascii=False)
+    lines = model.respond(json.dumps(good).encode() + b"\n{", "application/jsonlines")
+    assert (lines.status, lines.content_type) == (200, "application/jsonlines") and json.loads(lines.body.split("\n")[0]) == text
+    assert "error" in json.loads(lines.body.split("\n")[1])
+    assert [model.respond(*bad).status for bad in ((b"{",), (b"{}", "text/csv"), (b"{}", None, "text/html"))] == [400, 415, 406]
+
+
+def test_more_requests_than_a_server_would_take_are_answered(model):
+    assert len(model.answer([{"sent": ""}] * 20_000)) == 20_000 and model.answer([]) == []
 
 
 def test_without_a_target_there_is_an_answer_for_each_named_template(model):

@@ -79,15 +79,6 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Envelope:
-    """One HTTP request: its items, and the form of its answer."""
-
-    items: list[Request | RequestError]
-    media_type: str  # of the answer: JSON or JSON_LINES
-    single: bool  # a single JSON object: its error becomes the HTTP status; otherwise errors stand among the answers
-
-
-@dataclass(frozen=True)
 class Limits:
     """What one HTTP request may ask for. `model-config.yaml` sets these names under `handler:`."""
 
@@ -103,7 +94,7 @@ class OpenBody:
 
     parts: list[Any]  # JSON values; of JSON Lines each line's bytes
     media_type: str  # of the answer: JSON or JSON_LINES
-    single: bool  # a single JSON object, see `Envelope`
+    single: bool  # a single JSON object: its error becomes the HTTP status; otherwise errors stand among the answers
     lines: bool  # the parts are lines
 
 
@@ -145,20 +136,6 @@ def too_many_rows(limits: Limits) -> RequestError:
     return RequestError(
         f"the body asks for more than {limits.max_body_rows} paraphrases, candidates included; send it in parts", status=413
     )
-
-
-def read_body(body: Any, content_type: str | None, accept: str | None, limits: Limits = Limits()) -> Envelope:
-    """Read and validate a whole body (bytes or None) before any work is done for it. Raises RequestError."""
-    opened = open_body(body, content_type, accept, limits)
-    items, rows = [], 0
-    for place in range(len(opened.parts)):
-        items.append(read_item(opened, place, limits))
-        rows += 0 if opened.single else rows_of(items[-1], limits)
-        if rows > limits.max_body_rows:
-            raise too_many_rows(limits)
-    if opened.single and isinstance(items[0], RequestError):
-        raise items[0]
-    return Envelope(items, opened.media_type, opened.single)
 
 
 def _decode(text: bytes | bytearray, place: str) -> str:

@@ -14,9 +14,10 @@ from handler import scheduling
 from handler.errors import RequestError
 from handler.language import trees
 from handler.wire import request
-from handler.wire.request import CATALOGUE, FIELDS, JSON, JSON_LINES, MEDIA_TYPES, Request, read_body, read_request
-from handler.wire.response import ATTRIBUTES, ERROR_TYPES, Paraphrase, answer_value, build, error_value, refusal
+from handler.wire.request import CATALOGUE, FIELDS, JSON, JSON_LINES, MEDIA_TYPES, Request, read_request
+from handler.wire.response import ATTRIBUTES, ERROR_TYPES, Paraphrase, answer_value, error_value, refusal
 from scripts.common.paths import ROOT
+from tests.bodies import build, read_body
 
 SPEC = yaml.safe_load((ROOT / "handler" / "wire" / "openapi.yaml").read_text(encoding="utf-8"))
 SCHEMAS = SPEC["components"]["schemas"]

@@ -22,10 +22,10 @@ from handler.wire.request import (
     Limits,
     Request,
     choose_media_type,
-    read_body,
     read_content_type,
     read_request,
 )
+from tests.bodies import read_body
 
 RAIN = {"sent": "It rains.", "synt": "(ROOT (S (NP (PRP It)) (VP (VBZ rains)) (. .)))", "tmpl": "(ROOT (S (VP ) (. )))"}
 PARSE = {"sent": "It rains.", "parse": RAIN["synt"]}
