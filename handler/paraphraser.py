@@ -23,7 +23,7 @@ from handler.language.trees import Tree
 from handler.pipeline import Pipeline
 from handler.scheduling import Budget, Scheduler
 from handler.wire.answer import Answer
-from handler.wire.request import JSON, Limits, OpenBody
+from handler.wire.request import CATALOGUE, JSON, Limits, OpenBody
 from handler.wire.response import Response
 
 ENOUGH = 1 << 40  # of seconds, bytes or rows: no limit
@@ -52,7 +52,8 @@ class Paraphraser:
 
     def __init__(self, pipeline: Pipeline, limits: Limits = Limits()):
         self.pipeline = pipeline
-        self.limits = replace(limits, candidates=pipeline.config.candidates)
+        self.templates = {**CATALOGUE, **pipeline.config.templates}  # the named ones: name -> template in brackets
+        self.limits = replace(limits, candidates=pipeline.config.candidates, templates=self.templates)
 
     def paraphrase(
         self,

@@ -5,12 +5,13 @@ import json
 import pytest
 
 import handler
+from handler import artifacts
 from handler.errors import ArtifactError, RequestError
 from handler.wire.answer import Answer
 from handler.wire.request import CATALOGUE
 from scripts.common.paths import DEMO
 from tests.bodies import answer, build, read_body
-from tests.factories import tiny_artifact
+from tests.factories import RAIN, tiny_artifact
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,19 @@ def test_more_requests_than_a_server_would_take_are_answered(model):
 def test_without_a_target_there_is_an_answer_for_each_named_template(model):
     answers = model.paraphrase("it rains .", temperature=0, details=True)
     assert list(answers) == list(CATALOGUE) and all(isinstance(answer, Answer) for answer in answers.values())
+
+
+def test_names_that_the_model_adds_are_as_good_as_the_others(tmp_path):
+    folder = tiny_artifact(tmp_path / "tiny")
+    artifacts.write_templates(folder, {"short": "(ROOT (NP ))"})
+    model, fields = handler.load(folder), {"synt": RAIN["synt"], "temperature": 0}
+    answers = model.paraphrase(RAIN["sent"], **fields)
+    assert list(answers) == [*CATALOGUE, "short"] == list(model.templates)
+    assert answers["short"] == model.paraphrase(RAIN["sent"], "short", **fields) == model.paraphrase(RAIN["sent"], "(ROOT (NP ))", **fields)
+    with pytest.raises(RequestError, match="one of statement, .*, noun_phrase, short$"):
+        model.paraphrase(RAIN["sent"], "shorter")
+    wire = json.dumps({"sent": RAIN["sent"], **fields}).encode()
+    assert json.loads(model.scheduler().respond(wire).body) == answers
 
 
 def test_an_answer_shows_itself(model):

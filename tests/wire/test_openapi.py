@@ -108,7 +108,8 @@ def test_fields_limits_and_defaults():
 
 
 def test_the_catalogue():
-    assert SCHEMAS["TemplateName"]["enum"] == list(CATALOGUE)
+    ours, added = SCHEMAS["TemplateName"]["anyOf"]
+    assert ours["enum"] == list(CATALOGUE) and added["pattern"] == f"^{request.NAME.pattern}$"
     listed = [line for line in SCHEMAS["TemplateName"]["description"].splitlines() if line.startswith("- ")]
     assert listed == [f"- `{name}`: {template}" for name, template in CATALOGUE.items()]
     assert SCHEMAS["CatalogueAnswer"]["minProperties"] == len(CATALOGUE)
@@ -257,7 +258,7 @@ def test_schema_and_code_accept_the_same(value, details):
         {**RAIN, "synt": 1},
         {**RAIN, "synt": "it rains"},
         {**RAIN, "synt": "(" * 20_001},
-        {**RAIN, "tmpl": "sonnet"},
+        {**RAIN, "tmpl": "Sonnet"},
         {**RAIN, "tmpl": []},
         {**RAIN, "tmpl": ["command"] * 65},
         {**RAIN, "tmpl": [None]},
