@@ -193,7 +193,7 @@ class Counts:
         """before: how many of them an earlier run has done."""
         self.total, self.before = total, before
         self.done = self.paraphrases = self.refused = 0
-        self.rates = ""
+        self.rates, self.began = "", time.monotonic()
 
     def add(self, result: dict) -> None:
         self.done += 1
@@ -202,13 +202,13 @@ class Counts:
 
     def watched(self, found: Iterable[dict]) -> Iterator[dict]:
         """The results as they come, counted, with a bar on standard error where that is a terminal."""
-        began, earlier = time.monotonic(), self.paraphrases
+        earlier = self.paraphrases
         with tqdm(total=self.total, initial=self.before, unit="sentence", file=sys.stderr, disable=None) as bar:
             for result in found:
                 self.add(result)
                 yield result
                 bar.update()
-        new, seconds = self.done - self.before, time.monotonic() - began
+        new, seconds = self.done - self.before, time.monotonic() - self.began
         if new:
             self.rates = f"; {new / seconds:.1f} sentences/s, {(self.paraphrases - earlier) / seconds:.1f} paraphrases/s"
 

@@ -19,7 +19,7 @@ from scripts.common.answers import reason_of
 from scripts.common.command import UserError
 
 PROCESS_BYTES = 600_000_000  # that a process takes with the shipped model; with a larger one it takes more
-PROCESS_ROWS = 100  # paraphrases for which a process pays: they take it some 10 s, and to start takes it 3 s
+PROCESS_ROWS = 100  # paraphrases for which another process pays: they take some 8 s, its start 3 s
 
 _model: "handler.Paraphraser | UserError | None" = None  # of a process that does nothing else
 

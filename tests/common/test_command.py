@@ -51,6 +51,7 @@ MISTAKES = [
         r".*words\.txt is not a pickled dictionary, or it is damaged",
     ),
     ("invoke", "--url http://127.0.0.1:1 --sent x", r"Nothing answers at 127\.0\.0\.1:1; is the server running .*\?"),
+    ("invoke", "--artifact none --sent x", r"manifest\.json: expected a file, found none"),
     ("invoke", "--file none.jsonl", r"none\.jsonl: No such file or directory"),
     ("invoke", "--file {latin}", r"The input is not text in UTF-8: .*"),
     ("paraphrase", "none.txt", r"none\.txt: No such file or directory"),
