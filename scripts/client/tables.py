@@ -43,17 +43,15 @@ class Columns:
 
 
 class Source:
-    """A file of sentences, which can be read several times. `-` is standard input, which is kept in a temporary file."""
+    """A file of sentences, which can be read several times. Standard input, `-`, and pipes are kept in a temporary file."""
 
     def __init__(self, name: str, kind: str | None = None, columns: Columns = Columns()):
         """kind: one of FORMATS; None: what the suffix or the first line says. Raises InputError, OSError."""
         self.name, self.columns = "standard input" if name == "-" else name, columns
-        self.stream: IO[bytes]
-        if name == "-":
-            self.stream = tempfile.TemporaryFile()
-            shutil.copyfileobj(sys.stdin.buffer, self.stream)
-        else:
-            self.stream = open(name, "rb")  # read again and again, until the command ends
+        self.stream: IO[bytes] = sys.stdin.buffer if name == "-" else open(name, "rb")  # stays open: it is read several times
+        if name == "-" or not self.stream.seekable():
+            given, self.stream = self.stream, tempfile.TemporaryFile()
+            shutil.copyfileobj(given, self.stream)
         self.stream.seek(0)
         self.packed = self.stream.read(2) == b"\x1f\x8b"
         suffix = Path(name.removesuffix(".gz")).suffix

@@ -140,6 +140,7 @@ def waited(happened) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_ended_from_outside_is_one_sentence(artifact):
     with local.paraphraser(artifact, 2) as (send, calls):
         assert calls == 4
@@ -165,21 +166,21 @@ def test_as_many_processes_as_pay(monkeypatch):
 
 @pytest.fixture
 def fake():
-    """A server whose `held` makes it keep its answers from the n-th call on; `reached` says that it does."""
+    """A server that keeps its answers back after `hold_from` calls, which `reached` tells, and answers 503 after `refuse_from`."""
 
     def answer(path, headers, body):
         calls.append(body)
-        if server.hold_from is not None and len(calls) > server.hold_from:
+        if len(calls) > server.hold_from:
             server.reached.set()
             server.release.wait(PATIENCE)
         requests = [json.loads(line) for line in body.decode().split("\n")]
-        if server.refuses:
+        if len(calls) > server.refuse_from:
             return 503, {"Content-Type": "application/json"}, b'{"code": 503, "message": "no worker"}'
         return 200, {"Content-Type": "application/jsonlines"}, "\n".join(json.dumps(f"about {r['sent']}") for r in requests).encode()
 
     calls: list[bytes] = []
     with Container(answer) as server:
-        server.hold_from, server.refuses = None, False
+        server.hold_from = server.refuse_from = float("inf")
         server.reached, server.release, server.calls = threading.Event(), threading.Event(), calls
         yield server
         server.release.set()
@@ -215,7 +216,7 @@ def test_an_interrupted_run_goes_on_and_writes_the_same_bytes(fake, sentences, c
     assert not output.exists()
     with open(part, "ab") as torn:
         torn.write(b'{"line": 15, "sent": "sent')
-    fake.hold_from = None
+    fake.hold_from = float("inf")
     fake.release.set()
     fake.calls.clear()
     capsys.readouterr()
@@ -229,14 +230,10 @@ def test_an_interrupted_run_goes_on_and_writes_the_same_bytes(fake, sentences, c
 def test_sentences_that_got_no_answer_are_asked_again(fake, sentences, capsys):
     output, part = sentences.with_name("out.jsonl"), sentences.with_name("out.jsonl.part")
     journal = [*map(str, asked(fake, sentences, output))]
-    fake.hold_from = 5
-    fake.release.set()
-    thread = threading.Timer(0, lambda: (fake.reached.wait(PATIENCE), setattr(fake, "refuses", True)))
-    thread.start()
+    fake.refuse_from = 5
     assert paraphrase.main(journal) == 1
-    thread.join()
     assert "requests in a row got no answer" in capsys.readouterr().err and b"Unanswered" in part.read_bytes()
-    fake.refuses = False
+    fake.refuse_from = float("inf")
     assert paraphrase.main(journal) == 0
     assert [json.loads(line)["line"] for line in output.read_text().splitlines()] == list(range(1, 41))
 
@@ -253,16 +250,13 @@ def test_sentences_that_got_no_answer_are_asked_again(fake, sentences, capsys):
 def test_other_work_is_not_mixed_in(fake, sentences, capsys, change, said):
     output = sentences.with_name("out.jsonl")
     part = output.with_name("out.jsonl.part")
-    fake.refuses = True
     other = [*map(str, asked(fake, sentences, output))]
     begun = Journal(output, {})
     begun.add({"line": 1})
     begun.close()
     assert paraphrase.main(other) == 1 and "is no journal of this command" in capsys.readouterr().err
     part.unlink()
-    fake.refuses, fake.hold_from = False, 3
-    fake.release.set()
-    threading.Timer(0, lambda: (fake.reached.wait(PATIENCE), setattr(fake, "refuses", True))).start()
+    fake.refuse_from = 3
     assert paraphrase.main(other) == 1
     before = part.read_bytes()
     capsys.readouterr()

@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import json
+import os
+import threading
 
 import pytest
 
@@ -61,6 +63,15 @@ def test_what_a_file_says(tmp_path, monkeypatch, name, text, requests):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
         source = Source("-")
         assert source.survey() == len(requests) and [record.request for record in source.records()] == requests
+
+
+def test_a_pipe_is_read_as_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe.txt").write_text("a\nb\n"))
+    writer.start()
+    source = Source(str(tmp_path / "pipe.txt"))
+    writer.join()
+    assert source.survey() == 2 and [record.request["sent"] for record in source.records()] == ["a", "b"]
 
 
 def test_columns_by_name_and_formats_by_option(tmp_path):
