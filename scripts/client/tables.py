@@ -21,7 +21,7 @@ SENTENCE, PARSE = ("sentence", "sent"), ("parse", "synt", "constituency_tree")  
 SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".tsv": "tsv", ".csv": "csv", ".txt": "text", ".parquet": "parquet"}
 FORMATS = "text", "tsv", "csv", "jsonl", "parquet"
 COLUMNS = "line", "sent", "template", "number", "paraphrase", "error"  # of the tables that are written
-NO_TREE = "the second column is no bracketed parse; if it is something else, name the columns on the first line"
+NO_TREE = "the second column is no bracketed parse"
 ROW_GROUP = 20_000  # rows of a Parquet file that are held in memory
 
 
@@ -157,11 +157,13 @@ def csv_rows(lines: Iterator[str]) -> Iterator[tuple[int, list[str] | str]]:
 
 
 def read_rows(rows: Iterator[tuple[int, list[str] | str]], columns: Columns) -> Iterator[Record]:
-    """The records of a table, whose first row may name its columns. Raises InputError for a name that it lacks."""
+    """The records of a table, whose first row may name its columns. Raises InputError if it does not tell which is the sentence."""
     begin, first = next(rows, (0, []))
-    header = [name.strip().lower() for name in first] if isinstance(first, list) else []
+    header = [name.strip() for name in first] if isinstance(first, list) else []
     sentence, parse = places(header, columns)
     if sentence is None:
+        if isinstance(first, list) and cells(first, None, None)[1] == NO_TREE:
+            raise InputError(f"has no column sentence or sent; say by --sent-column which it is: {', '.join(header)}.")
         rows = itertools.chain([(begin, first)], rows) if begin else rows
     for number, row in rows:
         if isinstance(row, str):
@@ -175,7 +177,7 @@ def places(header: list[str], columns: Columns) -> tuple[int | None, int | None]
     found = []
     for wanted, usual in (columns.sentence, SENTENCE), (columns.parse, PARSE):
         names = usual if wanted is None else (wanted.lower(),)
-        place = next((i for i, name in enumerate(header) if name in names), None)
+        place = next((i for i, name in enumerate(header) if name.lower() in names), None)
         if place is None and wanted is not None:
             raise InputError(f"has no column {wanted}; its columns are {', '.join(header) or 'without names'}.")
         found.append(place)
@@ -242,7 +244,7 @@ def read_parquet(stream: IO[bytes], name: str, columns: Columns) -> Iterator[Rec
     try:
         file = arrow.parquet.ParquetFile(stream)
         header = file.schema_arrow.names
-        sentence, parse = places([column.lower() for column in header], columns)
+        sentence, parse = places(header, columns)
         if sentence is None:
             raise InputError(f"has no column {' or '.join(SENTENCE)}; name it by --sent-column: {', '.join(header)}.")
         wanted = [header[place] for place in (sentence, parse) if place is not None]

@@ -90,7 +90,7 @@ def test_columns_by_name_and_formats_by_option(tmp_path):
     [
         ("a.txt", b"a\n\nb\xff\nc\n", 3, "it is not text in UTF-8 (byte 1)"),
         ("a.tsv", b"index\tsentence\n7\n8\tb\n", 2, "it has 1 columns, the sentence is in column 2"),
-        ("a.tsv", b"a\t(S x)\nb\t1\n", 2, "the second column is no bracketed parse; if it is something else, name the columns"),
+        ("a.tsv", b"a\t(S x)\nb\t1\n", 2, "the second column is no bracketed parse"),
         ("a.tsv", b"sentence\na\n\xe9\n", 3, "it is not text in UTF-8"),
         ("a.csv", b"sent\n" + b'"a\nb"\n"' + b"x" * 140_000 + b'"\nc\n', 4, "field larger than field limit"),
         ("a.csv", b"n,sent\n1,a\n2\n", 3, "it has 1 columns, the sentence is in column 2"),
@@ -119,7 +119,8 @@ def test_a_row_without_the_named_column(tmp_path):
 @pytest.mark.parametrize(
     "name, content, columns, sentence",
     [
-        ("a.tsv", b"good movie\t1\n", {}, "There is no sentence in .*a.tsv that can be read; line 1: the second column is no bracketed"),
+        ("a.tsv", b"good movie\t1\n", {}, "a.tsv has no column sentence or sent; say by --sent-column which it is: good movie, 1.$"),
+        ("a.csv", b"Id,text\n1,a\n", {}, "a.csv has no column sentence or sent; say by --sent-column which it is: Id, text.$"),
         ("a.jsonl", b"[]", {}, "There is no sentence in .*a.jsonl that can be read; line 1: it is not a JSON object"),
         ("a.txt", b"\n \n", {}, "There is no sentence in .*a.txt.$"),
         ("a.csv", b"", {}, "There is no sentence in .*a.csv.$"),
