@@ -8,7 +8,8 @@
     python -m scripts.templates --artifact model_store/mine --remove exclamation
 
 A template is the top three levels of a parse. It fits a sentence whose own constituents can be moved into it, and the line below the
-answer says by which moves. Where none can, the model writes freely, and the answer is mostly worse. FILE has `sentence<TAB>parse` lines
+answer says by which moves. It fits with a frame only where words such as `in fact` have to be put around the sentence. Where no move
+reaches it, the model writes freely, and the answer is mostly worse. FILE has `sentence<TAB>parse` lines
 (`python -m scripts.parse` makes them), perhaps gzipped.
 
 An added name is written into the artifact's config.json and counts like the others: in `"tmpl"`, in error messages, and in requests
@@ -23,12 +24,14 @@ from pathlib import Path
 from handler import artifacts, load
 from handler.errors import RequestError, SyntaxTreeError
 from handler.language.trees import read_tree, template_of
+from handler.movement.propose import LAST_RESORT
 from handler.wire.request import CATALOGUE
 from scripts.common.command import InputError, tell
 from scripts.common.paths import DEMO
 from scripts.training.command import run
 from scripts.training.corpus import read_columns
 
+FRAME = 3  # of LAST_RESORT: from here on a move only puts words around the sentence, such as `in fact`
 EXAMPLE = "We will have a picnic tomorrow if it is sunny."
 
 
@@ -102,7 +105,7 @@ def request(sentence: str, template: str) -> dict:
 
 def report(answers: list, titles: list[str]) -> int:
     """Print an answer with its details, or the error in its place, under each title."""
-    fitting = 0
+    fitting = framed = 0
     for title, answer in zip(titles, answers):
         if isinstance(answer, RequestError):
             if answer.field != "tmpl":  # of the sentence: it will be the same for all
@@ -110,10 +113,14 @@ def report(answers: list, titles: list[str]) -> int:
             print(f"{title}\n    cannot be read: {answer.reason}")
             continue
         moves = answer["moves"]
-        fits = "does not fit, written freely" if moves is None else f"fits: {', '.join(moves) or 'as it is'}"
+        if moves is None:
+            fits = "does not fit, written freely"
+        elif sum(LAST_RESORT.get(move, 0) for move in moves) >= FRAME:
+            framed, fits = framed + 1, f"fits with a frame only: {', '.join(moves)}"
+        else:
+            fitting, fits = fitting + 1, f"fits: {', '.join(moves) or 'as it is'}"
         print(f"{title}\n    {answer}\n    {fits}")
-        fitting += moves is not None
-    tell(f"{fitting} of {len(answers)} templates fit")
+    tell(f"{fitting} of {len(answers)} templates fit, {framed} with a frame only")
     return 0
 
 

@@ -18,11 +18,18 @@ def test_a_sentence_under_every_named_template(capsys):
     assert [line.split("  ", 1) for line in lines[::3]] == [[name, tree] for name, tree in CATALOGUE.items()]
     at = lines.index(f"preposition_first  {CATALOGUE['preposition_first']}")
     assert "in the park, the dog slept." in lines[at + 1].lower() and lines[at + 2] == "    fits: front_pp"
-    assert set(line.split(":")[0] for line in lines[2::3]) <= {"    fits", "    does not fit, written freely"}
-    fitting = sum(line.startswith("    fits: ") for line in lines)
-    assert 0 < fitting <= 10 and err == f"{fitting} of 10 templates fit\n"
+    kinds = [line.strip().split(":")[0] for line in lines[2::3]]
+    assert set(kinds) <= {"fits", "fits with a frame only", "does not fit, written freely"}
+    assert err == f"{kinds.count('fits')} of 10 templates fit, {kinds.count('fits with a frame only')} with a frame only\n"
     assert templates.main(["--sent", " "]) == 1
     assert capsys.readouterr() == ("", "sent: is empty.\n")
+
+
+def test_a_frame_is_no_fit(capsys):
+    assert templates.main(["--sent", "It rains."]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [f"statement  {CATALOGUE['statement']}", "    It rains.", "    fits: as it is"]
+    assert lines[4].endswith(", it rains.") and lines[5] == "    fits with a frame only: filler"
 
 
 def test_the_templates_of_a_corpus(tmp_path, capsys):
@@ -44,7 +51,8 @@ def test_which_templates_of_a_corpus_fit_a_sentence(tmp_path, capsys):
     out, err = capsys.readouterr()
     first, answer, fits, second, refused = out.splitlines()
     assert first == f"statement  {CATALOGUE['statement']}" and "dog" in answer and fits.startswith("    fits: ")
-    assert second.startswith("(ROOT (NN ) ") and refused.startswith("    cannot be read: has ") and err == "1 of 2 templates fit\n"
+    assert second.startswith("(ROOT (NN ) ") and refused.startswith("    cannot be read: has ")
+    assert err == "1 of 2 templates fit, 0 with a frame only\n"
 
 
 def test_names_of_ones_own(tmp_path, capsys):
