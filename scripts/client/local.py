@@ -49,8 +49,13 @@ def paraphraser(artifact: Path, processes: int = 1) -> Iterator[tuple[Sender, in
         except BrokenProcessPool:
             raise InvokeError("A process of the model was ended from outside, perhaps for lack of memory; try fewer --processes.") from None
 
+    others = set(multiprocessing.active_children())
     try:
         yield send, 2 * processes
+    except BaseException:  # nobody waits for what they are at
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -141,6 +141,30 @@ def waited(happened) -> None:
 
 
 @pytest.mark.slow
+def test_processes_end_at_once_when_nobody_waits_for_them(artifact):
+    """However long they would still take: here for ever, because they are stopped."""
+    done = threading.Event()
+    found: list[psutil.Process] = []
+    late: list[psutil.Process] = []
+
+    def let_go():
+        if not done.wait(PATIENCE):
+            late.extend(found)
+            for child in found:
+                child.resume()
+
+    with pytest.raises(KeyboardInterrupt), local.paraphraser(artifact, 2) as (send, _):
+        send(json.dumps(RAIN).encode())
+        found += [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+        for child in found:
+            child.suspend()
+        threading.Thread(target=let_go, daemon=True).start()
+        raise KeyboardInterrupt
+    done.set()
+    assert found and not late
+
+
+@pytest.mark.slow
 def test_a_process_that_is_ended_from_outside_is_one_sentence(artifact):
     with local.paraphraser(artifact, 2) as (send, calls):
         assert calls == 4
