@@ -1,9 +1,8 @@
-"""The archive's entry point: passes TorchServe's calls on to the pipeline. One class; no tensors, no JSON, no decoding.
+"""The archive's entry point: passes TorchServe's calls on to the model's scheduler. One class; no tensors, no JSON, no decoding.
 
 TorchServe imports this file as a top-level module and uses the only class defined in it.
 """
 
-import dataclasses
 import logging
 import os
 import time
@@ -17,7 +16,7 @@ from ts.metrics.dimension import Dimension
 from ts.metrics.metric_type_enum import MetricTypes
 from ts.torch_handler.base_handler import BaseHandler
 
-from handler import artifacts, scheduling
+from handler import paraphraser, scheduling
 from handler.pipeline import Stage
 from handler.wire import request, response
 
@@ -32,7 +31,7 @@ class SynPGHandler(BaseHandler):
         settings that cannot work."""
         properties = context.system_properties
         options = (context.model_yaml_config or {}).get("handler", {})
-        self.limits = request.Limits(**{name: options[name] for name in request.Limits.__annotations__ if name in options})
+        limits = request.Limits(**{name: options[name] for name in request.Limits.__annotations__ if name in options})
         budget = scheduling.Budget(**{name: options[name] for name in scheduling.Budget.__annotations__ if name in options})
         # TorchServe asks again and again for what is not answered yet, and brings along what has come meanwhile
         settings = context.model_yaml_config or {}
@@ -43,13 +42,11 @@ class SynPGHandler(BaseHandler):
         if gpu is not None and not torch.cuda.is_available():
             raise RuntimeError(f"the worker was given GPU {gpu}, but this torch ({torch.__version__}) finds none")
         self.device = torch.device("cpu" if gpu is None else f"cuda:{gpu}")
-        torch.set_num_threads(int(options.get("threads", 1)) or len(os.sched_getaffinity(0)))
+        threads = int(options.get("threads", 1)) or len(os.sched_getaffinity(0))
         torch.set_float32_matmul_precision("highest")  # importing BaseHandler may have lowered it
-        self.pipeline = artifacts.load(Path(properties["model_dir"]) / "artifact", self.device, options.get("precision", "auto"))
-        self.limits = dataclasses.replace(self.limits, candidates=self.pipeline.config.candidates)
-        self.pipeline.warm(budget.chunk_rows)
-        self.scheduler = scheduling.Scheduler(self.pipeline, self.limits, budget)
-        self.scheduler.calibrate()  # warms up, too: the first caller should not pay for it
+        folder = Path(properties["model_dir"]) / "artifact"
+        self.model = paraphraser.load(folder, str(self.device), options.get("precision", "auto"), threads, limits)
+        self.scheduler = self.model.scheduler(budget)
         self.initialized = True
 
     def handle(self, data: list[dict], context: Any) -> list[str]:

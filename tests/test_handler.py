@@ -149,7 +149,7 @@ def test_nothing_a_user_wrote_is_logged_even_when_we_fail(model_dir, caplog):
     def fail(tries, observe):
         raise KeyError(" ".join(["rain" + "ing", "xy" + "zzy"]))  # pieces: a traceback shows the source line
 
-    handler.pipeline.decode = fail
+    handler.model.pipeline.decode = fail
     with pytest.raises(RuntimeError, match="^internal error$") as caught:
         call(handler, model_dir, (body(RAIN), JSON))
     assert caught.value.__cause__ is None and caught.value.__suppress_context__

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from handler import load
-from handler.wire import request, response
 from scripts.common.paths import DEMO
 from scripts.playground import service
 from scripts.playground.web import KEY, PageServer
@@ -18,17 +17,12 @@ from tests.gateway import Container
 @pytest.fixture(scope="session")
 def synpg():
     """The address of a server that answers as the shipped model does, with the checks of the wire contract."""
-    pipeline = load(DEMO, threads=1).pipeline
+    model = load(DEMO, threads=1)
     lock = threading.Lock()
 
     def answer(path, headers, body):
-        try:
-            envelope = request.read_body(body, headers.get("content-type"), headers.get("accept"))
-        except request.RequestError as error:
-            built = response.refusal(error)
-        else:
-            with lock:
-                built = response.build(envelope, pipeline.answer([envelope])[0][1])
+        with lock:
+            built = model.respond(body, headers.get("content-type"), headers.get("accept"))
         return built.status, {"Content-Type": built.content_type}, built.body.encode()
 
     with Container(answer) as running:
