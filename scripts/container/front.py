@@ -138,7 +138,8 @@ class Front:
                 if caller.gone:
                     raise CallerGone from error
                 answer, refused = refusal(error.error_status_hint, "InvalidRequest", "the body is not HTTP/1.1"), True
-            await caller.send(call, answer, close=refused or self.ending)
+            with self.places.departure(len(answer.body)) as departure:
+                await caller.send(call, answer, refused or self.ending, departure)
         finally:
             self.active -= 1
             self._log(call, answer, time.monotonic() - began)
