@@ -38,7 +38,10 @@ class SynPGHandler(BaseHandler):
         settings = context.model_yaml_config or {}
         self.continuous = bool(settings.get("continuousBatching"))
         if self.continuous and settings.get("maxWorkers", 1) != 1:
-            raise RuntimeError("model-config.yaml: continuousBatching needs maxWorkers 1, because an idle worker would stop the others")
+            raise RuntimeError(
+                "model-config.yaml: continuousBatching needs maxWorkers 1, because an idle worker of the same queue would stop the others; "
+                "for several workers use `python -m scripts.container serve`, which gives each a queue"
+            )
         gpu = properties.get("gpu_id")
         if gpu is not None and not torch.cuda.is_available():
             raise RuntimeError(f"the worker was given GPU {gpu}, but this torch ({torch.__version__}) finds none")

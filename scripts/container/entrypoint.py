@@ -198,14 +198,15 @@ class Container:
         if not settings.multi_model:
             model = model_folder.find_model(settings.base / "model", BAKED, scratch)
             log.say(f"Serving {model} with {workers} worker{'s' * (workers > 1)}")
-            config = model_folder.effective(model_folder.model_config(model), settings, workers)
+            config = model_folder.effective(model_folder.model_config(model), settings)
             batch_size, startup = config.get("batchSize", 1), config.get("startupTimeout", 120)
             max_body = config["handler"].get("max_body_bytes", max_body)
-            model_folder.link_model(model, scratch / "store" / "synpg", config)
+            for version in model_folder.versions(workers):
+                model_folder.link_model(model, scratch / "store" / version, config, version)
             self.give_up = startup + config.get("maxRetryTimeoutInSec", 300)
         store = Path("/") if settings.multi_model else scratch / "store"
         heap = environment.heap(memory)
-        changes = model_folder.server_changes(settings, self.ports, store, METRICS, max_body, heap, self.gpus)
+        changes = model_folder.server_changes(settings, self.ports, store, METRICS, max_body, heap, self.gpus, workers)
         text = model_folder.properties((ROOT / "config.properties").read_text(), changes)
         (scratch / "config.properties").write_text(text)
         home = Path(os.environ.get("JAVA_HOME") or "/nowhere")
@@ -213,7 +214,9 @@ class Container:
         self.command = java_command(java, scratch, settings.level, text, store)
         inference = Backend(self.ports["inference"])
         self.workers = Workers(
-            Backend(self.ports["inference" if settings.multi_model else "management"]), None if settings.multi_model else "synpg"
+            Backend(self.ports["inference" if settings.multi_model else "management"]),
+            None if settings.multi_model else model_folder.MODEL,
+            workers,
         )
         waiting = settings.queue + batch_size * workers
         connections = machine.connections(max(MOST_CONNECTIONS, 4 * waiting))
