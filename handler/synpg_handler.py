@@ -4,6 +4,7 @@ TorchServe imports this file as a top-level module and uses the only class defin
 """
 
 import dataclasses
+import json
 import logging
 import os
 import time
@@ -31,7 +32,8 @@ class SynPGHandler(BaseHandler):
         """Load the artifact once, onto the worker's GPU if it was given one, else onto the CPU. Raises ArtifactError, and RuntimeError for
         settings that cannot work."""
         properties = context.system_properties
-        options = (context.model_yaml_config or {}).get("handler", {})
+        # of several models in one container each brings its own settings; what follows from the time-out there is in the environment
+        options = (context.model_yaml_config or {}).get("handler", {}) | json.loads(os.environ.get("SYNPG_HANDLER", "{}"))
         self.limits = request.Limits(**{name: options[name] for name in request.Limits.__annotations__ if name in options})
         budget = scheduling.Budget(**{name: options[name] for name in scheduling.Budget.__annotations__ if name in options})
         # TorchServe asks again and again for what is not answered yet, and brings along what has come meanwhile

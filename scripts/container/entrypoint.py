@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import datetime
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -193,6 +194,10 @@ class Container:
         self.ports = choose_ports(settings)
         memory = machine.memory()
         workers = settings.workers or environment.default_workers(machine.cores(), memory, self.gpus)
+        if settings.multi_model:
+            if settings.workers and settings.workers > 1:
+                log.say("With SAGEMAKER_MULTI_MODEL each model has one worker, whatever SAGEMAKER_MODEL_SERVER_WORKERS says", 30)
+            workers = 1
         self.give_up = 150.0  # s without a worker, or without an answer of TorchServe
         batch_size, max_body, startup = 1, settings.max_body or model_folder.DEFAULT_MAX_BODY, 120
         if not settings.multi_model:
@@ -246,7 +251,7 @@ class Container:
         for number in signal.SIGTERM, signal.SIGINT:
             asyncio.get_running_loop().add_signal_handler(number, self.told_to_end.set)
         try:
-            await self.front.listen(self.settings.port)
+            await self.front.listen(self.settings.port, self.settings.address)
         except OSError as error:
             raise SettingsError(f"Port {self.settings.port} cannot be listened on: {os.strerror(error.errno or 0).lower()}.") from None
         env = {
@@ -261,6 +266,8 @@ class Container:
             "LOG_LOCATION": str(self.scratch),
             "METRICS_LOCATION": str(self.scratch),
         }
+        if self.settings.multi_model:  # with one model they are in its `model-config.yaml`
+            env["SYNPG_HANDLER"] = json.dumps(model_folder.budget(self.settings))
         # In a session of its own: a Ctrl-C at a terminal is ours to handle.
         java = await asyncio.create_subprocess_exec(
             *self.command,

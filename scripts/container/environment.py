@@ -139,7 +139,7 @@ VARIABLES = (
         "SAGEMAKER_MODEL_SERVER_WORKERS",
         Whole(1, 256),
         None,
-        "worker processes",
+        "worker processes; with several models each has one",
         "one for each GPU, or one for each core as far as memory allows (450 MB plus 550 MB each)",
         "TS_DEFAULT_WORKERS_PER_MODEL",
     ),
