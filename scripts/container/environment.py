@@ -186,6 +186,7 @@ VARIABLES = (
     ),
     Variable("SAGEMAKER_MODEL_SERVER_VMARGS", Text("flags"), None, "more flags for Java"),
     Variable("SAGEMAKER_BASE_DIR", Text("a folder"), "/opt/ml", "the folder that contains `model/`"),
+    Variable("SYNPG_ADDRESS", Text("an IP address", r"[0-9A-Fa-f.:]+"), "0.0.0.0", "the address to listen on"),
     Variable("SYNPG_DEVICE", Choice(("cpu", "gpu")), "cpu", "`cpu` lets a GPU image run without a GPU", "the image's"),
 )
 
@@ -200,6 +201,7 @@ class Settings:
     """What the environment asks for. None: the model's own `model-config.yaml` decides."""
 
     port: int
+    address: str  # to listen on
     base: Path  # has `model/` in it
     device: str  # "cpu" or "gpu": what torch of this image is for
     multi_model: bool
@@ -234,6 +236,7 @@ def read_environment(env: Mapping[str, str]) -> Settings:
     payload = values["SAGEMAKER_MAX_PAYLOAD_IN_MB"]  # 0: no limit but ours
     return Settings(
         port=values["SAGEMAKER_BIND_TO_PORT"],
+        address=values["SYNPG_ADDRESS"],
         base=Path(values["SAGEMAKER_BASE_DIR"]),
         device=values["SYNPG_DEVICE"],
         multi_model=values["SAGEMAKER_MULTI_MODEL"],
