@@ -100,10 +100,11 @@ def worst(server, stop: threading.Event) -> "Caller":
     status, _, text = post(server, body([COSTLY] * 4))
     assert status == 413
     estimate, limit = map(float, re.search(r"about (\d+) seconds, at most (\d+)", json.loads(text)["message"]).groups())
-    count = min(64, int(64 * limit / estimate))
+    count = min(1024, int(4 * 64 * 4 * limit / estimate))  # of eight candidates each
     while count:
-        caller = Caller(server, body([{**COSTLY, "num_paraphrases": count}] * 4), stop)
-        caller.join(3.0)
+        parts = [64] * (count // 64) + [count % 64] * (count % 64 > 0)
+        caller = Caller(server, body([{**COSTLY, "candidates": 8, "num_paraphrases": part} for part in parts]), stop)
+        caller.join(2.0)
         if caller.is_alive():
             return caller
         assert [status for status, _, _ in caller.answers] == [413]
@@ -152,6 +153,16 @@ def test_beside_the_worst_bodies_a_lone_caller_is_answered_in_time(service, requ
             caller.join(60)
             assert not caller.is_alive()
     assert all(status == 200 for caller in large for status, _, _ in caller.answers)
+
+
+@pytest.mark.parametrize("size, expected", [(26_000_000, {413}), (6_000_000, {400, 503})], ids=["too large", "the largest"])
+def test_a_hundred_large_bodies_at_once_do_not_end_the_server(crowded, size, expected):
+    stop = threading.Event()
+    callers = [Caller(crowded, b" " * size, stop) for _ in range(100)]
+    for caller in callers:
+        caller.join(100)
+    assert {status for caller in callers for status, _, _ in caller.answers} <= expected
+    assert timed(crowded)
 
 
 def test_bodies_of_nothing_but_errors_cost_little_memory_and_time(crowded):
