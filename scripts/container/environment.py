@@ -13,7 +13,7 @@ from typing import Any
 from scripts.common.command import UserError
 
 MB = 1 << 20
-SERVER_MEMORY, WORKER_MEMORY = 450 * MB, 550 * MB  # what TorchServe with this entry point takes, and each worker of it
+SERVER_MEMORY, WORKER_MEMORY = 450 * MB, 500 * MB  # what TorchServe with this entry point takes at most, and each worker; README.md
 LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "FATAL"}
 STRATEGIES = "SINGLE_RECORD", "MULTI_RECORD"
 
@@ -140,7 +140,7 @@ VARIABLES = (
         Whole(1, 256),
         None,
         "worker processes; with several models each has one",
-        "one for each GPU, or one for each core as far as memory allows (450 MB plus 550 MB each)",
+        "one for each GPU, or one for each core as far as memory allows (450 MB plus 500 MB each)",
         "TS_DEFAULT_WORKERS_PER_MODEL",
     ),
     Variable("SAGEMAKER_TS_MIN_WORKERS", Whole(1, 256), None, "also sets the number of workers, which is fixed; the lower one counts"),

@@ -99,7 +99,7 @@ def test_the_readme_has_the_table_of_variables():
 
 @pytest.mark.parametrize(
     "cores, memory, gpus, workers",
-    [(4, 8 << 30, 0, 4), (0.6, 1 << 30, 0, 1), (2, 1 << 30, 0, 1), (8, 3 << 30, 0, 4), (48, 64 << 30, 4, 4), (2, None, 0, 2)],
+    [(4, 8 << 30, 0, 4), (0.6, 1 << 30, 0, 1), (2, 1 << 30, 0, 1), (8, 3 << 30, 0, 5), (48, 64 << 30, 4, 4), (2, None, 0, 2)],
 )
 def test_workers_follow_cores_and_memory(cores, memory, gpus, workers):
     assert environment.default_workers(cores, memory, gpus) == workers
