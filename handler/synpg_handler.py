@@ -3,6 +3,7 @@
 TorchServe imports this file as a top-level module and uses the only class defined in it.
 """
 
+import json
 import logging
 import os
 import time
@@ -30,14 +31,18 @@ class SynPGHandler(BaseHandler):
         """Load the artifact once, onto the worker's GPU if it was given one, else onto the CPU. Raises ArtifactError, and RuntimeError for
         settings that cannot work."""
         properties = context.system_properties
-        options = (context.model_yaml_config or {}).get("handler", {})
+        # of several models in one container each brings its own settings; what follows from the time-out there is in the environment
+        options = (context.model_yaml_config or {}).get("handler", {}) | json.loads(os.environ.get("SYNPG_HANDLER", "{}"))
         limits = request.Limits(**{name: options[name] for name in request.Limits.__annotations__ if name in options})
         budget = scheduling.Budget(**{name: options[name] for name in scheduling.Budget.__annotations__ if name in options})
         # TorchServe asks again and again for what is not answered yet, and brings along what has come meanwhile
         settings = context.model_yaml_config or {}
         self.continuous = bool(settings.get("continuousBatching"))
         if self.continuous and settings.get("maxWorkers", 1) != 1:
-            raise RuntimeError("model-config.yaml: continuousBatching needs maxWorkers 1, because an idle worker would stop the others")
+            raise RuntimeError(
+                "model-config.yaml: continuousBatching needs maxWorkers 1, because an idle worker of the same queue would stop the others; "
+                "for several workers use `python -m scripts.container serve`, which gives each a queue"
+            )
         gpu = properties.get("gpu_id")
         if gpu is not None and not torch.cuda.is_available():
             raise RuntimeError(f"the worker was given GPU {gpu}, but this torch ({torch.__version__}) finds none")

@@ -174,6 +174,14 @@ def test_taking_turns_needs_one_worker(model_dir):
         SynPGHandler().initialize(context)
 
 
+def test_settings_of_the_environment_win(model_dir, monkeypatch):
+    monkeypatch.setenv("SYNPG_HANDLER", '{"deadline": 50, "body_seconds": 25}')
+    handler = SynPGHandler()
+    handler.initialize(make_context(model_dir, deadline=600, waiting_seconds=7))
+    budget = handler.scheduler.budget
+    assert (budget.deadline, budget.body_seconds, budget.waiting_seconds) == (50, 25, 7)
+
+
 def test_torchserve_gets_only_the_answers_that_are_done(model_dir):
     """Through TorchServe's own Service, which encodes an answer for each request id that the handler leaves in the context."""
     handler = SynPGHandler()
