@@ -2,7 +2,7 @@
 
 An artifact is a folder that describes itself:
 
-    config.json                   format, settings of the pipeline, `ModelConfig` of each network
+    config.json                   format, settings of the pipeline with the named templates it adds, `ModelConfig` of each network
     parse_generator.safetensors   tensors under the published names; tied ones are stored once, as embedding_decoder.weight. In an
                                   archive linear weights may be int8, with their scales beside them (`save_served`)
     paraphraser.safetensors
@@ -39,7 +39,7 @@ from handler.decoding.lexicon import Lexicon
 from handler.decoding.plain import PlainNetwork
 from handler.decoding.proposers import WIDTH as DRAFT_WIDTH
 from handler.decoding.proposers import NgramProposer
-from handler.errors import ArtifactError, parse_json
+from handler.errors import ArtifactError, RequestError, parse_json
 from handler.gpu.engine import PRECISIONS as GPU_PRECISIONS
 from handler.gpu.engine import CudaGraphEngine
 from handler.language.split_tags import SPLIT
@@ -90,7 +90,7 @@ def save(
 ) -> None:
     """Write an artifact. `tensors` holds a state dict for each network, which is stored as `dtype` if one is given."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", asdict(config))
+    write_config(folder / "config.json", config)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     (folder / "bpe.codes").write_bytes(codes.read_bytes())
     (folder / "bpe.vocab.txt").write_bytes(counts.read_bytes())
@@ -122,7 +122,7 @@ def save_served(source: Path, folder: Path) -> bool:
     parser = config.parse_generator
     if config.pipeline.constrained and parser.vocab_size > syntax_end and parser.generation_vocab_size is None:
         config = replace(config, parse_generator=replace(parser, vocab_size=syntax_end))
-        write_json(folder / "config.json", asdict(config))
+        write_config(folder / "config.json", config)
         made.add("config.json")
     for net in NETS:
         c, stored = getattr(config, net), {}
@@ -147,6 +147,14 @@ def save_served(source: Path, folder: Path) -> bool:
 
 def write_json(file: Path, value: object) -> None:
     file.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def write_config(file: Path, config: ArtifactConfig) -> None:
+    """Write `config.json`. Without added templates, earlier versions can read it too."""
+    value = asdict(config)
+    if not config.pipeline.templates:
+        del value["pipeline"]["templates"]
+    write_json(file, value)
 
 
 def write_manifest(folder: Path) -> None:
@@ -218,7 +226,7 @@ def _section(file: Path, name: str, kind: type, raw: Any) -> Any:
     known = {f.name for f in fields(kind)}
     if isinstance(raw, dict):
         raw = {RENAMED.get(key, key): value for key, value in raw.items()}
-    required = {f.name for f in fields(kind) if f.default is MISSING}
+    required = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
     if not isinstance(raw, dict) or not required <= raw.keys() <= known:
         keys = sorted(raw) if isinstance(raw, dict) else [type(raw).__name__]
         raise ArtifactError(file.name, f"{name} with the keys {', '.join(sorted(known))}", ", ".join(keys))
@@ -320,7 +328,30 @@ def load(
     endings = read_endings(folder / ENDINGS, vocabulary) if ENDINGS in present else ()
     parser = load_parser(folder / PARSER) if PARSER in present else None
     lexicon = _lexicon(folder, config, present)
-    return Pipeline(config.pipeline, vocabulary, pieces, parse_generator, text_generator, tagger, endings, lexicon, parser)
+    pipeline = Pipeline(config.pipeline, vocabulary, pieces, parse_generator, text_generator, tagger, endings, lexicon, parser)
+    check_templates(pipeline, config.pipeline.templates)
+    return pipeline
+
+
+def check_templates(pipeline: Pipeline, templates: dict[str, str]) -> None:
+    """Raise ArtifactError if the networks cannot read one of these named templates, which are well-formed."""
+    for name, template in templates.items():
+        try:
+            pipeline.planner.check_template(template)
+        except RequestError as error:
+            raise ArtifactError("config.json", "templates that the networks can read", f"{name}, which {error.reason}") from None
+
+
+def write_templates(folder: Path, templates: dict[str, str]) -> None:
+    """Replace the named templates that an artifact adds, and seal it. Raises ArtifactError, and then nothing is written."""
+    config = verify(folder)
+    try:
+        config = replace(config, pipeline=replace(config.pipeline, templates=templates))
+    except ValueError as error:
+        raise ArtifactError("config.json", "usable templates", str(error)) from None
+    check_templates(load(folder), templates)
+    write_config(folder / "config.json", config)
+    write_manifest(folder)
 
 
 def _backends(

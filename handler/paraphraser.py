@@ -4,10 +4,13 @@
     model = load("model_store/demo")
     print(model.paraphrase("We will have a picnic if it is sunny.", template="clause_first"))
 
-A request means here what it means to the server: the same checks, defaults, seeds and texts (`wire/openapi.yaml`).
+A request means here what it means to the server: the same checks, defaults, seeds and texts (`wire/openapi.yaml`). There is one
+way from requests to answers, the steps of a `Scheduler`. `paraphrase`, `answer` and `respond` take all steps of one job; the entry
+points for TorchServe and for AWS's toolkit load the model by `load` and call the `scheduler` of it.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +21,39 @@ from handler.errors import RequestError
 from handler.language.tokenizer import tokenize
 from handler.language.trees import Tree
 from handler.pipeline import Pipeline
-from handler.wire import request, response
+from handler.scheduling import Budget, Scheduler
 from handler.wire.answer import Answer
+from handler.wire.request import CATALOGUE, JSON, Limits, OpenBody
+from handler.wire.response import Response
+
+ENOUGH = 1 << 40  # of seconds, bytes or rows: no limit
+UNBOUNDED = Budget(
+    chunk_seconds=ENOUGH, body_seconds=ENOUGH, deadline=ENOUGH, waiting_seconds=ENOUGH, held_bytes=ENOUGH, long_bodies=ENOUGH
+)
 
 
-def load(artifact: str | Path, device: str = "cpu", precision: str = "auto", threads: int | None = None) -> "Paraphraser":
+def load(
+    artifact: str | Path, device: str = "cpu", precision: str = "auto", threads: int | None = None, limits: Limits = Limits()
+) -> "Paraphraser":
     """Load a model.
 
     artifact: the folder, such as `model_store/demo`. device: `cpu`, `cuda` or `cuda:1`. precision: `auto`, or one by name as in
-    `model-config.yaml`. threads: how many the CPU computes with, for the whole process; None leaves it as it is.
+    `model-config.yaml`. threads: how many the CPU computes with, for the whole process; None leaves it as it is. limits: what a
+    request may ask for, and an HTTP body as a whole.
     Raises ArtifactError if a file is missing, damaged or does not fit.
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    return Paraphraser(artifacts.load(artifact, device, precision))
+    return Paraphraser(artifacts.load(artifact, device, precision), limits)
 
 
 class Paraphraser:
     """A loaded model. Several threads may share one."""
 
-    def __init__(self, pipeline: Pipeline):
+    def __init__(self, pipeline: Pipeline, limits: Limits = Limits()):
         self.pipeline = pipeline
+        self.templates = {**CATALOGUE, **pipeline.config.templates}  # the named ones: name -> template in brackets
+        self.limits = replace(limits, candidates=pipeline.config.candidates, templates=self.templates)
 
     def paraphrase(
         self,
@@ -84,13 +99,25 @@ class Paraphraser:
 
         requests: dicts with the fields of the wire contract, `sent` and the others.
         """
-        items = [request.guarded(request.read_request, fields) for fields in requests]
-        envelope = request.Envelope(items, request.JSON, single=False)
-        [(_, answers)] = self.pipeline.answer([envelope])
-        return [
-            answer if isinstance(answer, RequestError) else _answers(response.answer_value(item, answer))
-            for item, answer in zip(items, answers)
-        ]
+        scheduler = self._unbounded()
+        job = scheduler.add("", 0, OpenBody(list(requests), JSON, single=False, lines=False))
+        while job.answer is None:
+            scheduler.step({})
+        return [value if isinstance(value, RequestError) else _answers(value) for value in job.values]
+
+    def respond(self, body: bytes | None, content_type: str | None = None, accept: str | None = None) -> Response:
+        """The response to the body of an HTTP request, as a server gives it that has time and memory for any body."""
+        return self._unbounded().respond(body, content_type, accept)
+
+    def scheduler(self, budget: Budget = Budget()) -> Scheduler:
+        """What answers HTTP requests in turns and within a budget. It knows how fast this machine is, and the model is warm."""
+        self.pipeline.warm(budget.chunk_rows)
+        scheduler = Scheduler(self.pipeline, self.limits, budget)
+        scheduler.calibrate()  # warms up, too: the first caller should not pay for it
+        return scheduler
+
+    def _unbounded(self) -> Scheduler:
+        return Scheduler(self.pipeline, replace(self.limits, max_body_bytes=ENOUGH, max_body_rows=ENOUGH), UNBOUNDED)
 
     def parse(self, sentence: str) -> Tree:
         """The constituency parse of a sentence, by the model's parser. Raises RequestError if the model has none."""

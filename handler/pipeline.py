@@ -18,7 +18,6 @@ from handler.decoding.grammar import ParseGrammar, TextGrammar
 from handler.decoding.lexicon import FILL, Alignment, Lexicon
 from handler.decoding.rules import ParseRules, TextRules
 from handler.decoding.sampling import Decoded
-from handler.errors import RequestError
 from handler.language.detokenizer import write
 from handler.language.split_tags import NONE, content_tags, split_tags
 from handler.language.tagger import Tagger
@@ -27,7 +26,7 @@ from handler.language.vocabulary import Vocabulary, WordPieces
 from handler.language.word_classes import NO_TAG, ROWS
 from handler.model.network import EOS, PAD, SOS
 from handler.planning import PipelineConfig, Planner, Row, SourceParser
-from handler.wire.request import Envelope, Request, guarded
+from handler.wire.request import Request
 from handler.wire.response import Paraphrase
 
 CHUNK_ROWS = 32  # rows decoded together; bounds memory whatever a request asks for
@@ -125,24 +124,6 @@ class Pipeline:
     def plan(self, request: Request) -> list[Row]:
         """The rows of a request, targets x samples. Runs no network. Raises RequestError if something exceeds a limit."""
         return self.planner.plan(request)
-
-    def answer(
-        self, envelopes: list[Envelope | RequestError], chunk_rows: int = CHUNK_ROWS, observe: Callable[[Stage], None] = lambda stage: None
-    ) -> list[tuple]:
-        """Run the rows of all envelopes as one batch. Returns each envelope with its answers as `response.build` takes them,
-        errors in their places."""
-        plans = [
-            []
-            if isinstance(envelope, RequestError)
-            else [guarded(lambda: item if isinstance(item, RequestError) else self.plan(item)) for item in envelope.items]
-            for envelope in envelopes
-        ]
-        rows = [row for plan in plans for item in plan if not isinstance(item, RequestError) for row in item]
-        done = iter(self.run(rows, chunk_rows, observe))
-        return [
-            (envelope, [item if isinstance(item, RequestError) else [next(done) for _ in item] for item in plan])
-            for envelope, plan in zip(envelopes, plans)
-        ]
 
     def run(self, rows: list[Row], chunk_rows: int = CHUNK_ROWS, observe: Callable[[Stage], None] = lambda stage: None) -> list[Paraphrase]:
         """Paraphrases in the order of the rows, decoding `chunk_rows` candidates at a time. Calls `observe` for every stage."""

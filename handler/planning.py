@@ -15,13 +15,13 @@ from handler.language.inflection import fitted
 from handler.language.surface import Surface
 from handler.language.tagger import Tagger
 from handler.language.tokenizer import tokenize
-from handler.language.trees import Tree, syntax_tokens, tags, template_of, words
+from handler.language.trees import Tree, read_tree, syntax_tokens, tags, template_of, words
 from handler.language.vocabulary import Vocabulary, WordPieces
 from handler.language.word_classes import AUXILIARIES, ROWS, VERBS
 from handler.language.wordlists import STAND_INS
 from handler.model.network import UNK, ModelConfig
 from handler.movement.propose import Mover
-from handler.wire.request import MAX_CANDIDATES, Request, Target
+from handler.wire.request import MAX_CANDIDATES, Request, Target, added_templates
 
 MOST_MOVED = 8  # parses by movement that are considered for a template
 TOKENIZATIONS = "ptb", "raw"
@@ -47,6 +47,7 @@ class PipelineConfig:
     word_weight: float = 0.0  # nats on the word that a moved parse has at the leaf; with movement and tag_weight only
     relation_weight: float = 0.0  # nats a token in the choice of a candidate, for all relations of the sentence kept; with movement only
     copy_odds: float = 0.0  # of copying an unwritten word of the leaf's kind, to the network's choice; with tag_weight only
+    templates: dict[str, str] = field(default_factory=dict)  # named ones besides the catalogue: name -> template
 
     def __post_init__(self) -> None:
         if self.tokenization not in TOKENIZATIONS:
@@ -75,6 +76,7 @@ class PipelineConfig:
             raise ValueError(f"candidates must be an integer from 1 to {MAX_CANDIDATES}, not {self.candidates!r}")
         if self.tag_weight and not (self.constrained and self.tokenization == "ptb"):
             raise ValueError("tag_weight above 0 needs constrained true and tokenization ptb, where words and tags line up")
+        added_templates(self.templates)
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,10 @@ class Planner:
                     )
                 )
         return rows
+
+    def check_template(self, template: str) -> None:
+        """Raise RequestError if the networks cannot read this template, which is well-formed."""
+        self.encode_syntax(Target(read_tree(template), False, "tmpl"))
 
     def template_like(self, target: Target) -> Target:
         """The target with the template of its example sentence: the top of what the parser makes of it."""

@@ -170,9 +170,10 @@ class Scheduler:
         """Whether what is left of a job fits into one chunk, or is no more than a plain request for one paraphrase."""
         return job.left <= max(self.budget.chunk_seconds / self.rate, self.budget.short_cost)
 
-    def add(self, name: str, size: int) -> None:
-        """Take note of a new HTTP request with a body of so many bytes."""
-        self.jobs[name] = Job(self.clock(), size)
+    def add(self, name: str, size: int, body: OpenBody | None = None) -> Job:
+        """Take note of a new HTTP request with a body of so many bytes. body: the same where it has been opened already."""
+        job = self.jobs[name] = Job(self.clock(), size, body, values=[None] * len(body.parts) if body else [])
+        return job
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Forget all jobs but these: nobody waits for the others."""
@@ -183,6 +184,17 @@ class Scheduler:
     def clear(self) -> None:
         """Forget all jobs."""
         self.keep_only(())
+
+    def respond(self, body: Any, content_type: str | None = None, accept: str | None = None) -> response.Response:
+        """Answer one HTTP request to its end, within the same budget, for a caller that has no others meanwhile. body: bytes or None."""
+        self.add("", len(body or b""))
+        done: dict[str, response.Response] = {}
+        try:
+            while not done:
+                done = self.step({"": (body, content_type, accept)})
+        finally:
+            self.clear()
+        return done[""]
 
     def step(self, bodies: dict[str, tuple], observe: Callable[[Stage], None] = lambda stage: None) -> dict[str, response.Response]:
         """Read what is new, decode one chunk, and return the responses of the jobs that are done; they are forgotten.

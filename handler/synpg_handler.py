@@ -1,9 +1,9 @@
-"""The archive's entry point: passes TorchServe's calls on to the pipeline. One class; no tensors, no JSON, no decoding.
+"""The archive's entry point: passes TorchServe's calls on to the model's scheduler. One class; no tensors, no JSON, no decoding.
 
 TorchServe imports this file as a top-level module and uses the only class defined in it.
 """
 
-import dataclasses
+import json
 import logging
 import os
 import time
@@ -17,7 +17,7 @@ from ts.metrics.dimension import Dimension
 from ts.metrics.metric_type_enum import MetricTypes
 from ts.torch_handler.base_handler import BaseHandler
 
-from handler import artifacts, scheduling
+from handler import paraphraser, scheduling
 from handler.pipeline import Stage
 from handler.wire import request, response
 
@@ -31,25 +31,27 @@ class SynPGHandler(BaseHandler):
         """Load the artifact once, onto the worker's GPU if it was given one, else onto the CPU. Raises ArtifactError, and RuntimeError for
         settings that cannot work."""
         properties = context.system_properties
-        options = (context.model_yaml_config or {}).get("handler", {})
-        self.limits = request.Limits(**{name: options[name] for name in request.Limits.__annotations__ if name in options})
+        # of several models in one container each brings its own settings; what follows from the time-out there is in the environment
+        options = (context.model_yaml_config or {}).get("handler", {}) | json.loads(os.environ.get("SYNPG_HANDLER", "{}"))
+        limits = request.Limits(**{name: options[name] for name in request.Limits.__annotations__ if name in options})
         budget = scheduling.Budget(**{name: options[name] for name in scheduling.Budget.__annotations__ if name in options})
         # TorchServe asks again and again for what is not answered yet, and brings along what has come meanwhile
         settings = context.model_yaml_config or {}
         self.continuous = bool(settings.get("continuousBatching"))
         if self.continuous and settings.get("maxWorkers", 1) != 1:
-            raise RuntimeError("model-config.yaml: continuousBatching needs maxWorkers 1, because an idle worker would stop the others")
+            raise RuntimeError(
+                "model-config.yaml: continuousBatching needs maxWorkers 1, because an idle worker of the same queue would stop the others; "
+                "for several workers use `python -m scripts.container serve`, which gives each a queue"
+            )
         gpu = properties.get("gpu_id")
         if gpu is not None and not torch.cuda.is_available():
             raise RuntimeError(f"the worker was given GPU {gpu}, but this torch ({torch.__version__}) finds none")
         self.device = torch.device("cpu" if gpu is None else f"cuda:{gpu}")
-        torch.set_num_threads(int(options.get("threads", 1)) or len(os.sched_getaffinity(0)))
+        threads = int(options.get("threads", 1)) or len(os.sched_getaffinity(0))
         torch.set_float32_matmul_precision("highest")  # importing BaseHandler may have lowered it
-        self.pipeline = artifacts.load(Path(properties["model_dir"]) / "artifact", self.device, options.get("precision", "auto"))
-        self.limits = dataclasses.replace(self.limits, candidates=self.pipeline.config.candidates)
-        self.pipeline.warm(budget.chunk_rows)
-        self.scheduler = scheduling.Scheduler(self.pipeline, self.limits, budget)
-        self.scheduler.calibrate()  # warms up, too: the first caller should not pay for it
+        folder = Path(properties["model_dir"]) / "artifact"
+        self.model = paraphraser.load(folder, str(self.device), options.get("precision", "auto"), threads, limits)
+        self.scheduler = self.model.scheduler(budget)
         self.initialized = True
 
     def handle(self, data: list[dict], context: Any) -> list[str]:

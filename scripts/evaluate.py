@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from handler import artifacts
+from handler import artifacts, load
 from scripts.training.command import run
 from scripts.training.evaluation import evaluate, markdown
 from scripts.training.meaning import named_templates
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 def evaluate_artifact(args: argparse.Namespace) -> int:
     """Evaluate the artifact; print the table and write it, with its conditions, where that was asked for."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    paraphraser = artifacts.load(args.artifact, device, args.precision)
+    paraphraser = load(args.artifact, device, args.precision).pipeline  # its rows, not its answers: these have tokens and scores
     options = {"temperature": args.temperature, "seed": args.seed}
     table = evaluate(paraphraser, args.rebuild, args.pairs, args.limit, options, args.candidates)
     drawn = {**options, "candidates": args.candidates or paraphraser.config.candidates}

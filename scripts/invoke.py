@@ -1,10 +1,11 @@
-"""Call a running server or a SageMaker endpoint: one request, a file, standard input. Answers go to standard output, a line each.
+"""Call a running server, a SageMaker endpoint, or the model itself: one request, a file, standard input. Answers are printed, a line each.
 
     python -m scripts.invoke '{"sent": "…", "synt": "…", "tmpl": "statement"}'    one request (or a JSON array of them)
     python -m scripts.invoke --sent 'it rains .' --tmpl command --synt '(ROOT …)' --details
     python -m scripts.invoke --sent 'it rains .' --like 'does she sing ?' --tree   its parse drawn
     python -m scripts.invoke --file requests.jsonl                                 a request a line
     python -m scripts.invoke - < requests.jsonl
+    python -m scripts.invoke --artifact model_store/demo --sent 'it rains .'       without a server: the model is loaded here
     python -m scripts.invoke --endpoint synpg-serverless --sent 'it rains .'       an endpoint instead of a server here
     python -m scripts.invoke --endpoint synpg-realtime --file requests.jsonl --output answers.jsonl --concurrency 8
 
@@ -26,8 +27,9 @@ from typing import Any
 from handler.language import drawing
 from handler.wire.answer import Answer
 from handler.wire.request import FIELDS
-from scripts.client.invoke import TIMEOUT, URL, answer_lines, endpoint, server
-from scripts.common.command import run
+from scripts.client.invoke import TIMEOUT, URL, Sender, answer_lines, endpoint, server
+from scripts.client.local import paraphraser
+from scripts.training.command import run
 
 
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
@@ -41,6 +43,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", default=URL, help="%(default)s")
     where.add_argument("--endpoint", help="the name of a SageMaker endpoint")
+    where.add_argument("--artifact", type=Path, help="a model to load here, instead of a server")
     parser.add_argument("--async", dest="asynchronous", action="store_true", help="the endpoint is asynchronous: through S3")
     parser.add_argument("--region", help="of the endpoint; default: what AWS is configured with")
     parser.add_argument("--profile", help="AWS profile")
@@ -91,10 +94,15 @@ def drawn(answer: Any) -> Iterator[str]:
 
 def ask(args: argparse.Namespace, fields: dict) -> int:
     """Send what the options say; print or write the answers."""
+    if args.artifact:
+        with paraphraser(args.artifact) as (send, _):
+            return ask_by(send, args, fields)
     if args.endpoint:
-        send = endpoint(args.endpoint, args.region, args.profile, args.concurrency, args.timeout, args.asynchronous)
-    else:
-        send = server(args.url, args.timeout or TIMEOUT)
+        return ask_by(endpoint(args.endpoint, args.region, args.profile, args.concurrency, args.timeout, args.asynchronous), args, fields)
+    return ask_by(server(args.url, args.timeout or TIMEOUT), args, fields)
+
+
+def ask_by(send: Sender, args: argparse.Namespace, fields: dict) -> int:
     if args.file is None and args.request != "-":
         for name in ("tmpl", "like"):
             if len(fields.get(name, ())) == 1:

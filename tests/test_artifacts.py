@@ -99,6 +99,31 @@ def test_loading_reads_the_manifest_once(good, monkeypatch):
     assert read.count("manifest.json") == 1
 
 
+ADDED = {"exclamation": "(ROOT (S (INTJ ) (, ) (NP ) (VP ) (. )))"}
+
+
+def test_named_templates_are_added_to_an_artifact_and_stay(copy, tmp_path):
+    assert "templates" not in json.loads((copy / "config.json").read_text())["pipeline"]  # earlier versions can read it
+    artifacts.write_templates(copy, ADDED)
+    assert artifacts.load(copy).config.templates == ADDED
+    nets = {net: load_file(copy / f"{net}.safetensors") for net in artifacts.NETS}
+    vocabulary = json.loads((copy / "vocab.json").read_text())
+    artifacts.save(tmp_path / "again", artifacts.verify(copy), nets, vocabulary, copy / "bpe.codes", copy / "bpe.vocab.txt")
+    assert artifacts.load(tmp_path / "again").config.templates == ADDED
+    artifacts.write_templates(copy, {})
+    assert artifacts.load(copy).config.templates == {}
+
+
+@pytest.mark.parametrize(
+    "templates, found", [({"command": "(ROOT (NP ))"}, "the name command"), ({"long": f"(ROOT {'(NP )' * 20})"}, "long")]
+)
+def test_templates_that_cannot_be_used_are_not_written(copy, templates, found):
+    before = {file.name: file.read_bytes() for file in copy.iterdir()}
+    with pytest.raises(ArtifactError, match=f"config.json: expected .*templates.*, found .*{found}"):
+        artifacts.write_templates(copy, templates)
+    assert {file.name: file.read_bytes() for file in copy.iterdir()} == before
+
+
 def test_a_folder_that_is_no_artifact(tmp_path):
     with pytest.raises(ArtifactError, match="manifest.json: expected a file, found none"):
         artifacts.load(tmp_path)
@@ -121,6 +146,16 @@ def test_a_folder_that_is_no_artifact(tmp_path):
         (lambda c: c["pipeline"].update(tag_weight=1, tokenization="raw"), "config.json", "and tokenization ptb"),
         (lambda c: c["pipeline"].update(tag_weight=1), "lexicon.safetensors", "expected a file, for tag_weight 1, found none"),
         (lambda c: c["pipeline"].update(copy_odds=-0.1), "config.json", "copy_odds must be a number from 0 to 100"),
+        (
+            lambda c: c["pipeline"].update(templates={"mine": "(ROOT (NP x))"}),
+            "config.json",
+            "expected a usable pipeline, found the template mine: a template has labels only, no words",
+        ),
+        (
+            lambda c: c["pipeline"].update(templates={"long": f"(ROOT {'(NP )' * 20})"}),
+            "config.json",
+            "expected templates that the networks can read, found long, which has 63 brackets and labels, at most 39 are read",
+        ),
         (
             lambda c: c["paraphraser"].update(generation_vocab_size=0),
             "config.json",

@@ -149,7 +149,7 @@ def test_nothing_a_user_wrote_is_logged_even_when_we_fail(model_dir, caplog):
     def fail(tries, observe):
         raise KeyError(" ".join(["rain" + "ing", "xy" + "zzy"]))  # pieces: a traceback shows the source line
 
-    handler.pipeline.decode = fail
+    handler.model.pipeline.decode = fail
     with pytest.raises(RuntimeError, match="^internal error$") as caught:
         call(handler, model_dir, (body(RAIN), JSON))
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
@@ -172,6 +172,14 @@ def test_taking_turns_needs_one_worker(model_dir):
     context.model_yaml_config.update(continuousBatching=True, maxWorkers=2)
     with pytest.raises(RuntimeError, match="continuousBatching needs maxWorkers 1"):
         SynPGHandler().initialize(context)
+
+
+def test_settings_of_the_environment_win(model_dir, monkeypatch):
+    monkeypatch.setenv("SYNPG_HANDLER", '{"deadline": 50, "body_seconds": 25}')
+    handler = SynPGHandler()
+    handler.initialize(make_context(model_dir, deadline=600, waiting_seconds=7))
+    budget = handler.scheduler.budget
+    assert (budget.deadline, budget.body_seconds, budget.waiting_seconds) == (50, 25, 7)
 
 
 def test_torchserve_gets_only_the_answers_that_are_done(model_dir):

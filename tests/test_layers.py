@@ -27,10 +27,10 @@ ROOMS = {
         *("cpu", "decoding", "errors", "gpu", "language", "model", "parsing", "pipeline", "planning"),
         *("numpy", "safetensors", "torch"),
     },
-    "paraphraser": {"artifacts", "errors", "language", "pipeline", "wire", "torch"},
     "scheduling": {"errors", "language", "pipeline", "wire"},
-    "synpg_handler": {"artifacts", "pipeline", "scheduling", "wire", "torch", "ts"},
-    "sagemaker_toolkit": {"artifacts", "errors", "pipeline", "wire", "torch"},
+    "paraphraser": {"artifacts", "errors", "language", "pipeline", "scheduling", "wire", "torch"},
+    "synpg_handler": {"paraphraser", "pipeline", "scheduling", "wire", "torch", "ts"},
+    "sagemaker_toolkit": {"paraphraser", "scheduling", "wire", "torch"},
 }
 
 

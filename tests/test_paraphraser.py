@@ -5,12 +5,13 @@ import json
 import pytest
 
 import handler
+from handler import artifacts
 from handler.errors import ArtifactError, RequestError
 from handler.wire.answer import Answer
-from handler.wire.request import CATALOGUE, read_body
-from handler.wire.response import build
+from handler.wire.request import CATALOGUE
 from scripts.common.paths import DEMO
-from tests.factories import tiny_artifact
+from tests.bodies import answer, build, read_body
+from tests.factories import RAIN, tiny_artifact
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_one_sentence_in_three_lines(model):
 def test_answers_are_those_of_the_wire(model, fields):
     fields = {"seed": 7, **fields}
     envelope = read_body(json.dumps({"sent": SENTENCE, **fields}).encode(), None, None)
-    [result] = model.pipeline.answer([envelope])
+    [result] = answer(model.pipeline, [envelope])
     arguments = {("template" if name == "tmpl" else name): value for name, value in fields.items()}
     assert model.paraphrase(SENTENCE, **arguments) == json.loads(build(*result).body)
 
@@ -63,9 +64,36 @@ def test_many_requests_with_an_error_in_its_place(model):
         model.paraphrase(SENTENCE, temperature=9)
 
 
+def test_the_body_of_a_request_is_answered_as_by_a_server(model):
+    good = {"sent": SENTENCE, "tmpl": "statement", "temperature": 0}
+    text = model.paraphrase(SENTENCE, "statement", temperature=0)
+    assert model.respond(json.dumps(good).encode()).body == json.dumps(text, ensure_ascii=False)
+    lines = model.respond(json.dumps(good).encode() + b"\n{", "application/jsonlines")
+    assert (lines.status, lines.content_type) == (200, "application/jsonlines") and json.loads(lines.body.split("\n")[0]) == text
+    assert "error" in json.loads(lines.body.split("\n")[1])
+    assert [model.respond(*bad).status for bad in ((b"{",), (b"{}", "text/csv"), (b"{}", None, "text/html"))] == [400, 415, 406]
+
+
+def test_more_requests_than_a_server_would_take_are_answered(model):
+    assert len(model.answer([{"sent": ""}] * 20_000)) == 20_000 and model.answer([]) == []
+
+
 def test_without_a_target_there_is_an_answer_for_each_named_template(model):
     answers = model.paraphrase("it rains .", temperature=0, details=True)
     assert list(answers) == list(CATALOGUE) and all(isinstance(answer, Answer) for answer in answers.values())
+
+
+def test_names_that_the_model_adds_are_as_good_as_the_others(tmp_path):
+    folder = tiny_artifact(tmp_path / "tiny")
+    artifacts.write_templates(folder, {"short": "(ROOT (NP ))"})
+    model, fields = handler.load(folder), {"synt": RAIN["synt"], "temperature": 0}
+    answers = model.paraphrase(RAIN["sent"], **fields)
+    assert list(answers) == [*CATALOGUE, "short"] == list(model.templates)
+    assert answers["short"] == model.paraphrase(RAIN["sent"], "short", **fields) == model.paraphrase(RAIN["sent"], "(ROOT (NP ))", **fields)
+    with pytest.raises(RequestError, match="one of statement, .*, noun_phrase, short$"):
+        model.paraphrase(RAIN["sent"], "shorter")
+    wire = json.dumps({"sent": RAIN["sent"], **fields}).encode()
+    assert json.loads(model.scheduler().respond(wire).body) == answers
 
 
 def test_an_answer_shows_itself(model):

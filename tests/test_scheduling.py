@@ -8,7 +8,8 @@ import pytest
 from handler import artifacts
 from handler.scheduling import Budget, Scheduler, cost
 from handler.wire import response
-from handler.wire.request import Limits, read_body, read_request
+from handler.wire.request import Limits, read_request
+from tests.bodies import answer, build, read_body
 from tests.factories import PICNIC, RAIN, body, tiny_artifact
 
 ONE_AT_A_TIME = Budget(short_cost=0, chunk_seconds=1e-9)  # a chunk is a single candidate
@@ -67,7 +68,7 @@ def test_the_answers_are_those_of_the_whole_batch_however_the_chunks_fall(pipeli
         "lines": b"\n".join([body({**RAIN, "seed": 9}), b"{", b""]),
     }
     kinds = {"lines": "application/jsonlines"}
-    whole = [response.build(*pair) for pair in pipeline.answer([read_body(text, kinds.get(name), None) for name, text in texts.items()])]
+    whole = [build(*pair) for pair in answer(pipeline, [read_body(text, kinds.get(name), None) for name, text in texts.items()])]
     for budget in (ONE_AT_A_TIME, Budget(chunk_rows=4), Budget(chunk_rows=1), Budget()):
         callers = Callers(pipeline, budget)
         for name, text in texts.items():

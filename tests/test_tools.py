@@ -44,4 +44,6 @@ def test_what_is_installed_is_what_is_pinned(name):
 
 def test_the_workflow_runs_what_ci_runs():
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
-    assert [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step] == ["./.ci/run"]
+    commands = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in workflow["jobs"].items()}
+    assert commands["test"] == ["./.ci/run"]
+    assert commands["image"][:2] == ["python -m scripts.build_image", "python -m scripts.release --check"]

@@ -7,9 +7,10 @@ raised. An error in one request of an array or in one line takes the place of th
 import codecs
 import json
 import random
+import re
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from handler.errors import RequestError, SyntaxTreeError
@@ -32,7 +33,7 @@ MAX_CANDIDATES = 32  # for each of them
 MAX_TEMPERATURE = 5.0
 MAX_SEED = 2**53 - 1  # the largest integer every JSON reader keeps exact
 
-# The named templates. A name says what kind of sentence comes out.
+# The named templates. A name says what kind of sentence comes out. A model may add names, see `added_templates`.
 CATALOGUE = {
     "statement": "(ROOT (S (NP ) (VP ) (. )))",
     "adverb_first": "(ROOT (S (ADVP ) (, ) (NP ) (VP ) (. )))",
@@ -45,6 +46,7 @@ CATALOGUE = {
     "how_question": "(ROOT (SBARQ (WHADVP ) (SQ ) (. )))",
     "noun_phrase": "(ROOT (NP (NP ) (PP ) (. )))",
 }
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")  # of an added template
 EXAMPLE = json.dumps(
     {"sent": "it rains .", "synt": "(ROOT (S (NP (PRP it)) (VP (VBZ rains)) (. .)))", "tmpl": "statement", "seed": 0}
 ).encode()  # a small request, to warm up with
@@ -79,15 +81,6 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Envelope:
-    """One HTTP request: its items, and the form of its answer."""
-
-    items: list[Request | RequestError]
-    media_type: str  # of the answer: JSON or JSON_LINES
-    single: bool  # a single JSON object: its error becomes the HTTP status; otherwise errors stand among the answers
-
-
-@dataclass(frozen=True)
 class Limits:
     """What one HTTP request may ask for. `model-config.yaml` sets these names under `handler:`."""
 
@@ -95,6 +88,7 @@ class Limits:
     max_body_rows: int = 10_000  # paraphrases of all its requests, candidates included; a bad request counts as one
     max_rows: int = MAX_ROWS  # paraphrases of one of its requests: targets times num_paraphrases
     candidates: int = 1  # for each paraphrase, where a request does not say; comes from the artifact
+    templates: Mapping[str, str] = field(default_factory=lambda: CATALOGUE)  # the named ones, the artifact's own too
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ class OpenBody:
 
     parts: list[Any]  # JSON values; of JSON Lines each line's bytes
     media_type: str  # of the answer: JSON or JSON_LINES
-    single: bool  # a single JSON object, see `Envelope`
+    single: bool  # a single JSON object: its error becomes the HTTP status; otherwise errors stand among the answers
     lines: bool  # the parts are lines
 
 
@@ -131,7 +125,12 @@ def open_body(body: Any, content_type: str | None, accept: str | None, limits: L
 def read_item(body: OpenBody, place: int, limits: Limits = Limits()) -> "Request | RequestError":
     """The request at a place of a body, or the RequestError that answers it."""
     part = body.parts[place]
-    return guarded(lambda: read_request(read_json(_decode(part, "the line"), "the line") if body.lines else part, limits.max_rows))
+
+    def read() -> Request:
+        value = read_json(_decode(part, "the line"), "the line") if body.lines else part
+        return read_request(value, limits.max_rows, limits.templates)
+
+    return guarded(read)
 
 
 def rows_of(item: "Request | RequestError", limits: Limits) -> int:
@@ -145,20 +144,6 @@ def too_many_rows(limits: Limits) -> RequestError:
     return RequestError(
         f"the body asks for more than {limits.max_body_rows} paraphrases, candidates included; send it in parts", status=413
     )
-
-
-def read_body(body: Any, content_type: str | None, accept: str | None, limits: Limits = Limits()) -> Envelope:
-    """Read and validate a whole body (bytes or None) before any work is done for it. Raises RequestError."""
-    opened = open_body(body, content_type, accept, limits)
-    items, rows = [], 0
-    for place in range(len(opened.parts)):
-        items.append(read_item(opened, place, limits))
-        rows += 0 if opened.single else rows_of(items[-1], limits)
-        if rows > limits.max_body_rows:
-            raise too_many_rows(limits)
-    if opened.single and isinstance(items[0], RequestError):
-        raise items[0]
-    return Envelope(items, opened.media_type, opened.single)
 
 
 def _decode(text: bytes | bytearray, place: str) -> str:
@@ -250,8 +235,26 @@ def _no_repeats(pairs: list[tuple[str, object]]) -> dict:
     return value
 
 
-def read_request(value: Any, max_rows: int = MAX_ROWS) -> Request:
-    """Turn one decoded JSON object into a Request. Raises RequestError with the field and the reason."""
+def added_templates(value: Any) -> dict[str, str]:
+    """The named templates that a model has besides the catalogue: a dict from name to template, checked. Raises ValueError."""
+    if not isinstance(value, dict):
+        raise ValueError(f"templates must be an object from name to template, not {value!r}")
+    if len(CATALOGUE) + len(value) > MAX_ROWS:  # a request without a target asks for all of them
+        raise ValueError(f"templates has {len(value)} names, at most {MAX_ROWS - len(CATALOGUE)} can be added")
+    for name, template in value.items():
+        if not NAME.fullmatch(name):
+            raise ValueError(f"templates has the name {name!r}; a name has 1 to 40 letters a to z, digits and _, a letter first")
+        if name in CATALOGUE:
+            raise ValueError(f"templates has the name {name}, which has its template already")
+        try:
+            _template(template, name)
+        except RequestError as error:
+            raise ValueError(f"the template {name}: {error.reason}") from None
+    return value
+
+
+def read_request(value: Any, max_rows: int = MAX_ROWS, templates: Mapping[str, str] = CATALOGUE) -> Request:
+    """Turn one decoded JSON object into a Request. templates: the named ones. Raises RequestError with the field and the reason."""
     if not isinstance(value, dict):
         raise RequestError("a request is a JSON object")
     unknown = [name for name in value if name not in FIELDS]
@@ -266,7 +269,7 @@ def read_request(value: Any, max_rows: int = MAX_ROWS) -> Request:
     if "synt" in value:
         source = _tree(value["synt"], "synt")
         check_source(source, sentence)
-    targets, names, listed = _targets(value, max_rows)
+    targets, names, listed = _targets(value, max_rows, templates)
     num_paraphrases = _number(value, "num_paraphrases", 1, 1, max_rows, whole=True)
     if len(targets) * num_paraphrases > max_rows:
         raise RequestError(
@@ -338,7 +341,7 @@ def _letters(text: str) -> str:
     return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())
 
 
-def _targets(value: dict, max_rows: int) -> tuple[tuple[Target, ...], tuple[str, ...] | None, bool]:
+def _targets(value: dict, max_rows: int, templates: Mapping[str, str]) -> tuple[tuple[Target, ...], tuple[str, ...] | None, bool]:
     """The targets, their names if all named templates are used, and whether the request gave a list."""
     names = [name for name in ("tmpl", "like", "parse") if name in value]
     if len(names) > 1:
@@ -346,32 +349,41 @@ def _targets(value: dict, max_rows: int) -> tuple[tuple[Target, ...], tuple[str,
     name = names[0] if names else "tmpl"
     given = value.get(name)
     if given is None:
-        return tuple(Target(read_tree(t), False, "tmpl") for t in CATALOGUE.values()), tuple(CATALOGUE), False
+        return tuple(Target(read_tree(t), False, "tmpl") for t in templates.values()), tuple(templates), False
     if isinstance(given, list):
         if not given:
             raise RequestError("the list is empty", name)
         if len(given) > max_rows:
             raise RequestError(f"the list has {len(given)} entries, at most {max_rows} are read", name)
-        return tuple(_target(item, name, f"{name}.{i}") for i, item in enumerate(given)), None, True
-    return (_target(given, name, name),), None, False
+        return tuple(_target(item, name, f"{name}.{i}", templates) for i, item in enumerate(given)), None, True
+    return (_target(given, name, name, templates),), None, False
 
 
-def _target(text: Any, name: str, place: str) -> Target:
+def _target(text: Any, name: str, place: str, templates: Mapping[str, str]) -> Target:
     if name == "like":
         return Target(Tree("ROOT", []), False, place, like=_sentence(text, place))
     if name == "tmpl" and isinstance(text, str) and not text.lstrip().startswith("("):
-        if text not in CATALOGUE:
-            raise RequestError(f"is neither a bracketed template nor one of {', '.join(CATALOGUE)}", place)
-        text = CATALOGUE[text]
+        if text not in templates:
+            raise RequestError(f"is neither a bracketed template nor one of {', '.join(templates)}", place)
+        text = templates[text]
+    if name == "tmpl":
+        return Target(_template(text, place), False, place)
+    return Target(_rooted(text, place), True, place)
+
+
+def _rooted(text: Any, place: str) -> Tree:
     tree = _tree(text, place)
     if not tree.children:
         raise RequestError("there is nothing below the top of the tree", place)
-    if name == "parse":
-        return Target(tree, True, place)
+    return tree
+
+
+def _template(text: Any, place: str) -> Tree:
+    tree = _rooted(text, place)
     if tree.depth() > TEMPLATE_DEPTH:
         raise RequestError(
             f"a template has {TEMPLATE_DEPTH} levels at most: (ROOT (S (NP ) (VP ) (. ))); to follow a whole parse send it as parse", place
         )
     if words(tree):
         raise RequestError("a template has labels only, no words", place)
-    return Target(tree, False, place)
+    return tree

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from handler.errors import RequestError
-from handler.wire.request import JSON, JSON_LINES, Envelope, Request
+from handler.wire.request import JSON, JSON_LINES, Request
 
 # Always plain ASCII: TorchServe's internal protocol breaks on anything else in a reason phrase.
 PHRASES = {
@@ -78,19 +78,6 @@ class Response:
     @property
     def phrase(self) -> str:
         return PHRASES[self.status]
-
-
-def build(envelope: Envelope | RequestError, answers: list) -> Response:
-    """Build the response to an envelope. `answers` has a list of Paraphrases or a RequestError for each item."""
-    if isinstance(envelope, RequestError):
-        return refusal(envelope)
-    if envelope.single and isinstance(answers[0], RequestError):
-        return refusal(answers[0])
-    values = [
-        error_in_place(answer) if isinstance(answer, RequestError) or isinstance(item, RequestError) else answer_value(item, answer)
-        for item, answer in zip(envelope.items, answers)
-    ]
-    return assemble(values, envelope.media_type, envelope.single, sum(map(truncated_of, answers)))
 
 
 def assemble(values: list, media_type: str, single: bool, truncated: int) -> Response:

@@ -127,18 +127,18 @@ def answers(send: Sender, lines: Iterable[str], chunk: int, concurrency: int = 1
     """Yield the answer to each line of JSON, in order; `chunk` lines a call, `concurrency` calls under way."""
     source, streak = iter(lines), 0
     parts = iter(lambda: list(itertools.islice(source, chunk)), [])
-    with ThreadPoolExecutor(concurrency) as pool:
+    pool = ThreadPoolExecutor(concurrency)  # not in a `with`, which would wait for the calls under way when the user has stopped it
+    try:
         waiting = deque(pool.submit(ask, send, part) for part in itertools.islice(parts, concurrency))
-        try:
-            while waiting:
-                for answer in waiting.popleft().result():
-                    yield answer
-                    streak = streak + 1 if given_up(answer) else 0
-                    if streak == STREAK:
-                        raise InvokeError(f"{STREAK} requests in a row got no answer: {answer['error']['message']}")
-                waiting.extend(pool.submit(ask, send, part) for part in itertools.islice(parts, 1))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        while waiting:
+            for answer in waiting.popleft().result():
+                yield answer
+                streak = streak + 1 if given_up(answer) else 0
+                if streak == STREAK:
+                    raise InvokeError(f"{STREAK} requests in a row got no answer: {answer['error']['message']}")
+            waiting.extend(pool.submit(ask, send, part) for part in itertools.islice(parts, 1))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def resume(output: Path) -> int:

@@ -5,12 +5,15 @@ slowly takes nobody's place. When bytes or connections run out, the slowest send
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
 from typing import Protocol
 
 BODY_TIME = 60.0  # s for a whole body
+SEND_TIME = 60.0  # s for the caller to take an answer
 PACE_TIME, PACE = 10.0, 1000  # a body that is not complete brings so many bytes a second, over so many seconds
 MEASURED = 1.0  # s over which a sender's speed is measured; nobody is given up sooner
 SLOW = 1 << 16  # bytes a second; a slower sender is given up when there is no room
@@ -55,23 +58,60 @@ class Arrival:
             self.wait.reschedule(asyncio.get_running_loop().time())
 
 
+class Departure(Arrival):
+    """An answer that a caller takes, so many bytes of it so far."""
+
+    def __init__(self, total: int):
+        super().__init__(SEND_TIME)
+        self.total = total
+
+    @property
+    def left(self) -> int:
+        """Bytes that are still held for the caller."""
+        return 0 if self.given_up else max(0, self.total - self.size)
+
+
 class Places:
-    """Requests that wait for the model, and the bytes of all bodies."""
+    """Requests that wait for the model, and the bytes of all bodies and of all answers that callers have not taken."""
 
     def __init__(self, most: int, most_bytes: int):
         self.most, self.most_bytes = most, most_bytes
         self.taken = 0  # requests whose body is complete
         self.taken_bytes = 0  # of their bodies
         self.arriving: set[Arrival] = set()
+        self.leaving: set[Departure] = set()
+
+    @property
+    def unread(self) -> int:
+        """Bytes of answers that callers have not taken."""
+        return sum(departure.left for departure in self.leaving)
 
     @property
     def bytes(self) -> int:
-        """Bytes held, of complete bodies and of others."""
-        return self.taken_bytes + sum(arrival.size for arrival in self.arriving if not arrival.given_up)
+        """Bytes held, of complete bodies and others, and of answers."""
+        return self.taken_bytes + self.unread + sum(arrival.size for arrival in self.arriving if not arrival.given_up)
 
     def promises(self, size: int) -> bool:
-        """Whether a request with so many bytes would find room beside those that wait."""
-        return self.taken < self.most and (not self.taken_bytes or self.taken_bytes + size <= self.most_bytes)
+        """Whether a request with so many bytes would find room beside what is held, once slow readers of answers are given up for it."""
+        fits = self._free(self.most_bytes - self.taken_bytes - size)
+        return self.taken < self.most and (fits or not self.taken_bytes + self.unread)
+
+    def _free(self, room: int) -> bool:
+        """Whether the answers that callers have not taken are no more than so many bytes; the slowest readers are given up for that."""
+        while self.unread > room and (slowest := slowest_of(self.leaving)):
+            slowest.give_up()
+        return self.unread <= room
+
+    @contextlib.contextmanager
+    def departure(self, size: int) -> Iterator[Departure]:
+        """Count an answer of so many bytes while a caller takes it."""
+        departure = Departure(size)
+        self.leaving.add(departure)
+        self._free(self.most_bytes)
+        try:
+            yield departure
+        finally:
+            self.leaving.discard(departure)
 
     def has_room(self, arrival: Arrival) -> bool:
         """Whether what has come of a body may be kept, once slower senders are given up for it. A lone body always may."""
@@ -82,9 +122,9 @@ class Places:
         return held <= self.most_bytes or held == arrival.size
 
     def give_up_slow(self, everybody: bool = False) -> None:
-        """Give up the senders that are slow, or all of them."""
-        for arrival in self.arriving:
-            if everybody or arrival.speed() < SLOW:
+        """Give up the senders that are slow, or all of them, and the slow readers of answers."""
+        for arrival in (*self.arriving, *self.leaving):
+            if arrival.speed() < SLOW or (everybody and arrival in self.arriving):
                 arrival.give_up()
 
     def take(self, size: int) -> "Place | None":

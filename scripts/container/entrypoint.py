@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import datetime
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -193,19 +194,24 @@ class Container:
         self.ports = choose_ports(settings)
         memory = machine.memory()
         workers = settings.workers or environment.default_workers(machine.cores(), memory, self.gpus)
+        if settings.multi_model:
+            if settings.workers and settings.workers > 1:
+                log.say("With SAGEMAKER_MULTI_MODEL each model has one worker, whatever SAGEMAKER_MODEL_SERVER_WORKERS says", 30)
+            workers = 1
         self.give_up = 150.0  # s without a worker, or without an answer of TorchServe
         batch_size, max_body, startup = 1, settings.max_body or model_folder.DEFAULT_MAX_BODY, 120
         if not settings.multi_model:
             model = model_folder.find_model(settings.base / "model", BAKED, scratch)
             log.say(f"Serving {model} with {workers} worker{'s' * (workers > 1)}")
-            config = model_folder.effective(model_folder.model_config(model), settings, workers)
+            config = model_folder.effective(model_folder.model_config(model), settings)
             batch_size, startup = config.get("batchSize", 1), config.get("startupTimeout", 120)
             max_body = config["handler"].get("max_body_bytes", max_body)
-            model_folder.link_model(model, scratch / "store" / "synpg", config)
+            for version in model_folder.versions(workers):
+                model_folder.link_model(model, scratch / "store" / version, config, version)
             self.give_up = startup + config.get("maxRetryTimeoutInSec", 300)
         store = Path("/") if settings.multi_model else scratch / "store"
         heap = environment.heap(memory)
-        changes = model_folder.server_changes(settings, self.ports, store, METRICS, max_body, heap, self.gpus)
+        changes = model_folder.server_changes(settings, self.ports, store, METRICS, max_body, heap, self.gpus, workers)
         text = model_folder.properties((ROOT / "config.properties").read_text(), changes)
         (scratch / "config.properties").write_text(text)
         home = Path(os.environ.get("JAVA_HOME") or "/nowhere")
@@ -213,7 +219,9 @@ class Container:
         self.command = java_command(java, scratch, settings.level, text, store)
         inference = Backend(self.ports["inference"])
         self.workers = Workers(
-            Backend(self.ports["inference" if settings.multi_model else "management"]), None if settings.multi_model else "synpg"
+            Backend(self.ports["inference" if settings.multi_model else "management"]),
+            None if settings.multi_model else model_folder.MODEL,
+            workers,
         )
         waiting = settings.queue + batch_size * workers
         connections = machine.connections(max(MOST_CONNECTIONS, 4 * waiting))
@@ -243,7 +251,7 @@ class Container:
         for number in signal.SIGTERM, signal.SIGINT:
             asyncio.get_running_loop().add_signal_handler(number, self.told_to_end.set)
         try:
-            await self.front.listen(self.settings.port)
+            await self.front.listen(self.settings.port, self.settings.address)
         except OSError as error:
             raise SettingsError(f"Port {self.settings.port} cannot be listened on: {os.strerror(error.errno or 0).lower()}.") from None
         env = {
@@ -258,6 +266,8 @@ class Container:
             "LOG_LOCATION": str(self.scratch),
             "METRICS_LOCATION": str(self.scratch),
         }
+        if self.settings.multi_model:  # with one model they are in its `model-config.yaml`
+            env["SYNPG_HANDLER"] = json.dumps(model_folder.budget(self.settings))
         # In a session of its own: a Ctrl-C at a terminal is ours to handle.
         java = await asyncio.create_subprocess_exec(
             *self.command,

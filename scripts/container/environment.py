@@ -13,7 +13,7 @@ from typing import Any
 from scripts.common.command import UserError
 
 MB = 1 << 20
-SERVER_MEMORY, WORKER_MEMORY = 450 * MB, 550 * MB  # what TorchServe with this entry point takes, and each worker of it
+SERVER_MEMORY, WORKER_MEMORY = 450 * MB, 500 * MB  # what TorchServe with this entry point takes at most, and each worker; README.md
 LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "FATAL"}
 STRATEGIES = "SINGLE_RECORD", "MULTI_RECORD"
 
@@ -139,8 +139,8 @@ VARIABLES = (
         "SAGEMAKER_MODEL_SERVER_WORKERS",
         Whole(1, 256),
         None,
-        "worker processes",
-        "one for each GPU, or one for each core as far as memory allows (450 MB plus 550 MB each)",
+        "worker processes; with several models each has one",
+        "one for each GPU, or one for each core as far as memory allows (450 MB plus 500 MB each)",
         "TS_DEFAULT_WORKERS_PER_MODEL",
     ),
     Variable("SAGEMAKER_TS_MIN_WORKERS", Whole(1, 256), None, "also sets the number of workers, which is fixed; the lower one counts"),
@@ -186,6 +186,7 @@ VARIABLES = (
     ),
     Variable("SAGEMAKER_MODEL_SERVER_VMARGS", Text("flags"), None, "more flags for Java"),
     Variable("SAGEMAKER_BASE_DIR", Text("a folder"), "/opt/ml", "the folder that contains `model/`"),
+    Variable("SYNPG_ADDRESS", Text("an IP address", r"[0-9A-Fa-f.:]+"), "0.0.0.0", "the address to listen on"),
     Variable("SYNPG_DEVICE", Choice(("cpu", "gpu")), "cpu", "`cpu` lets a GPU image run without a GPU", "the image's"),
 )
 
@@ -200,6 +201,7 @@ class Settings:
     """What the environment asks for. None: the model's own `model-config.yaml` decides."""
 
     port: int
+    address: str  # to listen on
     base: Path  # has `model/` in it
     device: str  # "cpu" or "gpu": what torch of this image is for
     multi_model: bool
@@ -234,6 +236,7 @@ def read_environment(env: Mapping[str, str]) -> Settings:
     payload = values["SAGEMAKER_MAX_PAYLOAD_IN_MB"]  # 0: no limit but ours
     return Settings(
         port=values["SAGEMAKER_BIND_TO_PORT"],
+        address=values["SYNPG_ADDRESS"],
         base=Path(values["SAGEMAKER_BASE_DIR"]),
         device=values["SYNPG_DEVICE"],
         multi_model=values["SAGEMAKER_MULTI_MODEL"],

@@ -138,7 +138,8 @@ class Front:
                 if caller.gone:
                     raise CallerGone from error
                 answer, refused = refusal(error.error_status_hint, "InvalidRequest", "the body is not HTTP/1.1"), True
-            await caller.send(call, answer, close=refused or self.ending)
+            with self.places.departure(len(answer.body)) as departure:
+                await caller.send(call, answer, refused or self.ending, departure)
         finally:
             self.active -= 1
             self._log(call, answer, time.monotonic() - began)
@@ -213,8 +214,6 @@ class Front:
                 call.headers.append((b"Accept", self.settings.default_accept.encode()))
             if self.settings.multi_model:
                 return await self._model_api(call, body, deadline)
-            if call.target != call.path:  # TorchServe would read a query as fields of the body, and choose a model by it
-                call.target = call.path
             return await self._invoke(caller, place, call, body, deadline)
         finally:
             place.leave()
@@ -238,7 +237,6 @@ class Front:
                 return timed_out(self.settings.timeout)
             if answer is None:
                 return later(refusal(503, "ModelNotReady", "the model is not loaded"))
-            self.workers.overdue = False
             if answer is attempts.failed:
                 return refusal(503, "ServiceUnavailable", "the worker died over this request, and died again when it was tried once more")
             return busy() if answer.status == 503 and NO_WORKER.search(answer.body) else answer

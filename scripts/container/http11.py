@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 
 import h11
 
-from scripts.container.admission import PACE, Arrival, CallerGone
+from scripts.container.admission import PACE, Arrival, CallerGone, Departure
 
 HEADER_BYTES = 32 * 1024  # request line and headers
 HEADER_TIME, IDLE_TIME = 10.0, 650.0  # s; idle connections outlive the callers' patience, not ours
-SEND_TIME = 60.0  # s for the caller to take an answer
 TURN = 64  # parts of a body that are read before others have their turn
 LINGER_TIME, LINGER_BYTES = 2.0, 64 << 20  # how long a refused body is read on, so that the refusal arrives
 MB = 1 << 20
 CHUNK = 1 << 16
+SLICE = 1 << 18  # bytes of an answer that are handed to the system at once: the rest is held only once
 # Headers of one connection, and headers that are written anew.
 HOP_BY_HOP = {
     b"connection",
@@ -136,23 +136,34 @@ class Caller:
             raise CallerGone
         return bytes(body)
 
-    async def send(self, call: Call | None, answer: Answer, close: bool) -> None:
+    async def send(self, call: Call | None, answer: Answer, close: bool, departure: Departure | None = None) -> None:
         """Answer; the connection ends if `close`, or if the caller says so. Raises OSError when the caller does not take it."""
+        body = b"" if call and call.method == "HEAD" else answer.body
         headers = [(key, value) for key, value in answer.headers if key.lower() not in HOP_BY_HOP]
         headers.append((b"Content-Length", str(len(answer.body)).encode()))
         if close:
             headers.append((b"Connection", b"close"))
         data = self.http.send(h11.Response(status_code=answer.status, headers=headers, reason=phrase(answer.status)))
-        if answer.body and not (call and call.method == "HEAD"):
-            data += self.http.send(h11.Data(data=answer.body))
-        data += self.http.send(h11.EndOfMessage()) or b""
-        self.writer.write(data)
+        departure = departure or Departure(len(body))
         try:
-            async with asyncio.timeout(SEND_TIME):
-                await self.writer.drain()
+            async with asyncio.timeout_at(departure.due()) as departure.wait:
+                for start in range(0, len(body), SLICE):
+                    if start:
+                        await self._write(data, departure)
+                        data = b""
+                    data += self.http.send(h11.Data(data=body[start : start + SLICE]))
+                await self._write(data + (self.http.send(h11.EndOfMessage()) or b""), departure)
         except TimeoutError:  # the caller does not read
             self.writer.transport.abort()
             raise
+
+    async def _write(self, data: bytes, departure: Departure) -> None:
+        """Bytes of an answer. Raises TimeoutError when the caller is given up."""
+        self.writer.write(data)
+        await self.writer.drain()
+        departure.add(len(data))
+        if departure.given_up:
+            raise TimeoutError
 
     def again(self) -> bool:
         """Whether the connection takes another request."""

@@ -18,6 +18,7 @@ import yaml
 from scripts.common.damage import DAMAGED, MALFORMED, reason
 from scripts.container.environment import MB, Settings, SettingsError
 
+MODEL = "synpg"  # its name in TorchServe
 MANIFEST, CONFIG = Path("MAR-INF", "MANIFEST.json"), "model-config.yaml"
 DEFAULT_MAX_BODY = 6291456  # bytes; what SageMaker passes on, and the handler reads
 BATCH_ROWS = 1_000_000  # paraphrases of one body in a batch job: its time-out is the limit there
@@ -122,39 +123,51 @@ def check_numbers(file: Path, config: dict) -> None:
                 raise SettingsError(f"{file}: {place}{key} must be a whole number of at least {low}, not {str(section[key])[:80]!r}.")
 
 
-def effective(config: dict, settings: Settings, workers: int) -> dict:
-    """The effective `model-config.yaml`: the model's own settings, overridden by the environment."""
+def versions(workers: int) -> list[str]:
+    """The versions of the model that TorchServe is given: one for each worker, so that each has a queue of its own (`workers.py`)."""
+    return [str(number) for number in range(1, workers + 1)]
+
+
+def budget(settings: Settings) -> dict:
+    """The handler's settings that follow from the time-out.
+
+    What the worker has not done some seconds before the front gives up gets an error in its place, so that what is done arrives. A body
+    may be estimated to take half as long alone, since callers take turns.
+    """
+    deadline = max(1, settings.timeout - 8)
+    found = {"deadline": deadline, "body_seconds": max(1, deadline // 2), "waiting_seconds": max(1, deadline * 4 // 5)}
+    if settings.batch:  # a refusal would fail the whole file
+        found |= {"long_bodies": NO_LIMIT, "waiting_seconds": NO_LIMIT, "held_bytes": NO_LIMIT}
+    return found
+
+
+def effective(config: dict, settings: Settings) -> dict:
+    """The effective `model-config.yaml` of one worker: the model's own settings, overridden by the environment."""
     asked = {"batchSize": settings.batch_size, "maxBatchDelay": settings.max_batch_delay, "startupTimeout": settings.startup_timeout}
     handler = dict(config.get("handler", {}))
     if settings.max_body is not None:
         handler["max_body_bytes"] = settings.max_body
-    # What the worker has not done some seconds before the front gives up gets an error in its place, so that what is done arrives. A body
-    # may be estimated to take half as long alone, since callers take turns.
-    deadline = max(1, settings.timeout - 8)
-    handler |= {"deadline": deadline, "body_seconds": max(1, deadline // 2), "waiting_seconds": max(1, deadline * 4 // 5)}
-    if settings.batch:  # a refusal would fail the whole file
-        handler |= {"long_bodies": NO_LIMIT, "waiting_seconds": NO_LIMIT, "held_bytes": NO_LIMIT}
+    handler |= budget(settings)
+    if settings.batch:
         handler["max_body_rows"] = max(BATCH_ROWS, handler.get("max_body_rows", 0))
     return {
         **config,
         **{key: value for key, value in asked.items() if value is not None},
         # `deviceType` is the image's affair: a worker is told its GPU by TorchServe, which counts those it is told of
-        "minWorkers": workers,
-        "maxWorkers": workers,
+        "minWorkers": 1,
+        "maxWorkers": 1,
         "deviceType": settings.device,
-        # an idle worker of TorchServe 0.12 holds the lock of its model's queue: one that continues would wait until a request comes
-        "continuousBatching": bool(config.get("continuousBatching")) and workers == 1,
         "responseTimeout": settings.response_timeout,
         "jobQueueSize": QUEUE,
         "handler": handler,
     }
 
 
-def link_model(model: Path, store: Path, config: dict) -> None:
-    """Fill `store` with links to the model's files, a `model-config.yaml` and a manifest that names it."""
+def link_model(model: Path, store: Path, config: dict, version: str) -> None:
+    """Fill `store` with links to the model's files, a `model-config.yaml` and a manifest that names it and the version."""
     try:
         manifest = json.loads((model / MANIFEST).read_text(encoding="utf-8"))
-        manifest["model"]["configFile"] = CONFIG
+        manifest["model"] |= {"configFile": CONFIG, "modelVersion": version}
     except (OSError, *MALFORMED) as error:
         raise SettingsError(f"{model / MANIFEST} is not a manifest: {reason(error)}.") from None
     store.mkdir(parents=True)
@@ -177,7 +190,7 @@ def properties(text: str, changes: Mapping[str, str | None]) -> str:
 
 
 def server_changes(
-    settings: Settings, ports: Mapping[str, int], folder: Path, metrics: Path, max_body: int, heap_mb: int, gpus: int
+    settings: Settings, ports: Mapping[str, int], folder: Path, metrics: Path, max_body: int, heap_mb: int, gpus: int, workers: int
 ) -> dict[str, str | None]:
     """The values of config.properties that are different in the container."""
     inference = f"http://127.0.0.1:{ports['inference']}"
@@ -191,7 +204,7 @@ def server_changes(
         "metrics_mode": "prometheus",
         "metrics_config": str(metrics),
         "model_store": str(folder),
-        "load_models": "synpg=synpg",
+        "load_models": ",".join(f"{MODEL}={version}" for version in versions(workers)),
         "enable_envvars_config": "true",
         "number_of_gpu": str(gpus),
         "job_queue_size": str(QUEUE),
@@ -207,7 +220,7 @@ def server_changes(
             "load_models": None,
             "model_store": "/",
             "enable_model_api": "true",
-            "default_workers_per_model": str(settings.workers or 1),
+            "default_workers_per_model": "1",  # each with a queue of its own, as with one model (`workers.py`)
             "default_service_handler": "synpg_handler.py",
             "default_response_timeout": str(settings.response_timeout),
             "models": None,

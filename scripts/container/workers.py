@@ -3,11 +3,12 @@
 import asyncio
 import re
 import time
+from dataclasses import dataclass, field, replace
 
 import h11
 
 from scripts.container.http11 import Answer, Backend, Call, refusal
-from scripts.serving.readiness import read_workers
+from scripts.serving.readiness import read_versions
 
 ASK_TIME = 1.5  # s for TorchServe to tell of its workers; SageMaker waits 2 for /ping
 RESEND = 3.0  # s after a worker died that a request of before is given to be answered, before it is sent again
@@ -15,20 +16,50 @@ DEATH_PAUSE = 0.1  # s after a worker died before the others are looked at
 WORKER_DIED = re.compile(rb"Worker died")
 
 
+@dataclass(eq=False)
+class Worker:
+    """One worker of the model.
+
+    In TorchServe it is a version of the model with a single worker, because only so it has a queue of its own. An idle worker of
+    TorchServe 0.12 holds the lock of its queue until a request comes; others of the queue could not go on with what they have.
+    """
+
+    target: str  # the path of its requests
+    pid: int | None = None  # of its process, while that has the model loaded
+    deaths: int = 0  # times that the process was gone when looked at again
+    overdue: bool = False  # a request got no answer in time, and nothing has come since
+    requests: dict[asyncio.Task[Answer], float] = field(default_factory=dict)  # that it has, since when, the oldest first
+
+    def ask(self, inference: Backend, call: Call, body: bytes) -> asyncio.Task[Answer]:
+        """Send it a request."""
+        task = asyncio.create_task(inference.request(replace(call, target=self.target), body))
+        self.requests[task] = time.monotonic()
+        task.add_done_callback(self._told)
+        return task
+
+    def _told(self, task: asyncio.Task[Answer]) -> None:
+        del self.requests[task]
+        if not task.cancelled():
+            task.exception()  # looked at, so that nothing complains when nobody waits any more
+            self.overdue = False
+
+    @property
+    def load(self) -> tuple[bool, int, float]:
+        """The less, the sooner it takes up a request. Of two with as many requests, one whose oldest is younger has the shorter ones."""
+        return self.overdue, len(self.requests), -next(iter(self.requests.values()), 0.0)
+
+
 class Workers:
     """Which workers have loaded the model, by TorchServe's management API."""
 
-    def __init__(self, backend: Backend, model: str | None):
+    def __init__(self, backend: Backend, model: str | None, count: int = 1):
         self.backend, self.model = backend, model  # None: any number of models, and being asked is enough
+        self.all = [Worker(f"/predictions/{model}/{number}") for number in range(1, count + 1)]
         self.ready = False  # all of them are loaded
         self.any = False  # one at least is
-        self.deaths = 0  # loaded workers that were gone when looked at again
         self.known = 0.0  # when that was so
         self.told = time.monotonic()  # when TorchServe last told of them
         self.silent = False  # it did not, when last asked
-        self.overdue = False  # a request got no answer in time, and no other has got one since
-        self.late: set[asyncio.Task[Answer]] = set()  # requests whose callers have got a 504
-        self._pids: frozenset[int] = frozenset()
         self._lock = asyncio.Lock()
         self._changed = asyncio.Condition()
 
@@ -45,44 +76,45 @@ class Workers:
     def complaint(self) -> str:
         """Why the workers are not fit for requests; empty if they are."""
         if self.ready:
-            return "an answer is overdue" if self.overdue else ""
+            return "an answer is overdue" if any(worker.overdue for worker in self.all) else ""
         return "TorchServe does not answer" if self.silent else "a worker has ended"
 
     async def _ask(self) -> None:
         """What was known stays true for others until the answer is here."""
         try:
             async with asyncio.timeout(ASK_TIME):
-                answer = await self.backend.request(Call("GET", f"/models/{self.model}" if self.model else "/models", [], None))
+                answer = await self.backend.request(Call("GET", f"/models/{self.model}/all" if self.model else "/models", [], None))
             if not self.model:
                 self.ready = self.any = answer.status == 200
                 self.told, self.silent = time.monotonic(), False
                 return
-            workers = read_workers(answer.status, answer.body)
+            versions = read_versions(answer.status, answer.body)
         except (OSError, ValueError, h11.ProtocolError):  # a TimeoutError is an OSError
             self.ready, self.silent = False, True  # not started yet, or too busy: not ready, but nobody has died
             return
         finally:
             self.known = time.monotonic()
         self.told, self.silent = self.known, False
-        self.deaths += len(self._pids - workers.loaded)
-        self._pids, self.any, self.ready = workers.loaded, bool(workers.loaded), workers.ready
-
-    def came_late(self, task: "asyncio.Task[Answer]") -> None:
-        """Something has come of a request that nobody waits for any more."""
-        self.late.discard(task)
-        if not task.cancelled():
-            task.exception()  # looked at, so that nothing complains
-            self.overdue = False
+        for number, worker in enumerate(self.all, 1):
+            loaded = versions[str(number)].loaded if str(number) in versions else frozenset()
+            worker.deaths += worker.pid is not None and worker.pid not in loaded
+            worker.pid = min(loaded, default=None)
+        self.ready, self.any = all(worker.pid for worker in self.all), any(worker.pid for worker in self.all)
 
     async def wait(self) -> None:
         """Wait until at least one worker is loaded."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.any)
 
-    async def death(self, after: int) -> None:
-        """Wait until more workers have died than `after`, and then until one is loaded."""
+    async def pick(self) -> Worker:
+        """The loaded worker that has least to do, once there is one."""
+        await self.wait()
+        return min((worker for worker in self.all if worker.pid), key=lambda worker: worker.load)
+
+    async def death(self, worker: Worker, after: int) -> None:
+        """Wait until a worker has died more often than `after`, and then until one is loaded."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self.deaths > after)
+            await self._changed.wait_for(lambda: worker.deaths > after)
         await asyncio.sleep(RESEND)
         await self.wait()
 
@@ -92,59 +124,59 @@ class Attempts:
 
     def __init__(self, inference: Backend, workers: Workers, call: Call, body: bytes):
         self.inference, self.workers, self.call, self.body = inference, workers, call, body
-        self.running: set[asyncio.Task[Answer]] = set()
+        self.running: dict[asyncio.Task[Answer], Worker] = {}
         self.failed: Answer | None = None  # what came of the last attempt over which a worker died
-        self.death = asyncio.create_task(workers.death(workers.deaths))
+        self.death: asyncio.Task[None] | None = None  # of the worker that was asked first
 
     async def answer(self) -> Answer:
         """The model's answer; that of the second failure if workers died over both attempts."""
-        await self.workers.wait()
-        self._send()
-        answer = await self._first_answer(until_death=True)
+        worker = await self._send()
+        self.death = asyncio.create_task(self.workers.death(worker, worker.deaths))
+        answer = await self._first_answer(self.death)
         if answer is None:
             await asyncio.sleep(DEATH_PAUSE)
             await self.workers.look()
-            await self.workers.wait()
-            self._send()
-            answer = await self._first_answer(until_death=False)
+            await self._send()
+            answer = await self._first_answer(None)
         answer = answer or self.failed
         assert answer is not None  # an attempt has ended
         return answer
 
-    def _send(self) -> None:
-        self.running.add(asyncio.create_task(self.inference.request(self.call, self.body)))
+    async def _send(self) -> Worker:
+        worker = await self.workers.pick()
+        self.running[worker.ask(self.inference, self.call, self.body)] = worker
+        return worker
 
-    async def _first_answer(self, until_death: bool) -> Answer | None:
+    async def _first_answer(self, death: asyncio.Task[None] | None) -> Answer | None:
         """The first answer over which no worker died.
 
-        None when no attempt is left that could bring one; with `until_death` also when a worker died, which may have had the request.
+        None when no attempt is left that could bring one; with `death` also when that has come, for the worker may have had the request.
         """
         while self.running:
-            watched = {*self.running, self.death} if until_death else self.running
+            watched = {*self.running, death} if death else self.running.keys()
             done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            for task in self.running & done:
-                self.running.discard(task)
+            for task in self.running.keys() & done:
+                del self.running[task]
                 error = task.exception()
                 answer: Answer = gone(error) if error else task.result()
                 if not (answer.status >= 500 and WORKER_DIED.search(answer.body)):
                     return answer
                 self.failed = answer
-            if until_death and self.death in done:
+            if death in done:
                 break
         return None
 
     async def cancel(self) -> None:
         """End what is still under way."""
-        for task in (*self.running, self.death):
+        tasks = [*self.running, *([self.death] if self.death else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self.running, self.death, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def outlive(self) -> None:
-        """The caller waits no longer; if TorchServe has the request, an answer counts as overdue until something comes of it."""
-        for task in self.running:
-            self.workers.overdue = True
-            self.workers.late.add(task)
-            task.add_done_callback(self.workers.came_late)
+        """The caller waits no longer; if a worker has the request, an answer of it counts as overdue until something comes."""
+        for worker in self.running.values():
+            worker.overdue = True
         self.running.clear()
 
 

@@ -1,123 +1,164 @@
-"""The SageMaker notebook that this project's users start from, cell by cell, with SageMaker SDK 2 and without AWS.
+"""The notebook: every cell runs against moto and a real server behind the gateway, and the outputs in the file are of such a run.
 
-moto simulates S3, IAM and SageMaker. The predictor's requests go through the gateway to a real server. With the SDK:
+    python -m tests.aws.test_notebook http://127.0.0.1:8080     runs it with the server there and writes its outputs into the file
 
-    pip install 'sagemaker<3' && pytest tests/aws/test_notebook.py
+Docker is a stand-in that builds nothing. Its push puts an image into moto's ECR, since that is where `deploy` looks for one.
 """
 
 import json
-import tarfile
-import time
-from types import SimpleNamespace
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
-pytest.importorskip("sagemaker", reason="pip install 'sagemaker<3'")
-try:
-    from sagemaker.base_deserializers import JSONDeserializer
-    from sagemaker.base_serializers import JSONSerializer
-    from sagemaker.pytorch import PyTorchModel
-except ImportError:
-    pytest.skip("pip install 'sagemaker<3'", allow_module_level=True)
+from handler import __version__
+from scripts.common.paths import ROOT
+from tests.gateway import ACCOUNT, REGION
 
+HOW = "pip install -r scripts/aws/notebook-requirements.txt -r tests/requirements.txt"
+nbclient = pytest.importorskip("nbclient", reason=HOW)
+nbformat = pytest.importorskip("nbformat", reason=HOW)
+for name in "moto", "ipykernel", "matplotlib", "flask", "flask_cors":  # the server of moto needs the last two
+    pytest.importorskip(name, reason=HOW)
+
+from tests.aws.simulation import environment, simulation  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of Jupyter and Flask
+
+NOTEBOOK = ROOT / "scripts" / "aws" / "synpg_sagemaker.ipynb"
+IGNORED = shutil.ignore_patterns("__pycache__", "*.mar", "*.tar.gz")
+DOCKER = """#!{python}
+import json, os, sys
 import boto3
-import sagemaker
-from botocore.exceptions import ClientError
-from moto import mock_aws
-from sagemaker.serverless import ServerlessInferenceConfig
-
-from scripts.common.paths import DEMO
-from scripts.serving import archive
-from scripts.serving.server import call
-from tests.factories import PICNIC, body
-from tests.gateway import ACCOUNT, REALTIME_BYTES, REGION, SERVERLESS_BYTES, Endpoint, Gateway
-
-pytestmark = pytest.mark.filterwarnings("ignore")  # the SDK's own
-IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/synpg:latest"
-BUCKET = "synpg-models"
-SST2 = [  # the first rows that the notebook paraphrases
-    (
-        "hide new secretions from the parental units ",
-        "(ROOT (VP (VB hide) (NP (JJ new) (NNS secretions)) (PP (IN from) (NP (DT the) (JJ parental) (NNS units)))))",
-    ),
-    (
-        "contains no wit , only labored gags ",
-        "(ROOT (VP (VBZ contains) (NP (NP (DT no) (NN wit)) (, ,) (NP (RB only) (VBN labored) (NNS gags)))))",
-    ),
-]
+match sys.argv[1:]:
+    case ["info", *_]:
+        print("stand-in")
+    case ["build", *_]:
+        print("(a stand-in for docker: nothing is built)")
+    case ["image", "inspect", "--format", *_]:
+        print("amd64")
+    case ["image", "inspect", tag]:
+        print(json.dumps([{{"Size": 0, "Id": "sha256:" + "0" * 64}}]))
+    case ["login", *_]:
+        sys.stdin.read()
+    case ["push", image]:
+        name, tag = image.split("/", 1)[1].rsplit(":", 1)
+        digest = "sha256:" + "0" * 64
+        manifest = {{"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+                    "config": {{"digest": digest, "size": 1}}, "layers": []}}
+        boto3.client("ecr").put_image(repositoryName=name, imageTag=tag, imageManifest=json.dumps(manifest))
+"""
 
 
-@pytest.fixture()
-def aws(server, tmp_path, monkeypatch):
-    """An account with a role and a bucket, the tarball in it; a session of the SDK; the gateway."""
-    for name, value in {"AWS_DEFAULT_REGION": REGION, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}.items():
-        monkeypatch.setenv(name, value)
-    config = tmp_path / "config.yaml"  # the SDK would report its use over the network
-    config.write_text("SchemaVersion: '1.0'\nSageMaker:\n  PythonSDK:\n    Modules:\n      TelemetryOptOut: true\n")
-    monkeypatch.setenv("SAGEMAKER_USER_CONFIG_OVERRIDE", str(config))
-    (tmp_path / "notebook").mkdir()
-    (tmp_path / "notebook" / "inference.py").write_bytes(archive.FOR_AWS.read_bytes())  # beside the notebook, as it has it
-    monkeypatch.chdir(tmp_path / "notebook")
-    monkeypatch.setattr("sagemaker.session.time", SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None}))  # 30 s a look
-    archive.build_tarball(DEMO, tmp_path / "synpg.tar.gz")
-    with mock_aws(), Gateway({}) as gateway:
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        boto3.client("s3").upload_file(str(tmp_path / "synpg.tar.gz"), BUCKET, "synpg.tar.gz")
-        boto3.client("iam").create_role(RoleName="SCPNS3SageMakerRole", AssumeRolePolicyDocument="{}")
-        session = sagemaker.Session(default_bucket=BUCKET, sagemaker_runtime_client=gateway.client())
-        yield session, gateway
+def stand_in(folder: Path) -> Path:
+    """A folder with a `docker` command, and with the `python` that runs the tests."""
+    folder.mkdir()
+    (folder / "docker").write_text(DOCKER.format(python=sys.executable))
+    (folder / "docker").chmod(0o755)
+    (folder / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')  # a link would be another environment
+    (folder / "python").chmod(0o755)
+    return folder
 
 
-def model_data(session, name: str) -> str:
-    """Where the container of an endpoint gets its tarball from."""
-    client = session.sagemaker_client
-    config = client.describe_endpoint_config(EndpointConfigName=client.describe_endpoint(EndpointName=name)["EndpointConfigName"])
-    container = client.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])["PrimaryContainer"]
-    return container["ModelDataUrl"]
+def checkout(folder: Path) -> Path:
+    """What the notebook needs of the project, so that nothing is written into this one."""
+    for name in "handler", "scripts":
+        shutil.copytree(ROOT / name, folder / name, ignore=IGNORED)
+    shutil.copytree(ROOT / "model_store" / "demo", folder / "model_store" / "demo")
+    return folder
 
 
-GPU = {"instance_type": "ml.g4dn.xlarge", "initial_instance_count": 1}
-SERVERLESS = {"serverless_inference_config": ServerlessInferenceConfig(memory_size_in_mb=3072, max_concurrency=2)}
+def execute(folder: Path, url: str):
+    """The notebook with the outputs of a run in `folder`. Raises CellExecutionError."""
+    book = nbformat.read(NOTEBOOK, as_version=4)
+    place = checkout(folder / "project")
+    with simulation({"synpg-serverless": url, "synpg-realtime": url}, url) as (moto, gateway):
+        client = nbclient.NotebookClient(
+            book,
+            timeout=300,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(place / "scripts" / "aws")}},
+            record_timing=False,
+            coalesce_streams=True,
+        )
+        path = stand_in(folder / "bin")
+        more = {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}", "MPLCONFIGDIR": str(path)}
+        client.execute(env={**environment(moto, gateway), **more})
+    return book
 
 
-@pytest.mark.parametrize(
-    "model, deployment, limit",
-    [
-        ({"image_uri": IMAGE, "entry_point": "inference.py"}, GPU, REALTIME_BYTES),  # to the letter
-        ({"image_uri": IMAGE}, SERVERLESS, SERVERLESS_BYTES),
-        ({"framework_version": "2.6", "py_version": "py312", "entry_point": "inference.py"}, GPU, REALTIME_BYTES),
-    ],
-    ids=["as written", "serverless", "stock image"],
-)
-def test_deploy_predict_delete(aws, server, tmp_path, model, deployment, limit):
-    session, gateway = aws
+@pytest.fixture(scope="module")
+def executed(server, tmp_path_factory):
+    return execute(tmp_path_factory.mktemp("notebook"), server.url)
 
-    synpg_model = PyTorchModel(model_data=f"s3://{BUCKET}/synpg.tar.gz", role="SCPNS3SageMakerRole", sagemaker_session=session, **model)
-    synpg_predictor = synpg_model.deploy(
-        serializer=JSONSerializer(),
-        deserializer=JSONDeserializer(),
-        accept="application/json",
-        content_type="application/json",
-        **deployment,
-    )
-    name = synpg_predictor.endpoint_name
-    gateway.endpoints[name] = Endpoint(server.url, limit)  # SageMaker starts a container
 
-    greedy = {**PICNIC, "temperature": 0}
-    response = synpg_predictor.predict(greedy, initial_args={"ContentType": "application/json"})
-    assert response == json.loads(call(f"{server.url}/invocations", body(greedy))[1])
-    for sentence, tree in SST2:
-        payload = {"sent": sentence, "synt": tree, "tmpl": PICNIC["tmpl"]}
-        assert isinstance(synpg_predictor.predict(payload, initial_args={"ContentType": "application/json"}), str)
-    with pytest.raises(ClientError, match=r"client error \(400\)"):
-        synpg_predictor.predict({"sent": ""})
+def printed(book, start: str) -> str:
+    """What the cell printed whose source has a line that begins so."""
+    [cell] = [cell for cell in book.cells if cell.cell_type == "code" and re.search(rf"^{re.escape(start)}", cell.source, re.M)]
+    return "".join(text(output) for output in cell.outputs)
 
-    data = model_data(session, name)  # with an entry point the SDK packs the tarball anew: nothing may be lost
-    boto3.client("s3").download_file(*data.removeprefix("s3://").split("/", 1), str(tmp_path / "theirs.tar.gz"))
-    with tarfile.open(tmp_path / "theirs.tar.gz") as theirs, tarfile.open(tmp_path / "synpg.tar.gz") as ours:
-        for entry in ours:
-            inside = theirs.extractfile(next(e for e in theirs if e.name.removeprefix("./") == entry.name))
-            assert archive.same(inside, ours.extractfile(entry)), entry.name
 
-    synpg_predictor.delete_endpoint()
-    assert not boto3.client("sagemaker").list_endpoints()["Endpoints"]
+def text(output) -> str:
+    if output.output_type == "stream":
+        return output.text
+    data = output.get("data", {})
+    return data.get("text/markdown") or data.get("text/plain") or "\n".join(output.get("traceback", []))
+
+
+def test_every_cell_runs_and_says_what_it_should(executed):
+    assert printed(executed, 'print("account"') == f"account {ACCOUNT} in {REGION}\n"
+    assert f"synpg-torchserve:{__version__}-cpu" in printed(executed, "python -m scripts.push_image")
+    assert f"synpg.tar.gz built: version {__version__}" in printed(executed, "python -m scripts.build_archive")
+    for mode in "serverless", "realtime":
+        assert f'"endpoint": "synpg-{mode}"' in printed(executed, f"python -m scripts.deploy {mode}")
+    assert "picnic" in printed(executed, "ask({")
+    assert printed(executed, "answer = Answer(").count("(") == 0  # a drawing, not brackets
+    table = printed(executed, "SST2 = [").splitlines()
+    assert len(table) == 8 and {line.count("|") for line in table} == {5}
+    lines = [json.loads(line) for line in printed(executed, "requests = ").splitlines()]
+    assert [type(line) for line in lines] == [str] * 6 + [dict] and lines[-1]["error"]["message"] == "is empty"
+    batch = printed(executed, "python -m scripts.deploy batch")
+    assert '"job": "synpg-batch-' in batch and all(json.dumps(line) in batch for line in lines[:2])
+    assert "kept: []" in printed(executed, "python -m scripts.delete")
+    assert printed(executed, "sagemaker = ") == "endpoints: []\nmodels: []\n"
+
+
+def kinds(book) -> list[list]:
+    """Of each code cell's outputs, what they are; two texts in a row on one stream count as one."""
+    found = [[(o.output_type, o.get("name"), *sorted(o.get("data", {}))) for o in cell.outputs] for cell in book.cells if "outputs" in cell]
+    return [sorted(set(one)) for one in found]
+
+
+def test_the_outputs_in_the_file_are_of_such_a_run(executed):
+    kept = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(kept)
+    assert kinds(kept) == kinds(executed)
+    assert [cell.execution_count for cell in kept.cells if "outputs" in cell] == list(range(1, len(kinds(kept)) + 1))
+    assert f"version {__version__}" in printed(kept, "python -m scripts.build_archive")
+
+
+def test_the_file_is_small_and_names_no_place_of_the_machine_it_ran_on():
+    content = NOTEBOOK.read_text(encoding="utf-8")
+    assert len(content) < 150_000
+    assert not re.search(r"/(?:tmp|home|root|work|var|Users)/", re.sub(r'"image/png": "[^"]*"', "", content))
+
+
+def write(url: str) -> None:
+    """Run it and keep the outputs, without what only this run's machine is."""
+    with tempfile.TemporaryDirectory() as folder:
+        book = execute(Path(folder), url)
+    book.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in book.cells:
+        cell.metadata = {}
+    NOTEBOOK.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(sys.argv[1])

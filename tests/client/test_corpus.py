@@ -1,10 +1,9 @@
-"""Paraphrasing a file: every format, order, errors in their places, and one sentence if the file cannot be processed."""
+"""Paraphrasing a file by a server: order, errors in their places, and one sentence if the file cannot be processed."""
 
-import gzip
-import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -15,7 +14,6 @@ import pytest
 
 from handler.wire.request import CATALOGUE
 from scripts import paraphrase
-from scripts.client.corpus import InputError, read
 from tests.factories import RAIN
 from tests.gateway import Container, Endpoint, Gateway
 
@@ -51,8 +49,10 @@ def fake():
 
 
 def run(capsys, server, *arguments) -> tuple[int, str, str]:
+    """Status, output and errors; of the last line of the errors without the rates."""
     status = paraphrase.main([*map(str, arguments), *(["--url", server.url] if server else [])])
-    return status, *capsys.readouterr()
+    out, err = capsys.readouterr()
+    return status, out, re.sub(r"; \d+\.\d sentences/s, \d+\.\d paraphrases/s\n$", "\n", err)
 
 
 def sent(fake) -> list[dict]:
@@ -109,7 +109,11 @@ the sun  shines
 def test_all_named_templates_unless_told_otherwise(fake, capsys, tmp_path):
     (tmp_path / "in").write_text("it rains .")
     status, out, _ = run(capsys, fake, tmp_path / "in", "--jsonl")
-    assert status == 0 and json.loads(out) == {"sent": "it rains .", "paraphrases": {name: [f"{name} of it rains ."] for name in CATALOGUE}}
+    assert status == 0 and json.loads(out) == {
+        "line": 1,
+        "sent": "it rains .",
+        "paraphrases": {name: [f"{name} of it rains ."] for name in CATALOGUE},
+    }
     assert sent(fake) == [{"sent": "it rains ."}]
     assert run(capsys, fake, tmp_path / "in", "--tokenized")[0] == 0
     assert sent(fake)[-1] == {"tokenized": True, "sent": "it rains ."}
@@ -126,60 +130,11 @@ def test_a_request_of_json_lines_keeps_its_own_fields(fake, capsys, tmp_path):
     ]
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, requests[:5])))
     status, out, _ = run(capsys, fake, tmp_path / "in.jsonl", "--tmpl", "statement", "--seed", 1, "--jsonl", "--concurrency", 1)
-    assert [next(iter(json.loads(line).values())) for line in out.splitlines()] == [RAIN["sent"], "a", "b", "c", None]
+    assert [json.loads(line)["sent"] for line in out.splitlines()] == [RAIN["sent"], "a", "b", "c", None]
     answers = [json.loads(line).get("paraphrases") for line in out.splitlines()]
     assert [list(answer) for answer in answers[:4]] == [[RAIN["tmpl"]], ["(X)", "(Y)"], ["statement"], ["command"]]
     assert answers[3] == {"command": ["command of c"] * 2} and status == 1
     assert [request["seed"] for request in sent(fake)] == [1, 1, 1, 3, 1]
-
-
-@pytest.mark.parametrize(
-    "name, text, requests",
-    [
-        ("a.tsv", "it rains\t(S x)\na tab less\n", [{"sent": "it rains", "synt": "(S x)"}, {"sent": "a tab less"}]),
-        ("sst2.tsv", "sentence\tlabel\nit 's slow .\t0\n", [{"sent": "it 's slow ."}]),
-        ("index.tsv", "index\tsentence\n0\tuneasy mishmash .\n", [{"sent": "uneasy mishmash ."}]),
-        ("named.tsv", "Parse\tSent\n(S x)\tit rains\n", [{"sent": "it rains", "synt": "(S x)"}]),
-        (
-            "tree.jsonl",
-            '{"idx": 0, "sentence": "it rains ", "label": 1, "constituency_tree": "(S x)"}\n{"sentence": "a"}\n',
-            [{"sent": "it rains ", "synt": "(S x)"}, {"sent": "a"}],
-        ),
-        ("unnamed", "it rains\t(S x)\n", [{"sent": "it rains", "synt": "(S x)"}]),
-        ("also", '\n{"sent": "x\\ty"}\n', [{"sent": "x\ty"}]),
-        ("a.txt", "{not JSON}\n\ufeffé\u2028x\n", [{"sent": "{not JSON}"}, {"sent": "\ufeffé\u2028x"}]),
-    ],
-)
-def test_what_a_file_says(tmp_path, monkeypatch, name, text, requests):
-    (tmp_path / name).write_text("\ufeff" + text, encoding="utf-8")
-    assert read(str(tmp_path / name)) == requests
-    packed = tmp_path / (name + ".gz")
-    packed.write_bytes(gzip.compress(text.encode()))
-    assert read(str(packed)) == requests
-    if "." not in name:
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-        assert read("-") == requests
-
-
-@pytest.mark.parametrize(
-    "name, content, sentence",
-    [
-        ("a.tsv", b"good movie\t1\n", "Line 1: the second column is no bracketed parse"),
-        ("a.tsv", b"index\tsentence\n7\n", "Line 2 has 1 columns, the sentence is in the 2th."),
-        ("a.jsonl", b'{"sent": "x"}\n{\n', "Line 2 is not JSON"),
-        ("a.jsonl", b"[]", "Line 1 is not a JSON object."),
-        ("a.txt", b"\n \n", "There is no sentence in"),
-        ("a.txt", b"", "There is no sentence in"),
-        ("a.txt", b"\xff", "is not text in UTF-8"),
-        ("a.gz", b"\x1f\x8b\x08", "is not a gzipped file, or it is damaged"),
-    ],
-)
-def test_what_is_wrong_with_a_file_is_one_sentence(capsys, tmp_path, name, content, sentence):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=sentence):
-        read(str(tmp_path / name))
-    status, out, err = run(capsys, None, tmp_path / name)
-    assert (status, out) == (1, "") and sentence in err and err.count("\n") == 1
 
 
 def test_order_is_kept_and_calls_run_side_by_side(fake, capsys, tmp_path):
@@ -271,14 +226,30 @@ def test_progress_is_for_those_who_look(fake, tmp_path):
     os.close(theirs)
     seen = os.read(ours, 10_000).decode()
     os.close(ours)
-    assert "2/2" in seen and seen.endswith("2 sentences, 2 paraphrases, 0 refused\r\n")
+    assert "2/2" in seen and re.search(r"2 sentences, 2 paraphrases, 0 refused; .* sentences/s, .* paraphrases/s\r\n$", seen)
     assert done.stdout == "a\n  command  command of a\n\nb\n  command  command of b\n\n"
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["x", "--chunk", "0"], ["x", "--url", "http://x", "--endpoint", "y"], ["x", "--region", "us-east-1"]]
+    "arguments",
+    [
+        "",
+        "x --chunk 0",
+        "x --processes 0",
+        "x --url http://x --endpoint y",
+        "x --url http://x --artifact y",
+        "x --url http://x --processes 2",
+        "x --concurrency 2",
+        "x --timeout 2",
+        "x --region us-east-1",
+        "x --tmpl a --like b",
+        "x --num-paraphrases 2 --n-best 2",
+        "x --output out.docx",
+        "x --format parquet",
+        "x --format docx",
+    ],
 )
 def test_impossible_arguments(arguments):
     with pytest.raises(SystemExit) as caught:
-        paraphrase.main(arguments)
+        paraphrase.main(arguments.split())
     assert caught.value.code == 2

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+import handler
 from scripts import invoke
-from tests.factories import RAIN
+from tests.factories import RAIN, tiny_artifact
 from tests.gateway import Container
 
 BAD = {"sent": ""}
@@ -40,6 +41,17 @@ def test_one_request(server, capsys):
     fields = "--sent", "Tom's dog is here.", "--tmpl", "statement", "--temperature", 0
     assert call(capsys, *url, *fields)[1] == ["Tom's dog is here."]
     assert call(capsys, *url, *fields, "--tokenized")[1] == ["tom 's dog is here ."]
+
+
+def test_without_a_server(tmp_path, capsys):
+    folder = tiny_artifact(tmp_path / "tiny")
+    here = "--artifact", folder
+    status, [answer], _ = call(capsys, *here, json.dumps({**RAIN, "seed": 1}))
+    assert status == 0 and answer == handler.load(folder).paraphrase(RAIN["sent"], RAIN["tmpl"], synt=RAIN["synt"], seed=1)
+    (tmp_path / "in.jsonl").write_text(f"{json.dumps({**RAIN, 'seed': 1})}\n{json.dumps(BAD)}\n")
+    status, answers, err = call(capsys, *here, "--file", tmp_path / "in.jsonl")
+    assert status == 1 and answers[0] == answer and answers[1]["error"]["message"] == "is empty"
+    assert call(capsys, *here, json.dumps(BAD)) == (1, [], "sent: is empty\n")
 
 
 def test_trees_are_drawn(monkeypatch, capsys):

@@ -14,10 +14,13 @@ DIED = b'HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-leng
 
 
 class Fake:
-    """What stands behind the front: answers /models itself and everything else from a list, the last of it for ever."""
+    """What stands behind the front: answers /models itself and everything else from a list, the last of it for ever.
+
+    at: path -> what a worker answers for ever, in place of the list.
+    """
 
     def __init__(self, *answers):
-        self.answers, self.seen = list(answers) or [OK], []
+        self.answers, self.seen, self.at = list(answers) or [OK], [], {}
         self.workers = [{"pid": 1, "status": "READY"}]
         self.connections = 0
 
@@ -28,12 +31,13 @@ class Fake:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = next((int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
                 data = await reader.readexactly(length)
-                if head.startswith(b"GET /models/synpg "):
-                    told = json.dumps([{"workers": self.workers}]).encode()
+                if head.startswith(b"GET /models/synpg/all "):
+                    versions = [{"modelVersion": str(number), "workers": [each]} for number, each in enumerate(self.workers or (), 1)]
+                    told = json.dumps([{}] if self.workers is None else versions).encode()
                     writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(told) + told)
                     continue
                 self.seen.append((head, data))
-                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+                answer = self.at.get(head.split()[1].decode()) or (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
                 if not isinstance(answer, bytes):
                     answer = await answer()
                 if not answer:
@@ -44,16 +48,16 @@ class Fake:
         writer.close()
 
 
-def run(scenario, *answers, **changes):
-    """A scenario with a front, its port, the fake behind it, and the lines of the log."""
+def run(scenario, *answers, count=1, **changes):
+    """A scenario with a front, its port, the fake behind it, and the lines of the log. count: of workers."""
 
     async def whole():
         fake, log = Fake(*answers), []
         server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        workers = Workers(Backend(port), None if changes.get("multi_model") else "synpg")
+        workers = Workers(Backend(port), None if changes.get("multi_model") else "synpg", count)
         settings = FrontSettings(
-            **{"timeout": 5, "max_body": 1000, "waiting": 4, "waiting_bytes": 2000, "at_once": 4, "parameters": {"a": 1}, **changes}
+            **{"timeout": 20, "max_body": 1000, "waiting": 4, "waiting_bytes": 2000, "at_once": 4, "parameters": {"a": 1}, **changes}
         )
         front = Front(settings, Backend(port), Backend(port), workers, log.append)
         watch = asyncio.create_task(keep_looking(workers))
@@ -70,7 +74,7 @@ def run(scenario, *answers, **changes):
     asyncio.run(whole())
 
 
-async def until(condition, seconds=5):
+async def until(condition, seconds=30):
     """Wait for what is about to be so; on a busy machine that takes a while."""
     end = time.monotonic() + seconds
     while not condition():
@@ -93,7 +97,7 @@ async def send(port, data, more=b"", delay=0.0):
         with contextlib.suppress(ConnectionError):
             writer.write(more)
     try:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(30):
             return await reader.read()
     finally:
         writer.close()

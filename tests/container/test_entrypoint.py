@@ -99,7 +99,7 @@ def test_the_readme_has_the_table_of_variables():
 
 @pytest.mark.parametrize(
     "cores, memory, gpus, workers",
-    [(4, 8 << 30, 0, 4), (0.6, 1 << 30, 0, 1), (2, 1 << 30, 0, 1), (8, 3 << 30, 0, 4), (48, 64 << 30, 4, 4), (2, None, 0, 2)],
+    [(4, 8 << 30, 0, 4), (0.6, 1 << 30, 0, 1), (2, 1 << 30, 0, 1), (8, 3 << 30, 0, 5), (48, 64 << 30, 4, 4), (2, None, 0, 2)],
 )
 def test_workers_follow_cores_and_memory(cores, memory, gpus, workers):
     assert environment.default_workers(cores, memory, gpus) == workers
@@ -112,15 +112,15 @@ def test_this_machine_has_cores_and_memory():
 
 def test_only_the_front_has_a_full_queue():
     settings = settings_of(TS_JOB_QUEUE_SIZE="100000")
-    config = effective(CONFIG, settings, 256)
+    config = effective(CONFIG, settings)
     ports = dict.fromkeys(entrypoint.PORTS, 1)
-    asked = model_folder.server_changes(settings, ports, Path("/store"), Path("/metrics"), MB, 128, 0)
+    asked = model_folder.server_changes(settings, ports, Path("/store"), Path("/metrics"), MB, 128, 0, 256)
     assert config["jobQueueSize"] == int(asked["job_queue_size"]) > 2 * (100_000 + 8 * 256)  # a request may be sent twice
 
 
 def test_the_models_own_settings_yield_to_the_environment():
-    kept = effective(CONFIG, settings_of(), 2)
-    assert (kept["batchSize"], kept["minWorkers"], kept["maxWorkers"], kept["responseTimeout"]) == (CONFIG["batchSize"], 2, 2, 68)
+    kept = effective(CONFIG, settings_of(SAGEMAKER_MODEL_SERVER_WORKERS="2"))
+    assert (kept["batchSize"], kept["minWorkers"], kept["maxWorkers"], kept["responseTimeout"]) == (CONFIG["batchSize"], 1, 1, 68)
     # the front waits 58 s: before that, what the worker has not done gets an error in its place
     assert (
         kept["handler"] == {**CONFIG["handler"], "deadline": 50, "body_seconds": 25, "waiting_seconds": 40} and kept["deviceType"] == "cpu"
@@ -128,10 +128,9 @@ def test_the_models_own_settings_yield_to_the_environment():
     changed = effective(
         CONFIG,
         settings_of(SAGEMAKER_TS_BATCH_SIZE="1", SAGEMAKER_BATCH="true", SAGEMAKER_MAX_PAYLOAD_IN_MB="100", SAGEMAKER_STARTUP_TIMEOUT="30"),
-        1,
     )
     assert (changed["batchSize"], changed["startupTimeout"], changed["responseTimeout"]) == (1, 30, 3610)
-    assert changed["continuousBatching"] and not kept["continuousBatching"]  # with several workers TorchServe would stop all but one
+    assert changed["continuousBatching"] and kept["continuousBatching"]  # several workers are several versions, each with one worker
     assert (changed["handler"]["deadline"], changed["handler"]["body_seconds"]) == (3592, 1796)
     assert {changed["handler"][name] for name in ("long_bodies", "waiting_seconds", "held_bytes")} == {model_folder.NO_LIMIT}
     assert changed["handler"]["max_body_bytes"] == 100 * MB and changed["handler"]["max_body_rows"] == model_folder.BATCH_ROWS
@@ -219,11 +218,18 @@ def test_a_tarball_stays_in_its_folder(tmp_path, name, kind):
 
 
 def test_the_model_is_linked_and_its_settings_replaced(tmp_path, unpacked):
-    link_model(unpacked / "model", tmp_path / "store" / "synpg", {"batchSize": 3})
+    link_model(unpacked / "model", tmp_path / "store" / "synpg", {"batchSize": 3}, "2")
     store = tmp_path / "store" / "synpg"
     assert (store / "artifact").is_symlink() and (store / "handler" / "pipeline.py").is_file()
     assert yaml.safe_load((store / "model-config.yaml").read_text()) == {"batchSize": 3}
-    assert json.loads((store / "MAR-INF" / "MANIFEST.json").read_text())["model"]["configFile"] == "model-config.yaml"
+    manifest = json.loads((store / "MAR-INF" / "MANIFEST.json").read_text())["model"]
+    assert (manifest["configFile"], manifest["modelVersion"]) == ("model-config.yaml", "2")
+
+
+def test_each_worker_is_a_version_of_the_model():
+    ports = dict.fromkeys(entrypoint.PORTS, 1)
+    changes = model_folder.server_changes(settings_of(), ports, Path("/store"), Path("/metrics"), MB, 128, 0, 3)
+    assert changes["load_models"] == "synpg=1,synpg=2,synpg=3"
 
 
 class Driver:

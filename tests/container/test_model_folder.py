@@ -118,4 +118,4 @@ def test_a_manifest_that_describes_no_model_is_one_sentence(tmp_path, text):
     (tmp_path / "MAR-INF").mkdir()
     (tmp_path / "MAR-INF" / "MANIFEST.json").write_text(text)
     with pytest.raises(SettingsError, match=r"^\S+/MANIFEST\.json is not a manifest: [^:]+(: line 1 column 1 \(char 0\))?\.$"):
-        link_model(tmp_path, tmp_path / "store", {})
+        link_model(tmp_path, tmp_path / "store", {}, "1")

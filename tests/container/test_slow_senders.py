@@ -27,7 +27,7 @@ def soon(monkeypatch):
 
 
 @contextlib.asynccontextmanager
-async def slow_senders(port, count, data, more=b""):
+async def slow_senders(front, port, count, data, more=b""):
     """So many connections that send `data` and then a little from time to time."""
     writers = []
     for _ in range(count):
@@ -42,6 +42,7 @@ async def slow_senders(port, count, data, more=b""):
 
     trickling = asyncio.create_task(trickle())
     await asyncio.sleep(0.15)
+    await until(lambda: all(arrival.speed() < admission.SLOW for arrival in front.places.arriving))  # they have shown that they are slow
     try:
         yield
     finally:
@@ -62,7 +63,7 @@ async def statuses(port, callers=8, each=5, data=b"x" * 500):
 @pytest.mark.parametrize("sent", SENT)
 def test_two_hundred_slow_senders_harm_nobody(sent):
     async def scenario(front, port, fake, log):
-        async with slow_senders(port, 200, SENT[sent]):
+        async with slow_senders(front, port, 200, SENT[sent]):
             assert await statuses(port) == {200}
             assert front.places.bytes <= LIMITS["waiting_bytes"]
         await until(lambda: front.active == front.places.bytes == 0 and not front.connections.guests)
@@ -72,8 +73,7 @@ def test_two_hundred_slow_senders_harm_nobody(sent):
 
 def test_nor_do_senders_who_go_on_at_a_trickle():
     async def scenario(front, port, fake, log):
-        async with slow_senders(port, 200, HEAD + b"Content-Length: 1000\r\n\r\n" + b"x" * 900, b"x"):
-            await asyncio.sleep(0.3)  # they have shown that they are slow
+        async with slow_senders(front, port, 200, HEAD + b"Content-Length: 1000\r\n\r\n" + b"x" * 900, b"x"):
             assert await statuses(port) == {200}
 
     run(scenario, **LIMITS)
@@ -81,7 +81,7 @@ def test_nor_do_senders_who_go_on_at_a_trickle():
 
 def test_slow_senders_go_first_when_connections_run_out():
     async def scenario(front, port, fake, log):
-        async with slow_senders(port, 20, SENT["no body"]):
+        async with slow_senders(front, port, 20, SENT["no body"]):
             assert await statuses(port, 4) == {200}
             assert len(front.connections.guests) <= 20 and any(" 503 " in line for line in log)
 
@@ -89,15 +89,20 @@ def test_slow_senders_go_first_when_connections_run_out():
 
 
 def test_a_connection_too_many_is_told_so():
+    refused = asyncio.Event()
+
     async def slow():
-        await asyncio.sleep(0.5)
+        await refused.wait()
         return OK
 
     async def scenario(front, port, fake, log):
-        answers = await asyncio.gather(*(post(port) for _ in range(7)))
+        calls = {asyncio.create_task(post(port)) for _ in range(7)}
+        await until(lambda: sum(call.done() for call in calls) == 2)
+        refused.set()
+        answers = await asyncio.gather(*calls)
         assert sorted(status for status, _, _ in answers) == [200] * 5 + [503] * 2
         assert all(b"\r\nRetry-After: 1\r\n" in head for status, head, _ in answers if status == 503)
-        assert not front.connections.peers
+        await until(lambda: not front.connections.peers)
 
     run(scenario, slow, waiting=20, peer_connections=5)
 
@@ -111,7 +116,7 @@ def test_a_body_that_comes_too_slowly_is_refused(monkeypatch, pace, total, said)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HEAD + b"Content-Length: 1000\r\n\r\n")
         began, answer = time.monotonic(), asyncio.create_task(reader.read())
-        while not answer.done() and time.monotonic() < began + 3:
+        while not answer.done() and time.monotonic() < began + 30:
             writer.write(b"x")
             await asyncio.sleep(0.02)
         text = await answer
@@ -122,25 +127,25 @@ def test_a_body_that_comes_too_slowly_is_refused(monkeypatch, pace, total, said)
 
 
 def test_a_body_that_comes_fast_enough_may_take_long(monkeypatch):
-    monkeypatch.setattr(admission, "PACE_TIME", 0.2)
+    monkeypatch.setattr(admission, "PACE_TIME", 3)
 
     async def scenario(front, port, fake, log):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(HEAD + b"Connection: close\r\nContent-Length: 3000\r\n\r\n")
-        for _ in range(10):  # 200 bytes in 0.2 s are asked for
-            await asyncio.sleep(0.1)
-            writer.write(b"x" * 300)
-        assert b'"ok"' in await reader.read() and len(fake.seen[0][1]) == 3000
+        writer.write(HEAD + b"Connection: close\r\nContent-Length: 27000\r\n\r\n")
+        for _ in range(9):  # 3,000 bytes in 3 s are asked for
+            await asyncio.sleep(0.4)
+            writer.write(b"x" * 3000)
+        assert b'"ok"' in await reader.read() and len(fake.seen[0][1]) == 27_000
         writer.close()
 
-    run(scenario, max_body=5000)
+    run(scenario, max_body=30_000, waiting_bytes=30_000)
 
 
 def test_the_end_does_not_wait_for_slow_senders(monkeypatch):
     monkeypatch.setattr(front, "LINGER", 0.1)
 
     async def scenario(front, port, fake, log):
-        async with slow_senders(port, 5, SENT["a claim"]):
+        async with slow_senders(front, port, 5, SENT["a claim"]):
             began = time.monotonic()
             assert await front.drain(20) == 0 and time.monotonic() - began < 10
 

@@ -1,14 +1,18 @@
 """One caller cannot hurt another: the largest bodies that are allowed, and hostile ones, beside a lone caller on a real TorchServe."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from scripts.serving.server import Server
+from scripts.common.paths import ROOT
+from scripts.serving.server import Server, free_ports
 from tests.factories import body
 from tests.serving.test_torchserve import post
 
@@ -49,15 +53,58 @@ def crowded(demo_archive, state_factory):
         yield running
 
 
+class Fronted:
+    """The container's front with two workers, on this machine, without a container."""
+
+    def __init__(self, archive: Path, folder: Path):
+        (folder / "model").mkdir()
+        (folder / "model" / archive.name).symlink_to(archive)
+        [self.port] = free_ports(1)
+        self.log = folder / "log"
+        env = {
+            "SAGEMAKER_BASE_DIR": str(folder),
+            "SAGEMAKER_BIND_TO_PORT": str(self.port),
+            "SAGEMAKER_MODEL_SERVER_WORKERS": "2",
+            "SYNPG_ADDRESS": "127.0.0.1",
+        }
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "scripts.container", "serve"], cwd=ROOT, env=os.environ | env, stdout=log, stderr=log
+            )
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + 180
+        while True:
+            assert time.monotonic() < deadline and self.process.poll() is None, self.log.read_text()[-3000:]
+            try:
+                if post(self, b"", path="/ping", method="GET")[0] == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def fronted(demo_archive, state_factory):
+    running = Fronted(demo_archive, state_factory())
+    try:
+        running.wait_ready()
+        yield running
+    finally:
+        running.process.terminate()
+        running.process.wait(60)
+
+
 def worst(server, stop: threading.Event) -> "Caller":
     """A caller whose body is about the largest that is not refused. Each worker estimates for itself, so it is found by trying."""
     status, _, text = post(server, body([COSTLY] * 4))
     assert status == 413
     estimate, limit = map(float, re.search(r"about (\d+) seconds, at most (\d+)", json.loads(text)["message"]).groups())
-    count = min(64, int(64 * limit / estimate))
+    count = min(1024, int(4 * 64 * 4 * limit / estimate))  # of eight candidates each
     while count:
-        caller = Caller(server, body([{**COSTLY, "num_paraphrases": count}] * 4), stop)
-        caller.join(3.0)
+        parts = [64] * (count // 64) + [count % 64] * (count % 64 > 0)
+        caller = Caller(server, body([{**COSTLY, "candidates": 8, "num_paraphrases": part} for part in parts]), stop)
+        caller.join(2.0)
         if caller.is_alive():
             return caller
         assert [status for status, _, _ in caller.answers] == [413]
@@ -86,10 +133,13 @@ def timed(server) -> float:
     return time.monotonic() - began
 
 
-def test_beside_the_worst_body_a_lone_caller_is_answered_in_time(crowded):
+@pytest.mark.parametrize("service", ["crowded", "fronted"], ids=["one worker", "two workers"])
+def test_beside_the_worst_bodies_a_lone_caller_is_answered_in_time(service, request):
+    """As many of the worst bodies as there are workers."""
+    crowded = request.getfixturevalue(service)
     alone = max(timed(crowded) for _ in range(5))
     stop = threading.Event()
-    large = worst(crowded, stop)
+    large = [worst(crowded, stop) for _ in range(2 if service == "fronted" else 1)]
     lone = Caller(crowded, LONE, stop, pause=0.1)
     time.sleep(WATCHED)
     stop.set()
@@ -98,7 +148,21 @@ def test_beside_the_worst_body_a_lone_caller_is_answered_in_time(crowded):
     assert len({text for _, _, text in lone.answers}) == 1  # the same seed, the same text, whoever else is there
     waits = sorted(seconds for _, seconds, _ in lone.answers)
     assert waits[int(0.95 * (len(waits) - 1))] < max(BEARABLE, SLOWER * alone), (alone, waits)
-    assert all(status == 200 for status, _, _ in large.answers)
+    if service == "fronted":  # whose time-out is that of an endpoint: 50 s
+        for caller in large:
+            caller.join(60)
+            assert not caller.is_alive()
+    assert all(status == 200 for caller in large for status, _, _ in caller.answers)
+
+
+@pytest.mark.parametrize("size, expected", [(26_000_000, {413}), (6_000_000, {400, 503})], ids=["too large", "the largest"])
+def test_a_hundred_large_bodies_at_once_do_not_end_the_server(crowded, size, expected):
+    stop = threading.Event()
+    callers = [Caller(crowded, b" " * size, stop) for _ in range(100)]
+    for caller in callers:
+        caller.join(100)
+    assert {status for caller in callers for status, _, _ in caller.answers} <= expected
+    assert timed(crowded)
 
 
 def test_bodies_of_nothing_but_errors_cost_little_memory_and_time(crowded):

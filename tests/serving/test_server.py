@@ -19,7 +19,7 @@ from scripts import serve
 from scripts.serving import server
 from scripts.serving.diagnosis import SILENT, ServerError, cause, until_told
 from scripts.serving.java import find_java
-from scripts.serving.readiness import read_workers
+from scripts.serving.readiness import read_versions, read_workers
 from scripts.serving.server import ROOT, Server, call, configure, make_temporary, members, running
 
 PROBE = '''
@@ -387,6 +387,16 @@ def test_an_answer_about_workers_that_makes_no_sense_is_a_value_error():
     for body in "[]", "{}", "1", "null", '[{"workers": null}]', '[{"workers": [{}]}]', "no JSON":
         with pytest.raises(ValueError):
             read_workers(200, body)
+    for body in "1", "null", "[1]", "[{}]", '[{"modelVersion": "1", "workers": null}]', "no JSON":
+        with pytest.raises(ValueError):
+            read_versions(200, body)
+
+
+def test_the_workers_of_each_version_are_read():
+    told = [{"modelVersion": version, "workers": [{"pid": pid, "status": "READY"}]} for version, pid in (("1", 7), ("2", 8))]
+    found = read_versions(200, json.dumps(told))
+    assert {version: states.loaded for version, states in found.items()} == {"1": {7}, "2": {8}}
+    assert read_versions(404, json.dumps(told)) == {}
 
 
 def test_last_words_are_waited_for_until_the_log_tells():

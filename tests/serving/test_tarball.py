@@ -1,6 +1,7 @@
 """The tarball for SageMaker: its files in /opt/ml/model, and its `code/inference.py` as AWS's containers run it."""
 
 import http.client
+import itertools
 import json
 import os
 import re
@@ -10,11 +11,14 @@ import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from handler import __version__, sagemaker_toolkit
+from handler.scheduling import Scheduler
 from handler.wire.response import ATTRIBUTES
 from scripts.build_archive import main
 from scripts.common.paths import DEMO
@@ -218,8 +222,8 @@ def model(tarball):
 )
 def test_status_and_headers_go_through_the_context(model, text, headers, status, kind):
     context = Context({"body": {"content-type": JSON}, **headers})
-    envelope = sagemaker_toolkit.input_fn(text, headers["Content-Type"], context)
-    answer, answer_kind = sagemaker_toolkit.output_fn(sagemaker_toolkit.predict_fn(envelope, model, context), JSON, context)
+    asked = sagemaker_toolkit.input_fn(text, headers["Content-Type"], context)
+    answer, answer_kind = sagemaker_toolkit.output_fn(sagemaker_toolkit.predict_fn(asked, model, context), JSON, context)
     assert context.status[0] == status and answer_kind == kind
     assert status == 200 or json.loads(answer)["code"] == status
 
@@ -232,13 +236,55 @@ def test_a_cut_answer_says_so_and_a_fault_quotes_nobody(model, caplog):
     )
     assert re.fullmatch(r"truncated=\d+", context.returned[ATTRIBUTES])
 
-    def answer(envelopes):
-        raise ValueError(envelopes[0].items[0].sentence)
+    def respond(text, *headers):
+        raise ValueError(text)
 
-    broken = SimpleNamespace(answer=answer)
+    broken = SimpleNamespace(respond=respond)
     with pytest.raises(RuntimeError, match="^internal error$") as caught:
         sagemaker_toolkit.predict_fn(sagemaker_toolkit.input_fn(body(RAIN), JSON), broken)
     assert caught.value.__suppress_context__ and "ValueError" in caplog.text and "raining" not in caplog.text
+
+
+def call(text: bytes, scheduler: Scheduler) -> tuple[tuple[int, str], Any]:
+    context = Context({"Content-Type": JSON})
+    answer = sagemaker_toolkit.predict_fn(sagemaker_toolkit.input_fn(text, JSON, context), scheduler, context)
+    value = json.loads(sagemaker_toolkit.output_fn(answer, JSON, context)[0])
+    return context.status, value
+
+
+@pytest.mark.parametrize(
+    "environment, deadline, body_seconds",
+    [
+        ({}, 50, 25),
+        ({"SAGEMAKER_MODEL_SERVER_TIMEOUT": "3600"}, 3590, 1795),
+        ({"SAGEMAKER_MODEL_SERVER_TIMEOUT": "3600", "SAGEMAKER_TS_RESPONSE_TIMEOUT": "30"}, 20, 10),
+        ({"SAGEMAKER_TS_RESPONSE_TIMEOUT": "5"}, 1, 1),
+    ],
+)
+def test_the_budget_is_what_the_container_gives_a_request(tarball, monkeypatch, environment, deadline, body_seconds):
+    for name in sagemaker_toolkit.TIMEOUTS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    given = sagemaker_toolkit.model_fn(tarball.parent).budget
+    assert (given.deadline, given.body_seconds) == (deadline, body_seconds)
+
+
+def test_a_body_that_would_take_too_long_is_told_the_estimate(model):
+    slow = Scheduler(model.pipeline, model.limits, sagemaker_toolkit.budget({}))
+    slow.rate = 0.1  # s a unit: a slow machine
+    many = body([{**RAIN, "num_paraphrases": 64}] * 2)
+    (status, _), value = call(many, slow)
+    assert status == 413 and re.search(r"would take about \d+ seconds, at most 25 are allowed", value["message"])
+    assert call(body(RAIN), slow)[0][0] == 200 and not slow.jobs
+
+
+def test_what_is_not_done_by_the_deadline_gets_an_error_in_its_place(model):
+    ticks = itertools.count(step=10)  # each look at the clock is 10 s later
+    given = replace(sagemaker_toolkit.budget({}), short_cost=0, chunk_seconds=1e-9)  # a candidate a chunk
+    (status, _), values = call(body([RAIN] * 9), Scheduler(model.pipeline, model.limits, given, lambda: next(ticks)))
+    assert status == 200 and isinstance(values[0], str)
+    assert values[-1]["error"]["code"] == 504 and "within 50 seconds" in values[-1]["error"]["message"]
 
 
 def test_the_toolkits_transformer(model_dir, monkeypatch):

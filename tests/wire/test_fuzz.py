@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from handler.errors import RequestError, SyntaxTreeError
 from handler.language.trees import LABELS, check_brackets, read_tree
 from handler.scheduling import cost
-from handler.wire.request import CATALOGUE, FIELDS, MAX_NODES, Envelope, Limits, Request, open_body, read_body, read_item, rows_of
+from handler.wire.request import CATALOGUE, FIELDS, MAX_NODES, Limits, Request, open_body, read_item, rows_of
 from handler.wire.response import ERROR_TYPES, refusal
+from tests.bodies import Envelope, read_body
 
 SECRET = "xylophonist"  # a caller's word; no error may repeat it
 PLACES = [f"{name}.{place}" for name in ("tmpl", "like", "parse") for place in range(64)]

@@ -14,9 +14,10 @@ from handler import scheduling
 from handler.errors import RequestError
 from handler.language import trees
 from handler.wire import request
-from handler.wire.request import CATALOGUE, FIELDS, JSON, JSON_LINES, MEDIA_TYPES, Request, read_body, read_request
-from handler.wire.response import ATTRIBUTES, ERROR_TYPES, Paraphrase, answer_value, build, error_value, refusal
+from handler.wire.request import CATALOGUE, FIELDS, JSON, JSON_LINES, MEDIA_TYPES, Request, read_request
+from handler.wire.response import ATTRIBUTES, ERROR_TYPES, Paraphrase, answer_value, error_value, refusal
 from scripts.common.paths import ROOT
+from tests.bodies import build, read_body
 
 SPEC = yaml.safe_load((ROOT / "handler" / "wire" / "openapi.yaml").read_text(encoding="utf-8"))
 SCHEMAS = SPEC["components"]["schemas"]
@@ -107,7 +108,8 @@ def test_fields_limits_and_defaults():
 
 
 def test_the_catalogue():
-    assert SCHEMAS["TemplateName"]["enum"] == list(CATALOGUE)
+    ours, added = SCHEMAS["TemplateName"]["anyOf"]
+    assert ours["enum"] == list(CATALOGUE) and added["pattern"] == f"^{request.NAME.pattern}$"
     listed = [line for line in SCHEMAS["TemplateName"]["description"].splitlines() if line.startswith("- ")]
     assert listed == [f"- `{name}`: {template}" for name, template in CATALOGUE.items()]
     assert SCHEMAS["CatalogueAnswer"]["minProperties"] == len(CATALOGUE)
@@ -256,7 +258,7 @@ def test_schema_and_code_accept_the_same(value, details):
         {**RAIN, "synt": 1},
         {**RAIN, "synt": "it rains"},
         {**RAIN, "synt": "(" * 20_001},
-        {**RAIN, "tmpl": "sonnet"},
+        {**RAIN, "tmpl": "Sonnet"},
         {**RAIN, "tmpl": []},
         {**RAIN, "tmpl": ["command"] * 65},
         {**RAIN, "tmpl": [None]},

@@ -21,11 +21,14 @@ from handler.wire.request import (
     MAX_TEMPERATURE,
     Limits,
     Request,
+    added_templates,
     choose_media_type,
-    read_body,
+    open_body,
     read_content_type,
+    read_item,
     read_request,
 )
+from tests.bodies import read_body
 
 RAIN = {"sent": "It rains.", "synt": "(ROOT (S (NP (PRP It)) (VP (VBZ rains)) (. .)))", "tmpl": "(ROOT (S (VP ) (. )))"}
 PARSE = {"sent": "It rains.", "parse": RAIN["synt"]}
@@ -107,6 +110,45 @@ def test_the_catalogue_is_usable():
         [target] = read_request({**RAIN, "tmpl": name}).targets
         assert str(target.tree) == template and target.tree.depth() == TEMPLATE_DEPTH
     assert len(set(CATALOGUE.values())) == len(CATALOGUE) >= 5
+
+
+ADDED = {"exclamation": "(ROOT (S (INTJ ) (, ) (NP ) (VP ) (. )))", "bare_2": "(NP (NN ))"}
+
+
+def test_a_model_may_add_named_templates():
+    templates = {**CATALOGUE, **added_templates(ADDED)}
+    [target] = read_request({**RAIN, "tmpl": "exclamation"}, templates=templates).targets
+    assert str(target.tree) == ADDED["exclamation"]
+    everything = read_request({"sent": RAIN["sent"]}, templates=templates)
+    assert everything.names == (*CATALOGUE, *ADDED) == tuple(templates) and len(everything.targets) == len(templates)
+    status, field, reason = refusal(lambda: read_request({**RAIN, "tmpl": ["nothing"]}, templates=templates))
+    assert (status, field) == (400, "tmpl.0") and reason.endswith("noun_phrase, exclamation, bare_2")
+    assert refusal(read_request, {**RAIN, "tmpl": "exclamation"})[0] == 400  # another model's name
+    opened = open_body(encode({**RAIN, "tmpl": "bare_2"}), JSON, None)
+    assert isinstance(read_item(opened, 0, Limits(templates=templates)), Request)
+
+
+@pytest.mark.parametrize(
+    "value, reason",
+    [
+        (["x"], "must be an object from name to template"),
+        ({"Statement": "(ROOT (NP ))"}, "has the name 'Statement'; a name has 1 to 40 letters"),
+        ({"(ROOT": "(ROOT (NP ))"}, "has the name '\\(ROOT'"),
+        ({"x" * 41: "(ROOT (NP ))"}, "has the name 'x"),
+        ({"": "(ROOT (NP ))"}, "has the name ''"),
+        ({"command": "(ROOT (NP ))"}, "has the name command, which has its template already"),
+        ({"mine": "statement"}, "the template mine: "),
+        ({"mine": 3}, "the template mine: must be a string"),
+        ({"mine": "(ROOT"}, "the template mine: 1 opening bracket has no closing one"),
+        ({"mine": "(ROOT )"}, "the template mine: there is nothing below the top"),
+        ({"mine": "(ROOT (NP (NN rain)))"}, "the template mine: a template has labels only"),
+        ({"mine": "(ROOT (S (NP (NN ))))"}, "the template mine: a template has 3 levels at most"),
+        ({f"x{i}": "(ROOT (NP ))" for i in range(MAX_ROWS - len(CATALOGUE) + 1)}, "has 55 names, at most 54 can be added"),
+    ],
+)
+def test_added_templates_that_cannot_be_used(value, reason):
+    with pytest.raises(ValueError, match=reason):
+        added_templates(value)
 
 
 def test_an_integer_may_be_written_with_a_fraction_of_zero_or_an_exponent():

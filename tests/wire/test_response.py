@@ -5,8 +5,9 @@ import json
 import pytest
 
 from handler.errors import RequestError, SyntaxTreeError
-from handler.wire.request import CATALOGUE, JSON, JSON_LINES, Envelope, read_body, read_request
-from handler.wire.response import ATTRIBUTES, ERROR_TYPES, PHRASES, Paraphrase, Response, answer_value, build, error_value
+from handler.wire.request import CATALOGUE, JSON, JSON_LINES, read_request
+from handler.wire.response import ATTRIBUTES, ERROR_TYPES, PHRASES, Paraphrase, Response, answer_value, error_value
+from tests.bodies import Envelope, build, read_body
 
 BASE = {"sent": "It rains.", "synt": "(ROOT (S (NP (PRP It)) (VP (VBZ rains)) (. .)))"}
 BAD = RequestError("is required", "sent")

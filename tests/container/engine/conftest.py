@@ -81,7 +81,10 @@ class Running:
             image,
             "serve",
         )
-        self.host = docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", self.name)
+        networks = json.loads(
+            docker("inspect", "--format", "{{json .NetworkSettings.Networks}}", self.name)
+        )  # Docker 29 has no other place
+        self.host = next(iter(networks.values()))["IPAddress"]
         self.port = int(env.get("SAGEMAKER_BIND_TO_PORT", 8080))
         self.url = f"http://{self.host}:{self.port}"
 

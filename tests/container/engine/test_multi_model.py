@@ -10,8 +10,10 @@ from tests.factories import PICNIC, body
 
 @pytest.fixture(scope="module")
 def several(image, model):
-    with Running(image, volumes={"/one": model, "/two": model}, memory="3g", SAGEMAKER_MULTI_MODEL="true") as running:
+    two = {"/one": model, "/two": model}
+    with Running(image, volumes=two, memory="3g", SAGEMAKER_MULTI_MODEL="true", SAGEMAKER_MODEL_SERVER_WORKERS="2") as running:
         running.wait_ready()
+        assert "each model has one worker" in running.log()
         yield running
 
 
@@ -51,3 +53,16 @@ def test_what_sagemaker_does_not_call_is_closed(several):
     for path in "/invocations", "/predictions/two", "/explanations/two":
         assert several.call(path, body(PICNIC))[0] == 404
     assert several.ping() == 200
+
+
+def test_a_large_body_for_one_of_several_models_goes_on_by_itself_and_within_the_time_out(several):
+    """Its chunks need no other request to come, and what the front cannot wait for is refused."""
+    if not any(each["modelName"] == "two" for each in listed(several)):
+        assert load(several, "two", "/two")[0] == 200
+    letters = " ".join("abcdefghijklmnopqrstuvwxyz"[i % 26] for i in range(62))
+    costly = {"sent": letters, "tmpl": "two_clauses", "candidates": 32, "num_paraphrases": 64}
+    status, _, text = several.call("/models/two/invoke", body([costly] * 4))
+    assert status == 413 and "at most 25 are allowed" in json.loads(text)["message"]
+    status, _, text = several.call("/models/two/invoke", body([{**costly, "num_paraphrases": 1}] * 2))  # seconds, many chunks
+    answers = json.loads(text)  # on a busy machine the time may be over before the last
+    assert status == 200 and len(answers) == 2 and isinstance(answers[0], str)
