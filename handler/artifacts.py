@@ -42,6 +42,7 @@ from handler.decoding.proposers import NgramProposer
 from handler.errors import ArtifactError, RequestError, parse_json
 from handler.gpu.engine import PRECISIONS as GPU_PRECISIONS
 from handler.gpu.engine import CudaGraphEngine
+from handler.language.split_tags import SPLIT
 from handler.language.tagger import Tagger
 from handler.language.trees import LABELS
 from handler.language.vocabulary import Vocabulary, WordPieces, counted_pieces
@@ -399,13 +400,16 @@ def _backends(
 
 def _lexicon(folder: Path, config: ArtifactConfig, present: Collection[str]) -> Lexicon | None:
     """The lexicon with the configuration's `tag_weight`; None if that is 0."""
-    writer, weight = config.paraphraser, config.pipeline.tag_weight
-    counts = load_lexicon(folder / LEXICON, writer.output_vocab_size) if LEXICON in present else None
+    writer, weight, split_weight = config.paraphraser, config.pipeline.tag_weight, config.pipeline.split_weight
+    counts, split_counts = load_lexicon(folder / LEXICON, writer.output_vocab_size) if LEXICON in present else (None, None)
     if not weight:
         return None
     if counts is None:
         raise ArtifactError(LEXICON, f"a file, for tag_weight {weight}", "none")
-    return Lexicon(counts, weight, 0 if writer.generation_vocab_size is None else writer.bag_width)
+    if split_weight and split_counts is None:
+        raise ArtifactError(LEXICON, f"counts of split tags, for split_weight {split_weight}", "none")
+    copies = 0 if writer.generation_vocab_size is None else writer.bag_width
+    return Lexicon(counts, weight, copies, split_counts, split_weight)
 
 
 def read_vocabulary(file: Path) -> Vocabulary:
@@ -497,19 +501,20 @@ def load_drafts(file: Path) -> NgramProposer:
     return NgramProposer(contexts, tokens)
 
 
-def save_lexicon(file: Path, counts: np.ndarray) -> None:
+def save_lexicon(file: Path, counts: np.ndarray, split_counts: np.ndarray | None = None) -> None:
     """Write the counts that `lexicon.packed` returned."""
-    save_numpy({"counts": counts}, file)
+    save_numpy({"counts": counts} | ({} if split_counts is None else {"split_counts": split_counts}), file)
     file.chmod(0o644)
 
 
-def load_lexicon(file: Path, size: int) -> np.ndarray:
-    """Read the counts (T, W) for the `size` tokens that may be written freely."""
-    tensors, shape = _arrays(file), (len(TAG_ROWS), size)
-    counts = tensors.get("counts")
-    if counts is None or counts.dtype != np.uint16 or counts.shape != shape:
-        raise ArtifactError(file.name, f"counts {shape}, uint16", _described(tensors))
-    return counts
+def load_lexicon(file: Path, size: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read the counts (T, W) of tags for the `size` tokens that may be written freely; and those of split tags (P, W), if there are any."""
+    tensors = _arrays(file)
+    for name, rows in {"counts": len(TAG_ROWS), "split_counts": len(SPLIT)}.items():
+        array = tensors.get(name)
+        if name == "counts" and array is None or array is not None and (array.dtype != np.uint16 or array.shape != (rows, size)):
+            raise ArtifactError(file.name, f"{name} {(rows, size)}, uint16", _described(tensors))
+    return tensors["counts"], tensors.get("split_counts")
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ from handler.decoding.lexicon import FILL, Alignment, Lexicon
 from handler.decoding.rules import ParseRules, TextRules
 from handler.decoding.sampling import Decoded
 from handler.language.detokenizer import write
+from handler.language.split_tags import NONE, content_tags, split_tags
 from handler.language.tagger import Tagger
 from handler.language.trees import from_syntax_tokens, read_tree, template_of
 from handler.language.vocabulary import Vocabulary, WordPieces
@@ -56,12 +57,12 @@ class Run:
         self.untaken -= len(taken)
         return taken
 
-    def keep(self, attempt: "Try", score: Callable[..., float], parse: Decoded, text: Decoded) -> None:
-        """Take note of a decoded candidate. Of equals the first one stays."""
-        row = self.rows[attempt.place]
-        value = score(row, attempt.row, parse, text) if row.candidates > 1 else 0.0
-        if not self.best[attempt.place] or value > self.best[attempt.place][0]:
-            self.best[attempt.place] = value, attempt.row, parse, text
+    def keep(self, place: int, score: Callable[..., float], candidate: Row, parse: Decoded, text: Decoded) -> None:
+        """Take note of a decoded candidate of the row at a place. Of equals the first one stays."""
+        row = self.rows[place]
+        value = score(row, candidate, parse, text) if row.candidates > 1 else 0.0
+        if not self.best[place] or value > self.best[place][0]:
+            self.best[place] = value, candidate, parse, text
         self.undecided -= 1
 
 
@@ -133,15 +134,15 @@ class Pipeline:
 
     def decode(self, tries: "list[Try]", observe: Callable[[Stage], None] = lambda stage: None) -> None:
         """Decode candidates as one chunk, of one run or of several, and keep the best of each row. Calls `observe` for every stage."""
-        for attempt, (parse, text) in zip(tries, self._run_chunk([attempt.row for attempt in tries], observe)):
-            attempt.run.keep(attempt, self._rerank_score, parse, text)
+        for attempt, made in zip(tries, self._run_chunk([attempt.row for attempt in tries], observe)):
+            attempt.run.keep(attempt.place, self._rerank_score, *made)
 
     def paraphrases(self, run: "Run") -> list[Paraphrase]:
         """The answers to a run's rows, in their order. Every candidate of it has been decoded."""
         return [self._paraphrase(row, *done[1:]) for row, done in zip(run.rows, run.best)]
 
-    def _run_chunk(self, rows: Sequence[Row], observe: Callable[[Stage], None]) -> list[tuple[Decoded, Decoded]]:
-        """Generate the parse and the text of each row."""
+    def _run_chunk(self, rows: Sequence[Row], observe: Callable[[Stage], None]) -> list[tuple[Row, Decoded, Decoded]]:
+        """Generate the parse and the text of each row, and return them with the row that the text was written by."""
         parses = [Decoded(row.syntax + [EOS], ended=True) for row in rows]
         from_template = [i for i, row in enumerate(rows) if not row.follows]
         began = time.perf_counter()
@@ -149,6 +150,7 @@ class Pipeline:
         between = time.perf_counter()
         for i, parse in zip(from_template, generated):
             parses[i] = parse
+        rows = [self._inflected(row, parse) for row, parse in zip(rows, parses)]
         # Candidates often have the same parse, and a greedy text of it is then the same: it is written once.
         keys = [
             (
@@ -171,7 +173,7 @@ class Pipeline:
         if generated:
             observe(Stage("parse", between - began, len(generated), sum(len(parse.ids) for parse in generated)))
         observe(Stage("text", time.perf_counter() - between, len(texts), sum(len(text.ids) for text in texts.values())))
-        return [(parse, texts[key]) for parse, key in zip(parses, keys)]
+        return [(row, parse, texts[key]) for row, parse, key in zip(rows, parses, keys)]
 
     def generate_parses(self, rows: list[Row]) -> list[Decoded]:
         """The parse generator's answer to each row's tags and template."""
@@ -218,7 +220,7 @@ class Pipeline:
             return None
         alignment = None
         if self.lexicon:
-            leaves = [self._leaves(ids) for ids in parses]
+            leaves = [self._leaves(ids) if words else self._split_leaves(ids) for ids, words in zip(parses, leaf_words)]
             due = [mark if row[-1:] == [ROWS["."]] else FILL for mark, row in zip(marks, leaves)]
             alignment = Alignment(self.lexicon, leaves, tagged, leaf_words, due)
         return TextRules(
@@ -236,6 +238,22 @@ class Pipeline:
     def _leaves(self, parse: list[int]) -> list[int]:
         """Rows of the lexicon for a parse's leaves."""
         return [self.leaf_rows.get(leaf, NO_TAG) for leaf in self.parse_grammar.leaves(parse)]
+
+    def _split_leaves(self, parse: list[int]) -> list[int]:
+        """The same with the places of the leaves, where the lexicon splits their tags."""
+        leaves = self._leaves(parse)
+        if self.lexicon is None or self.lexicon.splits is None or not leaves:
+            return leaves
+        places = split_tags(self.vocabulary.decode_syntax(parse[:-1] if parse[-1] == EOS else parse))
+        first = len(self.lexicon.table) - len(self.lexicon.splits)
+        return [leaf if place == NONE else first + place for leaf, place in zip(leaves, places)]
+
+    def _inflected(self, row: Row, parse: Decoded) -> Row:
+        """The row with its sentence's words in the forms that the parse asks for. Moved parses have their own words."""
+        if not (self.config.inflection and row.words and not row.leaf_words):
+            return row
+        syntax = self.vocabulary.decode_syntax(parse.ids[: len(parse.ids) - parse.ended])
+        return self.planner.inflected(row, content_tags(syntax))
 
     def _rerank_score(self, row: Row, candidate: Row, parse: Decoded, text: Decoded) -> float:
         """The higher, the better. row: whose answer is wanted, one of whose candidates this is."""

@@ -11,6 +11,7 @@ from handler.decoding.lexicon import FILL
 from handler.decoding.sampling import DecodingOptions
 from handler.errors import RequestError
 from handler.language.english import is_english
+from handler.language.inflection import fitted
 from handler.language.surface import Surface
 from handler.language.tagger import Tagger
 from handler.language.tokenizer import tokenize
@@ -38,8 +39,10 @@ class PipelineConfig:
     source_bonus: float = 0.0  # nats added to the logit of an unwritten piece of the sentence; with constraints only
     repetition_penalty: float = 0.0  # nats subtracted from the logit of a piece written often enough; with constraints only
     tag_weight: float = 0.0  # times log p(tag | word), added to a word at a leaf of that tag; above 0: one word a leaf
+    split_weight: float = 0.0  # times ln p(place | word, tag) / p(place | tag), added to a word at a leaf; with tag_weight only
     order_bonus: float = 0.0  # nats added to the word that follows the last one in the sentence; with constraints only
     candidates: int = 1  # paraphrases generated for a template, of which rerank keeps the best; a request may override it
+    inflection: bool = False  # words of the sentence take the forms that a parse asks for; with tag_weight only
     movement: bool = False  # templates are also reached by moving the constituents of the sentence's own parse
     word_weight: float = 0.0  # nats on the word that a moved parse has at the leaf; with movement and tag_weight only
     relation_weight: float = 0.0  # nats a token in the choice of a candidate, for all relations of the sentence kept; with movement only
@@ -51,12 +54,21 @@ class PipelineConfig:
             raise ValueError(f"tokenization must be one of {', '.join(TOKENIZATIONS)}, not {self.tokenization!r}")
         if type(self.bpe_threshold) is not int or self.bpe_threshold < 0:
             raise ValueError(f"bpe_threshold must be an integer of at least 0, not {self.bpe_threshold!r}")
-        for name in ("constrained", "movement"):
+        for name in ("constrained", "inflection", "movement"):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.movement and not (self.constrained and self.tokenization == "ptb"):
             raise ValueError("movement needs constrained true and tokenization ptb, where words and tags line up")
-        for name in ("source_bonus", "repetition_penalty", "tag_weight", "order_bonus", "copy_odds", "word_weight", "relation_weight"):
+        for name in (
+            "source_bonus",
+            "repetition_penalty",
+            "tag_weight",
+            "split_weight",
+            "order_bonus",
+            "copy_odds",
+            "word_weight",
+            "relation_weight",
+        ):
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 <= value <= 100:
                 raise ValueError(f"{name} must be a number from 0 to 100, not {value!r}")
@@ -86,6 +98,7 @@ class Row:
     pieces: list[int]  # ids of the sentence's BPE pieces
     tags: list[int]  # ids of its part-of-speech tags; empty when a whole parse is followed
     tagged_words: list[tuple[int, int]]  # see `lexicon.Alignment`; empty if tags are unknown, do not line up or are not used
+    words: list[tuple[str, str]]  # its words as they are encoded, with their tags; empty where `tagged_words` is
     tags_predicted: bool  # by the parser or the tagger, because the request has no parse; they are in `tags` or in `tagged_words`
     syntax: list[int]  # ids of the target's syntax tokens, without <sos> and <eos>
     target: Target
@@ -117,6 +130,7 @@ class Row:
                 syntax=one.syntax,
                 tags=[],
                 follows=True,
+                words=[],
                 moves=one.moves,
                 leaf_words=one.leaf_words,
                 mark=FILL,
@@ -184,6 +198,8 @@ class Planner:
         labels = self.source_tags(request, source) if from_template or self.aligned else None
         source_tags = self.encode_tags(request, labels) if from_template else []
         tagged = self.tagged_words(pieces, labels)
+        lowered = [stand_ins.get(token.lower(), token.lower()) for token in tokens]
+        labelled = list(zip(lowered, labels)) if tagged and labels and self.config.inflection else []
         mover = Mover(source) if self.config.movement and from_template and source is not None else None
         meaning = rerank.Meaning(source) if mover and source is not None else None
         surface = Surface(request.sentence, tokens, labels) if self.config.tokenization == "ptb" else None
@@ -203,6 +219,7 @@ class Planner:
                         pieces=pieces,
                         tags=[] if target.whole else source_tags,
                         tagged_words=tagged,
+                        words=labelled,
                         tags_predicted=request.source is None and (not target.whole or bool(tagged)),
                         syntax=syntax,
                         target=target,
@@ -297,6 +314,19 @@ class Planner:
             return []
         found = [(piece, ROWS[tag]) for piece, tag in zip(begin, labels) if piece != UNK]
         return [(piece, row) for piece, row in found if row not in VERBS or piece not in self.auxiliaries]
+
+    def inflected(self, row: Row, leaves: list[str]) -> Row:
+        """The row with its sentence's words in the forms that leaves with these tags ask for, as far as the network can read them."""
+        if not row.words:
+            return row
+        said, labels = zip(*row.words)
+        made = fitted(said, labels, leaves, self.vocabulary.ids.__contains__)
+        if made is None:
+            return row
+        pieces = self.encode_words([word for word, _ in made])
+        if len(pieces) > self.text_limits.bag_width or pieces.count(UNK) != row.pieces.count(UNK):
+            return row
+        return replace(row, pieces=pieces, tagged_words=self.tagged_words(pieces, [tag for _, tag in made]))
 
     def tokens(self, request: Request) -> list[str]:
         """The sentence's tokens, case kept. If the request has a parse, they are its leaves."""

@@ -75,16 +75,18 @@ class TextRow:
         tagged: list[tuple[int, int]],
         leaf_words: list[int],
         mark: int,
+        tag_of: Sequence[int] | None = None,
     ):
         """sentence: piece ids. leaves: rows of the lexicon for the parse's leaves, none where no parse is followed. tagged: the
-        sentence's words, leaf_words and mark as `lexicon.Alignment` has them."""
+        sentence's words, leaf_words and mark as `lexicon.Alignment` has them. tag_of: as `Lexicon.tag_of`; None: leaves are tags."""
         self.columns = grammar.columns(sentence)
         self.whole_words, self.suffix_only = grammar.whole_words(sentence), frozenset(grammar.endings(sentence))
         self.trie = trie_of(grammar.split_words(sentence))  # of the sentence's words that have several pieces
         self.node = 0  # of the trie; 0 stands between words
         self.last = FILL  # token
         self.steps_left = max_steps
-        self.leaves = [NO_TAG, *reversed(leaves)]  # the tag of the leaf with so many left, itself included; after the last one any
+        self.rows = [NO_TAG, *reversed(leaves)]  # of the leaf with so many left, itself included; after the last one any word will do
+        self.leaves = [tag_of[row] for row in self.rows] if tag_of else self.rows  # their tags
         self.leaf_words = [FILL, *reversed(leaf_words)] if leaf_words else []  # in the same order; none where the parse was not moved
         self.mark = mark
         self.leaves_left, self.follows_leaves = len(leaves), bool(leaves)
@@ -102,6 +104,11 @@ class TextRow:
     def tag(self) -> int:
         """Of the leaf whose word comes next; NO_TAG inside a word and where no leaf is left."""
         return NO_TAG if self.node else self.leaves[self.leaves_left]
+
+    @property
+    def lexicon_row(self) -> int:
+        """As `tag`, with the place of the leaf where its tag is split."""
+        return NO_TAG if self.node else self.rows[self.leaves_left]
 
     @property
     def leaf_word(self) -> int:
@@ -174,16 +181,16 @@ class LeafTags(LogitsProcessor):
     """A word gains by how likely it is to have the tag of its leaf; the sentence's own words are known by the tag they have there."""
 
     def __init__(self, rows: list[TextRow], alignment: Alignment):
-        self.rows, self.table = rows, alignment.lexicon.table  # (1 + T, V)
-        self.words, self.own = alignment.lexicon.own(alignment.tagged_words)  # (B, A), (B, 1 + T, A)
+        self.rows, self.table = rows, alignment.lexicon.table  # (1 + T, V), with split tags (1 + T + P, V)
+        self.words, self.own = alignment.lexicon.own(alignment.tagged_words)  # (B, A), (B, 1 + T, A) or (B, 1 + T + P, A)
 
     def process(self, step: Step) -> None:
         for scores, row in zip(step.scores, step.rows):  # faster than gathering rows of the table, which would leave the cache
-            tag = self.rows[row].tag
-            if tag != NO_TAG:
+            line = self.rows[row].lexicon_row
+            if line != NO_TAG:
                 words = self.words[row]
-                own = scores[words] + self.own[row, tag]
-                scores += self.table[tag, : len(scores)]
+                own = scores[words] + self.own[row, line]
+                scores += self.table[line, : len(scores)]
                 scores[words] = own
 
 
@@ -307,13 +314,15 @@ def parse_rows(rules: ParseRules) -> list[ParseRow]:
 def text_rows(rules: TextRules) -> list[TextRow]:
     count = len(rules.sentences)
     none: list[list] = [[]] * count
-    leaves, tagged, words, marks = none, none, none, [FILL] * count
+    leaves, tagged, words, marks, tag_of = none, none, none, [FILL] * count, None
     if rules.alignment:
         leaves, tagged, words = rules.alignment.leaves, rules.alignment.tagged_words, rules.alignment.leaf_words or none
         marks = rules.alignment.marks or marks
+        tag_of = rules.alignment.lexicon.tag_of
     rows = zip(rules.sentences, leaves, tagged, words, marks)
     return [
-        TextRow(rules.grammar, sentence, rules.max_steps, leaf_tags, own, moved, mark) for sentence, leaf_tags, own, moved, mark in rows
+        TextRow(rules.grammar, sentence, rules.max_steps, leaf_rows, own, moved, mark, tag_of)
+        for sentence, leaf_rows, own, moved, mark in rows
     ]
 
 

@@ -113,7 +113,7 @@ class TextDrafts:
                 last = here.leaf_words[leaves_left]
             else:
                 near = (*here.successors.get(last, ()), *tagged)
-                last = next((piece for piece in near if unused.get(piece, 0) > 0 and piece in tagged), self.common[tag])
+                last = next((piece for piece in near if unused.get(piece, 0) > 0 and piece in tagged), self.common[here.rows[leaves_left]])
             guesses.append(last)
             unused[last] = unused.get(last, 0) - 1
             node = next((to for piece, to, _ in here.trie[node] if piece == last), 0)

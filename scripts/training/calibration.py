@@ -12,6 +12,7 @@ from handler.cpu.graph import Ranges
 from handler.decoding import lexicon, proposers
 from handler.decoding.loop import Network
 from handler.language import word_classes
+from handler.language.split_tags import SPLIT, split_tags
 from handler.language.vocabulary import SEPARATOR, Vocabulary
 from handler.model.copying import to_extended_ids
 from handler.model.network import PAD, SynPG
@@ -38,15 +39,17 @@ def calibrate(folder: Path, split: corpus.Split, base: Path | None = None) -> di
         net = artifacts.load_net(folder / f"{name}.safetensors", net_config, torch.device("cpu"))
         ranges[name] = ranges_of(net, split, trainer.RECIPES[name], chosen[fits[chosen]][:SENTENCES])
     vocabulary = artifacts.read_vocabulary(folder / "vocab.json")
-    counts = counts_of(vocabulary, split)[:, : config.paraphraser.output_vocab_size]
+    counts, split_counts = (array[:, : config.paraphraser.output_vocab_size] for array in counts_of(vocabulary, split))
     words = int(counts.sum())
     if base and (base / artifacts.LEXICON).is_file():
-        counts += artifacts.load_lexicon(base / artifacts.LEXICON, counts.shape[1])
+        earlier, earlier_split = artifacts.load_lexicon(base / artifacts.LEXICON, counts.shape[1])
+        counts += earlier
+        split_counts += 0 if earlier_split is None else earlier_split
     contexts, tokens = proposers.learn([row.astype(np.uint8).tobytes() for row in split.rows("parse", np.sort(chosen[:PARSES]))])
     artifacts.write_json(folder / artifacts.RANGES, ranges)
     artifacts.write_json(folder / artifacts.ENDINGS, {"tokens": endings_of(vocabulary, split)})
     artifacts.save_drafts(folder / artifacts.DRAFTS, contexts, tokens)
-    artifacts.save_lexicon(folder / artifacts.LEXICON, lexicon.packed(counts))
+    artifacts.save_lexicon(folder / artifacts.LEXICON, *lexicon.packed(counts, split_counts))
     artifacts.write_manifest(folder)
     return {"sentences": min(SENTENCES, int(fits.sum())), "parses": min(PARSES, len(split)), "contexts": len(tokens), "words": words}
 
@@ -66,8 +69,9 @@ def endings_of(vocabulary: Vocabulary, split: corpus.Split) -> list[str]:
     return [vocabulary.tokens[i] for i in np.setdiff1d(ids[ends & inside], ids[ends & ~inside])]
 
 
-def counts_of(vocabulary: Vocabulary, split: corpus.Split) -> np.ndarray:
-    """Counts (T, V) as `lexicon.learn` makes them. A sentence whose words cannot be told apart, for unknown pieces, is left out."""
+def counts_of(vocabulary: Vocabulary, split: corpus.Split) -> tuple[np.ndarray, np.ndarray]:
+    """Counts (T, V) of tags and (P, V) of split tags as `lexicon.learn` makes them. A sentence whose words cannot be told apart, for
+    unknown pieces, is left out."""
     begins = ~places_of(vocabulary, split)[0]
     words = np.diff(np.concatenate([[0], np.cumsum(begins)])[split.offsets["words"]])  # of each sentence
     usable = words == split.lengths("tags")
@@ -75,7 +79,10 @@ def counts_of(vocabulary: Vocabulary, split: corpus.Split) -> np.ndarray:
     for tag, row in word_classes.ROWS.items():
         rows[vocabulary.syntax_ids[tag]] = row
     pieces = split.flat["words"][begins & np.repeat(usable, split.lengths("words"))]
-    return lexicon.learn(pieces, rows[split.flat["tags"][np.repeat(usable, split.lengths("tags"))]], len(vocabulary))
+    tags = rows[split.flat["tags"][np.repeat(usable, split.lengths("tags"))]]
+    parses = split.rows("parse", usable.nonzero()[0])
+    places = np.fromiter((1 + place for ids in parses for place in split_tags(vocabulary.decode_syntax(ids[1:-1].tolist()))), np.int64)
+    return lexicon.learn(pieces, tags, len(vocabulary)), lexicon.learn(pieces, places, len(vocabulary), len(SPLIT))
 
 
 def borrow_drafts(source: Path, folder: Path) -> None:

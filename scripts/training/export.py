@@ -29,6 +29,8 @@ DECODING: dict[str, Any] = {
     "source_bonus": 1.0,
     "repetition_penalty": 4.0,
     "tag_weight": 1.5,
+    "split_weight": 0.5,
+    "inflection": True,
     "order_bonus": 3.0,
     "copy_odds": 4.0,
     "candidates": 4,
@@ -47,7 +49,9 @@ def pipeline_of(base: Path, threshold: int) -> PipelineConfig:
         return PipelineConfig(tokenization="ptb", bpe_threshold=threshold, constrained=True, **DECODING)
     pipeline = replace(artifacts.verify(base).pipeline, bpe_threshold=threshold)
     if pipeline.constrained and pipeline.tokenization == "ptb" and not (base / artifacts.LEXICON).is_file():
-        pipeline = replace(pipeline, **{name: DECODING[name] for name in ("tag_weight", "order_bonus", "copy_odds")})
+        pipeline = replace(
+            pipeline, **{name: DECODING[name] for name in ("tag_weight", "split_weight", "inflection", "order_bonus", "copy_odds")}
+        )
     return pipeline
 
 

@@ -9,6 +9,7 @@ import torch
 
 from handler.decoding.grammar import ParseGrammar, TextGrammar
 from handler.decoding.lexicon import ALPHA, FILL, FLOOR, SOURCE_COUNT, Alignment, Lexicon, learn, packed
+from handler.language.split_tags import SPLIT
 from handler.language.trees import PHRASES, TAGS, from_syntax_tokens, read_tree, syntax_tokens, template_of
 from handler.language.word_classes import KIN, NO_TAG, ROWS
 from handler.model.network import EOS, UNK
@@ -343,6 +344,8 @@ def test_the_word_after_the_last_one_gains_once(kind, aligned):
 
 LIMITED = TextGrammar(vocabulary(), V, generation_vocab_size=WRITTEN)
 OWN_LEXICON = Lexicon(random_counts()[:, :WRITTEN], 1.5, 60)
+SPLIT_COUNTS = np.random.default_rng(2).poisson(0.3, (len(SPLIT), WRITTEN)).astype(np.uint16)
+SPLIT_LEXICON = Lexicon(random_counts()[:, :WRITTEN], 1.5, 60, SPLIT_COUNTS, 2.0)
 RARE_WORDS = [i for i in WORDS if i >= WRITTEN]
 MANY = [vocabulary().ids[piece] for piece in ("rain@@", "th@@", "q@@")]  # beginnings of words: one freely written, two rare
 NEAR_TAGS = [ROWS[tag] for tag in ("NN", "NNP", "VBD", "VBN", "DT")]
@@ -408,20 +411,21 @@ def test_a_sentence_is_told_in_its_rows_own_numbering():
 
 
 @pytest.mark.parametrize("odds", [0.0, 3.0])
-@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("aligned", [True, False, "split"])
 @pytest.mark.parametrize("steps", [2, 4, 9, 24])
 @pytest.mark.slow
 def test_what_computes_the_scores_makes_no_difference_where_words_are_copied(steps, aligned, odds):
     """As `test_aligned_texts…`, and no text has a rare word of another sentence."""
     r, g = random.Random(steps), torch.Generator().manual_seed(steps)
     leaves, config = [n for n in (0, 1, 2, steps - 1, steps, steps // 2, 7) for _ in range(3)], tiny_config(bag_width=60, syntax_width=99)
-    parts = LIMITED, OWN_LEXICON, MANY, (UNK, *WORDS[:2], *RARE_WORDS[:4])
+    lexicon = SPLIT_LEXICON if aligned == "split" else OWN_LEXICON
+    parts = LIMITED, lexicon, MANY, (UNK, *WORDS[:2], *RARE_WORDS[:4])
     options = dict(max_steps=steps, source_bonus=2.0, repetition_penalty=1.5, order_bonus=3.0, copy_odds=odds, word_weight=2.5)
     sentences, alignment = random_batch(r, leaves, *parts)
     sentences[0], sentences[1] = [RARE_WORDS[0]] * 3, []
     alignment = alignment._replace(
         tagged_words=[[(column, r.choice(NEAR_TAGS)) for column, _ in seen] for seen in alignment.tagged_words],
-        leaves=[[r.choice([*NEAR_TAGS, tag]) for tag in row] for row in alignment.leaves],
+        leaves=[[r.choice([*NEAR_TAGS, tag, len(lexicon.table) - 1 - r.randrange(40)]) for tag in row] for row in alignment.leaves],
     )
     alignment.tagged_words[0][:], alignment.tagged_words[1][:] = [(WRITTEN, ROWS["NN"])] * 3, []
     earlier, followed = random_batch(r, [30] * len(leaves), *parts)
@@ -532,6 +536,22 @@ def test_kinds_are_those_of_one_form():
     assert of == {*((0, ROWS[tag], 0) for tag in ("NN", "NNP", "VB", "VBP")), *((1, ROWS[tag], 0) for tag in ("NNS", "NNPS"))}
 
 
+def test_the_place_of_a_tag_adds_to_a_word_what_it_says_of_it():
+    counts, split_counts = np.zeros((len(ROWS), 3), int), np.zeros((len(SPLIT), 3), int)
+    main, aux = (SPLIT.index(("VBD", place)) for place in ("object", "aux"))
+    counts[ROWS["VBD"] - 1, :2] = split_counts[main, 0] = split_counts[aux, 1] = 100
+    lexicon, plain = Lexicon(counts, 1.0, 0, split_counts, 0.5), Lexicon(counts, 1.0)
+    added = lexicon.table[1 + len(ROWS) :] - plain.table[ROWS["VBD"]]
+    assert added[main, 0] > 0 > added[main, 1] and added[main, 2] == 0  # of the third word nothing is known
+    assert added[main, 0] == pytest.approx(0.5 * math.log(2), abs=0.1) and added[aux, 1] > 0 > added[aux, 0]
+    assert lexicon.tag_of[1 + len(ROWS) + main] == ROWS["VBD"] and lexicon.common[1 + len(ROWS) + aux] == 1
+    (pieces, own), kin = lexicon.own([[(1, ROWS["VBD"])]]), lexicon.kin([[(1, ROWS["VBD"])]])
+    assert pieces.tolist() == [[1]] and own.shape == kin.shape == (1, len(lexicon.table), 1)
+    assert own[0, 1 + len(ROWS) + aux, 0] - own[0, ROWS["VBD"], 0] == pytest.approx(added[aux, 1])
+    assert kin[0, 1 + len(ROWS) + main, 0] and not kin[0, 1 + len(ROWS) + SPLIT.index(("DT", "alone")), 0]
+    assert Lexicon(counts, 1.0, 0, split_counts, 0.0).splits is None
+
+
 def test_rare_words_are_known_by_those_like_them_and_counts_fit_their_type():
     counts = np.zeros((len(ROWS), 4), dtype=int)
     counts[ROWS["NN"] - 1, 0], counts[ROWS["JJ"] - 1, 1], counts[ROWS["DT"] - 1, 2] = 3, 1, 1000
@@ -544,6 +564,7 @@ def test_rare_words_are_known_by_those_like_them_and_counts_fit_their_type():
     assert learned.shape == counts.shape and learned.sum() == 3 and learned[ROWS["NN"] - 1, 2] == 2
     counts[:, 1] *= 70_000
     counts[ROWS["NN"] - 1, 1] = 140_000
-    small = packed(counts)
+    small, halves = packed(counts, counts // 2)
+    assert halves[ROWS["NN"] - 1, 1] in (32767, 32768)  # scaled as the counts of the word's tags are
     assert small.dtype == np.uint16 and small[ROWS["NN"] - 1, 1] == 65535 and small[ROWS["JJ"] - 1, 1] in (32767, 32768)
     assert np.array_equal(small[:, [0, 2, 3]], counts[:, [0, 2, 3]])

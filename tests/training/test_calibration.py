@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 from handler import artifacts
 from handler.cpu.graph import layer_names
 from handler.errors import ArtifactError
+from handler.language.split_tags import SPLIT
 from handler.language.vocabulary import Vocabulary
 from handler.language.word_classes import ROWS
 from handler.model.copying import to_extended_ids
@@ -98,13 +99,15 @@ def test_the_lexicon_counts_the_tags_of_words(tmp_path):
     (tmp_path / "data.tsv").write_text("".join(f"x\t{line}\n" for line in lines), encoding="utf-8")
     split = calibration.read(folder, tmp_path / "data.tsv")
     assert len(split) == 3 and calibration.calibrate(folder, split)["words"] == 6
-    counts = artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS))
+    counts, split_counts = artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS))
     found = {(TOKENS[piece], tag): int(counts[row - 1, piece]) for tag, row in ROWS.items() for piece in counts[row - 1].nonzero()[0]}
     assert found == {("the", "DT"): 2, ("rain@@", "NN"): 2, ("it", "NN"): 1, ("rain@@", "VBG"): 1}
+    places = {(TOKENS[piece], *SPLIT[place]): int(split_counts[place, piece]) for place, piece in zip(*split_counts.nonzero())}
+    assert places == {("the", "DT", "of one"): 2, ("rain@@", "VBG", "modifier"): 1}
     calibration.calibrate(folder, split)
-    assert np.array_equal(artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS)), counts)  # replaced, not added to
+    assert np.array_equal(artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS))[0], counts)  # replaced, not added to
     calibration.calibrate(folder, split, base)
-    both = artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS))
+    both = artifacts.load_lexicon(folder / artifacts.LEXICON, len(TOKENS))[0]
     assert np.array_equal(both, counts + load_file(base / artifacts.LEXICON)["counts"]) and not np.array_equal(both, counts)
     artifacts.verify(folder)
 

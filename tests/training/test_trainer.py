@@ -67,11 +67,11 @@ def run(folder, *more):
 
 
 def lexicon_of(folder):
-    """Counts of an artifact's lexicon, or of the sentences of a prepared corpus."""
+    """Counts of tags of an artifact's lexicon, or of the sentences of a prepared corpus."""
     vocabulary = artifacts.read_vocabulary(folder / "vocab.json")
     if (folder / artifacts.LEXICON).is_file():
-        return artifacts.load_lexicon(folder / artifacts.LEXICON, len(vocabulary))
-    return calibration.counts_of(vocabulary, corpus.Split.load(folder / "train.npz"))
+        return artifacts.load_lexicon(folder / artifacts.LEXICON, len(vocabulary))[0]
+    return calibration.counts_of(vocabulary, corpus.Split.load(folder / "train.npz"))[0]
 
 
 @pytest.mark.slow
@@ -496,7 +496,7 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
     assert (begun.linear.bias[generation_vocab_size:] == initial_weights.RARE_BIAS).all() and not (
         begun.linear.bias[:generation_vocab_size] == initial_weights.RARE_BIAS
     ).any()
-    counts = artifacts.load_lexicon(out / artifacts.LEXICON, generation_vocab_size)
+    counts = artifacts.load_lexicon(out / artifacts.LEXICON, generation_vocab_size)[0]
     assert counts.any() and np.array_equal(counts, lexicon_of(corpus)[:, :generation_vocab_size])
 
     settings = json.loads((out / "config.json").read_text())
@@ -518,7 +518,7 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
     assert train.main([str(small / "two"), "--from", str(out), *data, "--epochs", "0.1"]) == 0
     assert train.main([str(small / "two"), "--export", str(small / "again")]) == 0
     assert artifacts.verify(small / "again").paraphraser.generation_vocab_size == generation_vocab_size
-    now = artifacts.load_lexicon(small / "again" / artifacts.LEXICON, generation_vocab_size)
+    now = artifacts.load_lexicon(small / "again" / artifacts.LEXICON, generation_vocab_size)[0]
     assert np.array_equal(now, counts + lexicon_of(small / "two" / "corpus")[:, :generation_vocab_size])
     assert train.main([str(small / "three"), "--from", str(out), *data, "--epochs", "0.1", "--merges", "40"]) == 0
     assert initial_weights.begin_from(out, "paraphraser", small / "three" / "corpus").config.generation_vocab_size is None
