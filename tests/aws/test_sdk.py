@@ -1,8 +1,7 @@
 """Deploying and calling with the SageMaker Python SDK 2, as its users do, without AWS.
 
-moto simulates S3, IAM and SageMaker. The predictor's requests go through the gateway to a real server. With the SDK:
-
-    pip install 'sagemaker<3' && pytest tests/aws/test_sdk.py
+moto simulates S3, IAM and SageMaker. The predictor's requests go through the gateway to a real server. It runs in an environment of
+its own that has `scripts/aws/sdk-requirements.txt` and `tests/requirements.txt`, the SDK's versions where they differ.
 """
 
 import json
@@ -12,13 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("sagemaker", reason="pip install 'sagemaker<3'")
+pytest.importorskip("sagemaker", reason="needs the SDK of scripts/aws/sdk-requirements.txt")
 try:
     from sagemaker.base_deserializers import JSONDeserializer
     from sagemaker.base_serializers import JSONSerializer
     from sagemaker.pytorch import PyTorchModel
 except ImportError:
-    pytest.skip("pip install 'sagemaker<3'", allow_module_level=True)
+    pytest.skip("needs the SDK of scripts/aws/sdk-requirements.txt", allow_module_level=True)
 
 import boto3
 import sagemaker
