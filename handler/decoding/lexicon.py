@@ -58,11 +58,11 @@ class Lexicon:
         logs = np.log((split_counts + SPLIT_ALPHA * shares[:, None]) / (tag_counts + SPLIT_ALPHA) / shares[:, None])
         return logs.clip(-SPLIT_BOUND, SPLIT_BOUND)
 
-    def own(self, tagged_words: list[list[tuple[int, int]]]) -> tuple[np.ndarray, np.ndarray]:
+    def own(self, tagged_words: list[list[tuple[int, int]]], split: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """Columns of the table for the words of each row's own sentence: pieces (B, A), FILL after a row's last; and (B, 1 + T, A), with
         split tags (B, 1 + T + P, A).
 
-        tagged_words: as in `Alignment`.
+        tagged_words: as in `Alignment`. split: whether the rows of split tags are wanted; no leaf of a moved parse has one.
         """
         pieces, places = self._places(tagged_words)
         B, A = pieces.shape
@@ -71,7 +71,7 @@ class Lexicon:
             for piece, tag in row:
                 counts[tag - 1, i * A + places[i][piece]] += SOURCE_COUNT
         rows = self._rows(counts)
-        if self.splits is not None:
+        if split and self.splits is not None:
             rows = np.concatenate([rows, rows[self.tag_of[len(rows) :]] + self.splits[:, pieces.ravel()]])
         return pieces, rows.reshape(-1, B, A).transpose(1, 0, 2).copy()
 

@@ -16,7 +16,7 @@ from handler.decoding.grammar import CLOSED, FORCED, OPENED, ParseGrammar, TextG
 from handler.decoding.lexicon import FILL, Alignment
 from handler.decoding.loop import LogitsProcessor, Step
 from handler.decoding.rules import MARK_WEIGHT, ParseRules, TextRules
-from handler.language.word_classes import KIN, NO_TAG
+from handler.language.word_classes import KIN, NO_TAG, ROWS
 from handler.model.network import EOS
 
 FORBIDDEN = np.float32(-math.inf)
@@ -182,7 +182,8 @@ class LeafTags(LogitsProcessor):
 
     def __init__(self, rows: list[TextRow], alignment: Alignment):
         self.rows, self.table = rows, alignment.lexicon.table  # (1 + T, V), with split tags (1 + T + P, V)
-        self.words, self.own = alignment.lexicon.own(alignment.tagged_words)  # (B, A), (B, 1 + T, A) or (B, 1 + T + P, A)
+        split = any(row > len(ROWS) for leaves in alignment.leaves for row in leaves)
+        self.words, self.own = alignment.lexicon.own(alignment.tagged_words, split)  # (B, A), (B, 1 + T, A) or (B, 1 + T + P, A)
 
     def process(self, step: Step) -> None:
         for scores, row in zip(step.scores, step.rows):  # faster than gathering rows of the table, which would leave the cache
