@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from handler import artifacts
 from handler.model.network import ModelConfig
 from handler.planning import PipelineConfig
-from scripts.common.command import UserError
+from scripts.common.command import UserError, tell
 from scripts.training import calibration
 from scripts.training.corpus import Split
 from scripts.training.staging import staged
@@ -118,6 +118,18 @@ def export(work_folder: Path, out: Path, share: float = 1.0) -> None:
         record = record_of(work, states, settings)
         artifacts.write_json(made / RECORD, record)
         draw(record, made / PICTURE)
+    for name, state in states.items():
+        tell(exported(name, state["curve"]))
+
+
+def exported(name: str, curve: list[dict]) -> str:
+    """Which of a training's weights are written: those of the lowest held-out loss."""
+    best = min(curve, key=lambda point: point["loss"])
+    begun = best["step"] == 0 and len(curve) > 1
+    return (
+        f"{name}: weights of step {best['step']} of {curve[-1]['step']}, held-out loss {best['loss']:.4f}"
+        + begun * "; they are those that training began from, because no later measurement was better"
+    )
 
 
 def average(work: Work, states: dict[str, dict], share: float) -> None:

@@ -320,6 +320,14 @@ def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small
         export.export(small / "two", out)
 
 
+def test_export_says_which_weights_it_writes():
+    points = [{"step": step, "loss": loss} for step, loss in ((0, 2.0), (10, 1.5), (20, 1.75))]
+    assert export.exported("paraphraser", points) == "paraphraser: weights of step 10 of 20, held-out loss 1.5000"
+    assert export.exported("paraphraser", [points[0], {"step": 10, "loss": 2.5}]).endswith(
+        "step 0 of 10, held-out loss 2.0000; they are those that training began from, because no later measurement was better"
+    )
+
+
 @pytest.mark.parametrize(
     "options, expected",
     [
