@@ -64,6 +64,7 @@ TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON, PARSER = OPTIONAL = (
     "parser.safetensors",
 )
 VOCABULARY_TENSORS = "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias"  # a row for each token
+NEWER = "split_weight", "inflection", "templates"  # settings of the pipeline that versions before 0.3.0 do not know
 RENAMED = {"written": "generation_vocab_size"}  # fields of config.json: name in version 0.1.0 -> name in the code
 STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
 SCALES = ".scales"  # of a tensor in int8: what its name has more
@@ -150,10 +151,11 @@ def write_json(file: Path, value: object) -> None:
 
 
 def write_config(file: Path, config: ArtifactConfig) -> None:
-    """Write `config.json`. Without added templates, earlier versions can read it too."""
+    """Write `config.json`. The youngest settings are left out where they are off, so that earlier versions can read it too."""
     value = asdict(config)
-    if not config.pipeline.templates:
-        del value["pipeline"]["templates"]
+    for name in NEWER:
+        if not value["pipeline"][name]:
+            del value["pipeline"][name]
     write_json(file, value)
 
 
