@@ -4,9 +4,11 @@ The tag of a leaf says which words may come there, and its place says more: a VB
 noun phrase is a transitive verb's, and a DT before an NNS is no `a`. (Klein and Manning, 2003, split tags in this way to parse.)
 """
 
+from handler.language.inflection import FAMILY
+from handler.language.relations import CLAUSES
 from handler.language.trees import Tree
 
-VERBS = ("VB", "VBD", "VBG", "VBN", "VBP", "VBZ")
+VERBS = FAMILY["VB"]
 FRAMES = ("aux", "object", "adjective", "clause", "phrase", "alone", "modifier")  # what a verb has beside it
 PLURAL, SINGULAR = frozenset({"NNS", "NNPS"}), frozenset({"NN", "NNP"})
 # What the places of a tag are called; every other tag has one kind of place only.
@@ -32,7 +34,6 @@ NONE = -1
 OF_A_NOUN = {"NP": "of a noun", "NX": "of a noun", "VP": "of a verb", "S": "of a sentence", "SINV": "of a sentence"}
 OF_AN_ADVERB = {"VP": "verb", "S": "sentence", "SINV": "sentence", "SQ": "sentence", "ADJP": "adjective", "NP": "noun", "QP": "noun"}
 OF_A_CONJUNCTION = {"S": "sentence", "SINV": "sentence", "SBAR": "sentence", "VP": "verb", "NP": "noun", "NX": "noun"}
-CLAUSES = frozenset({"S", "SINV", "SQ"})
 
 
 def split_tags(tokens: list[str]) -> list[int]:
@@ -40,15 +41,14 @@ def split_tags(tokens: list[str]) -> list[int]:
 
     tokens: the brackets and labels of the parse, as `trees.syntax_tokens` makes them.
     """
-    found: list[int] = []
-    _visit(tree_of(tokens), Tree(""), "", found)
-    return found
+    return _numbers(tree_of(tokens))
 
 
 def content_tags(tokens: list[str]) -> list[str]:
     """The tags of a parse's leaves, left to right, but for those beside a verb phrase, which are an auxiliary's."""
-    tags = [leaf.label for leaf in tree_of(tokens).leaves()]
-    return [tag for tag, split in zip(tags, split_tags(tokens)) if split == NONE or not SPLIT[split][1].startswith("aux")]
+    tree = tree_of(tokens)
+    numbered = zip(tree.leaves(), _numbers(tree))
+    return [leaf.label for leaf, number in numbered if number == NONE or not SPLIT[number][1].startswith("aux")]
 
 
 def tree_of(tokens: list[str]) -> Tree:
@@ -64,6 +64,12 @@ def tree_of(tokens: list[str]) -> Tree:
         else:
             path[-1].label = token
     return path[0].children[0]
+
+
+def _numbers(tree: Tree) -> list[int]:
+    found: list[int] = []
+    _visit(tree, Tree(""), "", found)
+    return found
 
 
 def _visit(node: Tree, above: Tree, number: str, found: list[int]) -> None:

@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 
+from handler.language.inflection import FAMILY
 from handler.language.morphology import inflect, lemma
 from handler.language.trees import TAGS
 from handler.language.vocabulary import SEPARATOR, Vocabulary
@@ -19,11 +20,6 @@ FUNCTION_WORDS = 0.6  # share of function words among them; in use most words th
 LEFT_OUT = 1 / 3  # of the words of a bag of which some are left out
 CONTENT = frozenset(tag for tag in TAGS if ROWS[tag] in KIN)
 MARKS = frozenset(tag for tag in TAGS if not tag[0].isalpha())
-FAMILIES = (
-    ("VB", "VBP", "VBZ", "VBD", "VBN", "VBG"),
-    ("NN", "NNS"),
-    ("JJ", "JJR", "JJS"),
-)  # tags under which a word has another form
 
 
 @dataclass(frozen=True)
@@ -45,9 +41,9 @@ class Mismatch:
 
 @cache
 def other_forms(word: str, tag: str) -> tuple[str, ...]:
-    """Other forms of a word with this tag: those of its verb, noun or adjective. Auxiliaries have none."""
-    family = next((family for family in FAMILIES if tag in family), ())
-    if word in AUXILIARIES:
+    """Other forms of a word with this tag: those of its verb, noun or adjective. Auxiliaries and adverbs have none."""
+    family = FAMILY.get(tag, ())
+    if word in AUXILIARIES or tag in FAMILY["RB"]:
         return ()
     base = lemma(word, tag)
     return tuple(sorted({base, *(inflect(base, other) for other in family)} - {word})) if family else ()
