@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import socket
+from types import SimpleNamespace
 
 import pytest
 
 from scripts.container import admission
-from scripts.container.http11 import SLICE
+from scripts.container.http11 import SLICE, Caller
 from tests.container.fronts import HEAD, OK, post, run, until
 
 LARGE = 8 << 20  # bytes of an answer; the system itself takes about a third of them
@@ -37,6 +38,21 @@ def test_those_who_do_not_read_are_given_up_when_memory_runs_out():
         await until(lambda: front.active == front.places.bytes == 0, 20)
 
     run(scenario, WHOLE, waiting=20, waiting_bytes=LIMIT)
+
+
+def test_who_was_given_up_gets_no_more_though_it_reads_just_then():
+    async def taken():
+        pass
+
+    async def scenario():
+        caller = Caller(None, SimpleNamespace(write=lambda data: None, drain=taken, get_extra_info=lambda name: None))
+        departure = admission.Departure(LARGE)
+        await caller._write(b"data", departure)
+        departure.given_up = True
+        with pytest.raises(TimeoutError):
+            await caller._write(b"data", departure)
+
+    asyncio.run(scenario())
 
 
 def test_a_large_answer_arrives_whole_and_is_held_once():

@@ -20,6 +20,10 @@ def test_a_word_left_over_takes_a_leaf_of_its_family(words, tags, leaves, expect
     assert made is not None and " ".join(word for word, _ in made) == expected
 
 
+def test_an_auxiliary_left_over_has_a_leaf_before_other_verbs():
+    assert fitted(["condemned", "was"], ["VBN", "VBD"], ["VBZ"], lambda form: True) is None  # `was` is left as it is, too
+
+
 def test_nothing_changes_where_words_fit_or_the_form_is_unknown():
     assert fitted(["it", "rains"], ["PRP", "VBZ"], ["PRP", "VBZ"], lambda form: True) is None
     assert fitted(["tall"], ["JJ"], ["JJR"], lambda form: False) is None

@@ -19,6 +19,8 @@ def places(parse: str) -> list[str]:
         ("(S (NP (PRP they)) (VP (VBP say) (SBAR (IN that) (S (NP (PRP it)) (VP (VBD rained))))))", None),
         ("(SQ (VBD was) (NP (DT the) (NN dog)) (VP (VBN fed)) (. ?))", ["aux of one", "of one", "", "alone", ""]),
         ("(S (NP (NP (DT a) (NN man)) (PP (IN of) (NP (NNS words)))) (VP (VBD left)))", ["of one", "", "of a noun", "", "alone of one"]),
+        ("(SBARQ (WHNP (WP who)) (SQ (VP (VBZ sings))) (. ?))", ["question", "alone", ""]),
+        ("(NP (NP (NN man)) (SBAR (WHNP (WP who)) (S (VP (VBZ sings)))))", ["", "relative", "alone"]),
     ],
 )
 def test_the_place_of_a_leaf_is_read_from_its_tree(parse, expected):
