@@ -24,12 +24,17 @@ ROWS = 128  # requests between two looks at the clock; a text is the same in any
 
 def bleu(hypotheses: list[str], references: list[str]) -> dict:
     """Both BLEUs, 0 to 100, of lower-cased blank-separated tokens."""
+    authors = sentence_bleus(hypotheses, references)
+    return {"bleu_authors": sum(authors) / len(authors), "bleu_corpus": corpus_bleu(hypotheses, references)}
+
+
+def sentence_bleus(hypotheses: list[str], references: list[str]) -> list[float]:
+    """nltk's BLEU-4 of each sentence, without smoothing, 0 to 100."""
     from nltk.translate.bleu_score import sentence_bleu
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nltk remarks on each sentence without a common 4-gram
-        authors = [sentence_bleu([r.split()], h.split()) for h, r in zip(hypotheses, references)]
-    return {"bleu_authors": 100 * sum(authors) / len(authors), "bleu_corpus": corpus_bleu(hypotheses, references)}
+        return [100 * sentence_bleu([r.split()], h.split()) for h, r in zip(hypotheses, references)]
 
 
 def corpus_bleu(hypotheses: list[str], references: list[str]) -> float:
@@ -98,7 +103,7 @@ def paraphrases(paraphraser, rows: list) -> Iterator:
 
 
 def judge(name: str, paraphraser, requests: list[dict], references: list[str], sources, options: dict) -> dict:
-    """One row of the table."""
+    """One row of the table, with its BLEU of each request, `each`, for comparisons."""
     made, seconds = paraphrase(paraphraser, [{**request, **options} for request in requests], name)
     kept = [i for i, done in enumerate(made) if done is not None]
     if not kept:
@@ -127,6 +132,7 @@ def judge(name: str, paraphraser, requests: list[dict], references: list[str], s
         "asked_top": 100 * topped / len(kept),
         "truncated": sum(made[i].truncated for i in kept),
         "ms_per_sentence": 1000 * seconds / len(kept),
+        "each": {"bleu_authors": {i: (score, 1) for i, score in zip(kept, sentence_bleus(texts, references))}},
     }
 
 
