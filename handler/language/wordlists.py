@@ -143,6 +143,10 @@ shirtless bald elderly muscular asian african american chinese japanese wet nake
 )
 # Verbs of saying that stand in `as … said`.
 SAID_AS = frozenset("say announce report claim state note explain warn predict reveal confirm mention show suggest argue admit".split())
+# Verbs that stand beside what is said in quotation marks.
+UTTERING = frozenset(
+    "say ask shout whisper reply answer cry yell add explain exclaim mutter murmur tell call scream laugh think write".split()
+)
 REPORTING = frozenset("say think believe hope guess suppose fear claim suspect imagine assume report".split())
 # Prepositions of place that say where someone or something is: after `to be`, and of a subject by themselves.
 PREDICATIVE = frozenset("in on at near under behind outside inside".split())

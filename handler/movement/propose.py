@@ -213,7 +213,7 @@ def variants(source: Tree, top: Tree, mended: Tree) -> Iterator[Variant]:
     mark = next((one.word or "." for one in reversed(source.leaves()) if one.label == "."), ".")
     if top.label in ("SQ", "SBARQ") and mark == ".":
         mark = "?"
-    yield Tree(top.label, [child for child in top.children if child.label != "."]), mark, ()
+    yield Tree(top.label, top.children[:-1] if top.children[-1].label == "." else top.children), mark, ()
     plain = mark if mark != "?" else "."
     if top.label in ("S", "SQ", "SBARQ", "SINV"):
         bare = Tree(top.label, unquoted(top))

@@ -52,7 +52,7 @@ def plain_clauses(top: Tree, mark: str) -> list[Clause]:
         found = [read_clause(top, mark), read_command(top, mark), read_inversion(top, mark)]
         return [clause for clause in found if clause][:1] or joined(children, mark)
     if top.label == "SQ":
-        question = read_question(top, mark)
+        question = read_question(top, mark) or question_beside(top, mark)
         if question and not any(map(is_negation, question.vp.children)):
             question = question.but(vp=asserted(question.vp) or question.vp)
         return [question] if question else []
@@ -116,6 +116,22 @@ def read_question(top: Tree, mark: str = ".", bare: bool = False) -> Clause | No
         inside = vp.children if verb_at(vp) is not None else [vp]
         return Clause(subject, Tree("VP", [*rest[:at], *inside, *rest[at + 1 :]]), front, mark, ("undo_question",))
     return Clause(subject, Tree("VP", [verb, *negation, *rest]), front, mark, ("undo_question",))
+
+
+def question_beside(top: Tree, mark: str) -> Clause | None:
+    """A statement and a question, `I know it , but could you wait ?`, as the question with the statement under it."""
+    children = [child for child in unquoted(top) if child.label != ","]
+    labels = [child.label for child in children]
+    if labels not in (["S", "SQ"], ["S", "CC", "SQ"]) or len(children[-1].leaves()) < 4:
+        return None
+    word = said(children[1]) if len(children) == 3 else ""
+    first = children[0].children[-1] if children[0].children[-1].label == "S" else children[0]  # sorry , but …
+    told, asked = read_clause(first, mark), read_question(children[-1], mark)
+    marker = {"but": "although", "": "since", "so": "since"}.get(word)
+    if told is None or asked is None or marker is None:
+        return None
+    below = node("SBAR", leaf("IN", marker), statement_of(told))
+    return asked.but("subordinate", front=(below, *asked.front))
 
 
 def asserted(tree: Tree) -> Tree | None:

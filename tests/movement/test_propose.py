@@ -106,6 +106,23 @@ SOURCES = {
         "letgo": "(S (VP (NP (NNP Let) (POS 's)) (VP (VBP go) (NP (NN home)))) (. .))",
         "bet": "(S (NP (NNP Tom)) (VP (VBP bet) (PP (IN on) (NP (DT the) (NN horse)))) (. .))",
         "maybe": "(S (NP (PRP You)) (VP (MD may) (VP (VB pay) (ADVP (RB later)))) (. .))",
+        "quote": "(SINV (`` \") (NP (PRP I)) (VP (VBP am) (RB not) (ADJP (JJ hungry))) (, ,) ('' \") (VP (VBD said)) (NP (NNP Ann)) (. .))",
+        "asked": "(SINV (`` \") (WHADVP (WRB Where)) (SQ (VBP are) (NP (PRP you)) (VP (VBG going))) (. ?) ('' \") (VP (VBD asked))"
+        " (NP (NNP Bo)) (. .))",
+        "closes": "(S (NP (PRP She)) (VP (VBD said) (, ,) (`` \") (S (NP (PRP I)) (VP (VBP am) (ADJP (JJ late))))) (. .) ('' \"))",
+        "shouted": "(S (`` \") (VB Stop) (. !) ('' \") (NP (PRP he)) (VP (VBD shouted)) (. .))",
+        "order_now": "(S (NP (NNP Let) (POS 's)) (VP (NN order) (NP (DT a) (NN pizza))) (. .))",
+        "let_not": "(S (NNP Let) (S (NP (POS 's)) (RB not) (VP (VB wash) (NP (PRP it)))) (. .))",
+        "honest": "(S (NNP Let) (S (POS 's) (VP (VB be) (ADJP (JJ honest)))) (. .))",
+        "gossip": "(S (NP (CD Two) (NNS women)) (VP (NN gossip) (PP (IN on) (NP (DT a) (NN bench)))) (. .))",
+        "flat": "(S (NP (DT A) (NN woman)) (VBG painting) (NP (DT a) (NN wall)) (. .))",
+        "sliding": "(S (NP (DT A) (NN boy)) (VP (VBG sliding) (PP (IN on) (NP (NN ice)))) (. .))",
+        "thanks": "(SBARQ (NP (NNS Thanks)) (, ,) (WHNP (WRB how) (RB much)) (SQ (VBZ is) (NP (PRP it))) (. ?))",
+        "tell_me": "(S (ADVP (RB Can)) (NP (PRP you)) (VP (VBP tell) (NP (PRP me)) (NP (PRP$ their) (NN number))) (. .))",
+        "failed": "(S (S (NP (DT The) (NN plan)) (VP (VBD was) (ADJP (JJ good)))) (CC but) (ADVP (RB then)) (NP (PRP it)) (VP (VBD failed))"
+        " (. .))",
+        "wait": "(SQ (S (NP (PRP I)) (VP (VBP know) (NP (PRP it)))) (, ,) (CC but) (SQ (MD could) (NP (PRP you)) (VP (VB wait)"
+        " (ADVP (RBR longer)))) (. ?))",
         "today": "(S (NP (PRP It)) (VP (VBD rained) (NP (JJ last) (NN week))) (. .))",
     }.items()
 }
@@ -265,6 +282,20 @@ GOLDEN = [  # source, template, sentence, a move that it took; the first proposa
     ("letgo", "yes_no_question", "shall we go home ?", "should"),
     ("bet", "how_question", "how did Tom bet on the horse ?", "ask_how"),
     ("bet", "command", "note that Tom bet on the horse .", "note_that"),
+    ("quote", "statement", 'Ann said , " I am not hungry " .', "repair"),
+    ("quote", "yes_no_question", 'did Ann say , " I am not hungry " ?', "invert"),
+    ("asked", "statement", 'Bo asked , " Where are you going ? " .', "repair"),
+    ("closes", "yes_no_question", 'did she say , " I am late " ?', "invert"),
+    ("shouted", "statement", 'he shouted , " Stop " .', "repair"),
+    ("order_now", "yes_no_question", "shall we order a pizza ?", "should"),
+    ("let_not", "statement", "we should not wash it .", "should"),
+    ("gossip", "yes_no_question", "do two women gossip on a bench ?", "invert"),
+    ("flat", "statement", "A woman is painting a wall .", "complete"),
+    ("sliding", "*statement", "A boy is sliding on ice .", "complete"),
+    ("thanks", "statement", "I wonder how much it is .", "wonder"),
+    ("tell_me", "command", "tell me their number .", "drop_subject"),
+    ("failed", "clause_first", "although the plan was good , it then failed .", "subordinate"),
+    ("wait", "yes_no_question", "could you wait longer although I know it ?", "invert"),
     ("when", "two_clauses", "the bell rang , and then the children left .", "when_and"),
 ]
 
