@@ -218,6 +218,14 @@ def is_passive(vp: Tree) -> bool:
     return be and at is not None and below.children[at].label == "VBN" or is_passive(below)
 
 
+def is_request(clause: Clause) -> bool:
+    """Whether a question asked someone to do something: `could you open it ?`."""
+    verb = finite(clause.vp)
+    asked = verb is not None and said(full_form(verb, clause.vp)) in ("can", "could", "will", "would")
+    states = "be have like prefer mind want need know think mean seem believe see say hear love understand remember".split()
+    return asked and "undo_question" in clause.moves and said(clause.subject) == "you" and main_lemma(clause.vp) not in states
+
+
 # Agreement
 
 

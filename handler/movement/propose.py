@@ -30,11 +30,12 @@ from handler.movement.clauses import (
 from handler.movement.commands import commands
 from handler.movement.fronting import Variant, fronted
 from handler.movement.nominal import noun_phrases
-from handler.movement.questions import could_it_be, how_is_it, how_questions, what_if, what_questions, yes_no
+from handler.movement.questions import could_it_be, how_is_it, how_questions, suggestions, what_if, what_questions, yes_no
 from handler.movement.repairs import repaired
 from handler.movement.restating import restated
-from handler.movement.sources import clauses_of, embedded, parts_of, unquoted
+from handler.movement.sources import clauses_of, parts_of, unquoted
 from handler.movement.splitting import split
+from handler.movement.wh_questions import of_wh_question
 
 MAX_VARIANTS = 200
 # Moves that bring in a frame of their own, or a label that Penn would not give.
@@ -43,7 +44,12 @@ LAST_RESORT = {
     "join_after": 1,
     "join_while": 1,
     "join_although": 1,
-    "note_that": 1,
+    "look_at": 1,
+    "note_that": 2,
+    "let_other": 3,
+    "as_for": 2,
+    "reword": 1,
+    "how_about": 2,
     "may_be": 1,
     "while_in": 1,
     "passive": 1,
@@ -56,7 +62,11 @@ LAST_RESORT = {
     "introduce": 1,
     "do_so": 1,
     "introduce_object": 2,
+    "owned": 2,
+    "task_of": 2,
     "question_of": 2,
+    "prospect_of": 3,
+    "fact_of": 4,
     "wonder": 2,
     "or_not": 2,
     "ask_subject": 2,
@@ -65,9 +75,10 @@ LAST_RESORT = {
     "could_it_be": 3,
     "how_is_it": 3,
     "do_you_know": 3,
-    "thought_of": 6,
-    "filler": 6,
+    "thought_of": 8,
+    "filler": 8,
 }
+STIFF = 2  # added for a passive with a pronoun for its agent
 
 
 @dataclass(frozen=True)
@@ -82,8 +93,14 @@ class Proposal:
 
     @property
     def resort(self) -> int:
-        """How much of a last resort it is: 0 for the sentence's own words in another order, up to 6 for an empty frame."""
-        return sum(LAST_RESORT.get(move, 0) for move in self.moves)
+        """How much of a last resort it is: 0 for the sentence's own words in another order, up to 8 for an empty frame."""
+        return sum(LAST_RESORT.get(move, 0) for move in self.moves) + STIFF * ("passive" in self.moves and _by_pronoun(self.tree))
+
+
+def _by_pronoun(tree: Tree) -> bool:
+    """Whether a pronoun is who does it: `was read by me`."""
+    leaves = tree.leaves()
+    return any(said(one) == "by" and after.label == "PRP" for one, after in zip(leaves, leaves[1:]))
 
 
 def propose(source: Tree, template: Tree, most: int = 8) -> list[Proposal]:
@@ -259,7 +276,7 @@ def of_clause(clause: Clause) -> Iterator[Variant]:
         yield tree, "?" if "or_not" in moves else clause.mark, moves
     if "wonder" in clause.moves:
         return
-    for tree, moves in (*what_questions(clause), *how_questions(clause)):
+    for tree, moves in (*suggestions(clause), *what_questions(clause), *how_questions(clause)):
         yield tree, "?", moves
     if "passive" in clause.moves or "active" in clause.moves:
         return
@@ -294,20 +311,3 @@ def split_source(top: Tree) -> Iterator[tuple[Tree, tuple[str, ...]]]:
         (one, other), word = found
         if all(read_clause(part) or len(part.children) == 1 for part in (one, other)):
             yield node("S", one, leaf(",", ","), leaf("CC", word), other), ("join",) if word not in said(top).split() else ("comma",)
-
-
-def of_wh_question(top: Tree) -> Iterator[Variant]:
-    """A wh-question asked in other ways: `can you tell me what …`, `tell me what …`."""
-    asked = embedded(top)
-    if asked is None:
-        return
-    tell = node("VP", leaf("VB", "tell"), node("NP", leaf("PRP", "me")), asked)
-    yield node("SQ", leaf("MD", "can"), node("NP", leaf("PRP", "you")), tell), "?", ("tell_me",)
-    yield node("S", tell), ".", ("tell_me",)
-    do, you = leaf("VBP", "do"), node("NP", leaf("PRP", "you"))
-    know = node("SQ", do, you, node("VP", leaf("VB", "know"), asked))
-    yield node("SBARQ", node("WHADVP", leaf("WRB", "how")), know), "?", ("do_you_know",)
-    about = node("SQ", do, you, node("VP", leaf("VB", "know"), node("PP", leaf("IN", "about"), asked)))
-    yield node("SBARQ", node("WHNP", leaf("WP", "what")), about), "?", ("do_you_know",)
-    question = node("NP", leaf("DT", "the"), leaf("NN", "question"))
-    yield node("NP", question, node("PP", leaf("IN", "of"), asked)), ".", ("question_of",)

@@ -22,6 +22,7 @@ from handler.movement.clauses import (
     is_animate,
     is_auxiliary,
     is_negation,
+    is_request,
     is_time,
     leaf,
     main_lemma,
@@ -33,6 +34,7 @@ from handler.movement.clauses import (
     verb_at,
     without,
 )
+from handler.movement.gerunds import gerund_of
 
 REASONS = "because", "since", "so", "in", "to"  # first words of what says why
 
@@ -199,8 +201,35 @@ def what_if(clause: Clause) -> tuple[Tree, tuple[str, ...]]:
     return node("SBARQ", node("WHNP", leaf("WP", "what")), node("SQ", body)), (*clause.moves, "what_if")
 
 
+def proposes(clause: Clause) -> bool:
+    """Whether a clause was a command, a proposal or a request."""
+    return ("should" in clause.moves or is_request(clause)) and "passive" not in clause.moves
+
+
+def after_modal(vp: Tree) -> Tree:
+    """With `should` for its modal, so that `could` does not become `being able to`."""
+    at = verb_at(vp)
+    if at is None or vp.children[at].label != "MD":
+        return vp
+    return Tree("VP", [*vp.children[:at], leaf("MD", "should"), *vp.children[at + 1 :]])
+
+
+def suggestions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
+    """A command or a proposal as a question that proposes it: `what about opening the window`, `how about …`."""
+    whole = folded(clause)
+    if not proposes(whole) or any(map(is_negation, whole.vp.children)):
+        return
+    gerund = gerund_of(after_modal(whole.vp))
+    if gerund is not None:
+        about = node("SQ", node("PP", leaf("IN", "about"), node("S", gerund)))
+        yield node("SBARQ", node("WHNP", leaf("WP", "what")), about), (*whole.moves, "suggest")
+        yield node("SBARQ", node("WHADVP", leaf("WRB", "how")), about), (*whole.moves, "suggest")
+
+
 def how_questions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
     """`how` of what is done, `why` of the rest, with all else kept; then `when` in the place of a time."""
+    if proposes(clause) and not any(map(is_negation, clause.vp.children)):
+        return  # a command is proposed, not asked for its reason
     because = [one for one in adjuncts(clause.vp) if one.piece.label != "PP" and first_word(one.piece) in REASONS]
     if any(first_word(piece) in ("because", "since") for piece in clause.front) or because:
         words = ["how"] if not any(first_word(one.piece) == "because" for one in because) else []
@@ -225,8 +254,10 @@ def asks_how(clause: Clause) -> bool:
     ):
         return False
     place = inner(vp)
-    progressive = lemma(verb.word or "", verb.label) == "be" and place is not None
-    return not progressive and verb.label in ("VBD", "MD", "VBZ", "VBP")
+    unasked = lemma(verb.word or "", verb.label) in ("be", "have") and place is not None  # progressives and perfects
+    if any(said(child) in ("never", "hardly", "rarely", "seldom", "barely") for child in vp.children):
+        return False
+    return not unasked and verb.label in ("VBD", "MD", "VBZ", "VBP")
 
 
 def _adverb_question(clause: Clause, word: str) -> Iterator[tuple[Tree, tuple[str, ...]]]:

@@ -185,4 +185,4 @@ def _focus(piece: Tree) -> bool:
     """Whether a phrase can be what a cleft is about: a time, a place, a reason."""
     if piece.label == "SBAR":
         return first_word(piece) in ("because", "when", "after", "before") and len(piece.children) == 2
-    return piece.label == "PP" or is_time(piece)
+    return piece.label == "PP" and first_word(piece) not in ("since", "for") or is_time(piece)

@@ -286,6 +286,9 @@ def closed(clause: Clause) -> Iterator[Two]:
         unknown = node("VP", leaf("VBP", "do"), leaf("RB", "n't"), node("VP", leaf("VB", "know")))
         asked = clause.vp.children[-1]
         yield s(clause.subject, unknown), "so", node("S", node("VP", leaf("VB", "tell"), node("NP", leaf("PRP", "me")), asked)), "filler"
+    elif "should" in clause.moves and said(clause.subject) == "we":
+        think = node("S", node("ADVP", leaf("RB", "so")), node("NP", leaf("PRP", "I")), node("VP", leaf("VBP", "think")))
+        yield whole, "or", think, "filler"
     elif "should" in clause.moves:
         yield whole, "and", node("S", node("VP", leaf("VB", "thank"), node("NP", leaf("PRP", "you")))), "filler"
     elif "undo_question" in clause.moves:
