@@ -60,6 +60,8 @@ LAST_RESORT = {
     "full_form": 1,
     "happened": 1,
     "introduce": 1,
+    "had": 1,
+    "quality": 1,
     "do_so": 1,
     "introduce_object": 2,
     "owned": 2,

@@ -33,6 +33,7 @@ from handler.movement.clauses import (
     without,
 )
 from handler.movement.questions import inverted, one_vp
+from handler.movement.sequels import sequels
 from handler.movement.unpacking import Two, caused, described, done_so, happened, introduced, placed, relative, s
 
 Split = tuple[Tree, tuple[str, ...]]
@@ -67,6 +68,7 @@ def _splits(clause: Clause) -> Iterator[Two]:
     yield from described(clause)
     yield from placed(clause)
     yield from caused(clause)
+    yield from sequels(clause)
     yield from introduced(clause)
     yield from done_so(clause)
     yield from happened(clause)
