@@ -164,6 +164,17 @@ middle high senior junior fellow full-time part-time live favorite favourite lit
 UNASKED = {"what": "something", "who": "someone", "where": "somewhere", "how": "somehow"}
 # Verbs of knowing, asking and telling that a question word may follow alone: nobody knows what.
 WONDERING = frozenset("know wonder ask tell say understand remember explain see forget learn guess".split())
+# What one thinks of a statement by a verb or an adjective -> the adverb that says so before it.
+STANCES = {
+    "hope": "hopefully", "guess": "presumably", "suppose": "presumably", "assume": "presumably", "likely": "probably",
+    "probable": "probably", "possible": "possibly", "clear": "clearly", "obvious": "obviously", "evident": "evidently",
+    "unfortunate": "unfortunately", "fortunate": "fortunately", "lucky": "luckily", "sad": "sadly", "strange": "strangely",
+    "odd": "oddly", "certain": "certainly", "true": "truly", "apparent": "apparently", "surprising": "surprisingly",
+}  # fmt: skip
+CERTAIN = frozenset("sure certain positive convinced confident".split())
+OPINIONS = frozenset("think believe feel reckon".split())
+# Verbs of liking and wanting, which their speaker means.
+MEANT = frozenset("love like hate want hope need promise adore miss wish appreciate enjoy".split())
 # Verbs that state what is true; it can be said first and taken up by `it`.
 KNOWING = frozenset("know regret notice realize remember understand forget".split())
 # Verbs that stand beside what is said in quotation marks.

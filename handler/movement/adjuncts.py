@@ -76,7 +76,8 @@ def _adjuncts(vp: Tree) -> Iterator[Adjunct]:
         if i == verb or is_negation(child):
             continue
         yield from _phrase(vp, child, i < verb or filled, 0.0, filled)
-        filled |= i > verb and (child.label in ("ADJP", "S", "SBAR", "PP", "VP") or child.label == "NP" and not is_time(child))
+        there = child.label == "ADVP" and said(child) in ("here", "there", "home", "back", "away", "out")
+        filled |= i > verb and (there or child.label in ("ADJP", "S", "SBAR", "PP", "VP") or child.label == "NP" and not is_time(child))
     yield from _below(vp)
 
 

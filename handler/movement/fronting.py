@@ -30,7 +30,9 @@ from handler.movement.clauses import (
     with_phrase,
     without,
 )
+from handler.movement.sequels import degree_of
 from handler.movement.splitting import members
+from handler.movement.stances import stances
 from handler.movement.unpacking import what_there_was
 
 FILLERS = "ADVP", "PP", "SBAR"
@@ -82,6 +84,8 @@ def fronted(clause: Clause) -> Iterator[Variant]:
     yield from _there_in_front(whole)
     for piece, subject, vp, move in subordinated(whole):
         yield node("S", piece, comma, subject, vp), clause.mark, (*whole.moves, move)
+    for piece, stated in stances(whole):
+        yield node("S", piece, comma, stated.subject, stated.vp), clause.mark, (*whole.moves, "stance")
     about = as_for(whole)
     if about is not None:
         yield about, clause.mark, (*whole.moves, "as_for")
@@ -153,6 +157,7 @@ def subordinated(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
     """Adverbial clauses made of participles, of joined verb phrases and of `so`: the clause, and subject and verb phrase that follow."""
     yield from participle_first(clause)
     yield from _as_said(clause)
+    yield from _too_much(clause)
     for adjunct in adjuncts(clause.vp):
         cause, rest = what_there_was(clause, adjunct.piece), without(clause.vp, adjunct.piece)
         if cause is not None and rest is not None and verb_at(rest) is not None:
@@ -191,6 +196,17 @@ def _as_said(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
     alone = said_so is not None and [child.label for child in said_so.children[1:]] == whom
     if said_so is not None and alone and below is not None and not below.front and said(Tree("X", last.children[:-1])) in ("that", ""):
         yield node("SBAR", leaf("IN", "as"), node("S", clause.subject, said_so)), below.subject, below.vp, "as_said"
+
+
+def _too_much(clause: Clause) -> Iterator[tuple[Tree, Tree, Tree, str]]:
+    """`I am too tired to cook` as `because I am too tired , I can not cook`."""
+    found = degree_of(clause)
+    if found is None:
+        return
+    degree, told, vp = found
+    below = read_clause(told)
+    if below is not None and not below.front:
+        yield node("SBAR", leaf("IN", "because"), node("S", clause.subject, vp(degree))), below.subject, below.vp, "too"
 
 
 def is_progressive(vp: Tree) -> bool:

@@ -9,6 +9,7 @@ from handler.language.trees import Tree
 from handler.language.wordlists import NOT_WHO
 from handler.movement.clauses import (
     ACCUSATIVE,
+    NOMINATIVE,
     Clause,
     expanded,
     finite,
@@ -150,9 +151,15 @@ def _named(clause: Clause, gerund: Tree) -> Iterator[tuple[Tree, tuple[str, ...]
         yield _of("prospect", small), (*clause.moves, "prospect_of")
     elif modal == "can" and not negated and (able := _after_modal(vp)) is not None:
         yield _of("possibility", node("S", small.children[0], able)), (*clause.moves, "prospect_of")
-    elif not modal:
-        yield _of("fact", small), (*clause.moves, "fact_of")
+    elif not modal or modal == "can":
+        yield _of("fact", _poss(small)), (*clause.moves, "fact_of")
     yield _of("thought", small), (*clause.moves, "thought_of")
+
+
+def _poss(small: Tree) -> Tree:
+    """A clause without a finite verb, with a pronoun for its subject as an owner: `my leaving`."""
+    word = OWNERS.get(NOMINATIVE.get(said(small.children[0]), said(small.children[0])))
+    return small if word is None else node("S", node("NP", leaf("PRP$", word)), *small.children[1:])
 
 
 def _of(name: str, what: Tree) -> Tree:

@@ -15,12 +15,13 @@ from itertools import islice
 
 from handler.language.relations import content, kept, made_up, missing, relations
 from handler.language.trees import Tree, template_of
-from handler.language.wordlists import COMMON
+from handler.language.wordlists import COMMON, OPINIONS
 from handler.movement.clauses import (
     QUOTES,
     Clause,
     folded,
     leaf,
+    main_lemma,
     node,
     read_clause,
     said,
@@ -30,7 +31,7 @@ from handler.movement.clauses import (
 from handler.movement.commands import commands
 from handler.movement.fronting import Variant, fronted
 from handler.movement.nominal import noun_phrases
-from handler.movement.questions import could_it_be, how_is_it, how_questions, suggestions, what_if, what_questions, yes_no
+from handler.movement.questions import could_it_be, did_you_know, how_is_it, how_questions, suggestions, what_if, what_questions, yes_no
 from handler.movement.repairs import repaired
 from handler.movement.restating import restated
 from handler.movement.sources import clauses_of, parts_of, unquoted
@@ -68,19 +69,23 @@ LAST_RESORT = {
     "task_of": 2,
     "question_of": 2,
     "prospect_of": 3,
-    "fact_of": 4,
+    "fact_of": 3,
     "wonder": 2,
     "or_not": 2,
     "ask_subject": 2,
     "ask_object": 2,
     "what_if": 3,
+    "did_you_know": 1,
+    "ask_oneself": 8,
+    "role": 1,
+    "stance": 1,
     "could_it_be": 3,
     "how_is_it": 3,
     "do_you_know": 3,
-    "thought_of": 8,
-    "filler": 8,
+    "thought_of": 12,
+    "filler": 12,
 }
-STIFF = 2  # added for a passive with a pronoun for its agent
+STIFF = 3  # added for a passive with a pronoun for its agent
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class Proposal:
 
     @property
     def resort(self) -> int:
-        """How much of a last resort it is: 0 for the sentence's own words in another order, up to 8 for an empty frame."""
+        """How much of a last resort it is: 0 for the sentence's own words in another order, up to 12 for an empty frame."""
         return sum(LAST_RESORT.get(move, 0) for move in self.moves) + STIFF * ("passive" in self.moves and _by_pronoun(self.tree))
 
 
@@ -272,8 +277,13 @@ def of_clause(clause: Clause) -> Iterator[Variant]:
     for other in restated(whole):
         yield node("S", other.subject, other.vp), clause.mark, other.moves
     if "wonder" not in clause.moves:
-        for tree, moves in yes_no(asking(clause)):
+        thought = main_lemma(whole.vp) in OPINIONS | {"know", "hope", "guess", "wonder", "suppose"}
+        own = said(whole.subject) == "i" and not thought and not {"undo_question", "passive"} & set(clause.moves)
+        if own:
+            tree, moves = did_you_know(whole)
             yield tree, "?", moves
+        for tree, moves in yes_no(asking(clause)):
+            yield tree, "?", (*moves, "ask_oneself") if own else moves
     for tree, moves in split(whole):
         yield tree, "?" if "or_not" in moves else clause.mark, moves
     if "wonder" in clause.moves:

@@ -115,6 +115,13 @@ def yes_no(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
             yield node("SQ", as_modal(children[0]), *children[1:]), (*moves, "auxiliary_as_modal")
 
 
+def did_you_know(clause: Clause) -> tuple[Tree, tuple[str, ...]]:
+    """`did you know that …`: for what one says of oneself, which one does not ask."""
+    that = node("SBAR", leaf("IN", "that"), node("S", *statement_of(clause).children))
+    body = node("SQ", leaf("MD", "did"), node("NP", leaf("PRP", "you")), node("VP", leaf("VB", "know"), that))
+    return body, (*clause.moves, "did_you_know")
+
+
 def could_it_be(clause: Clause) -> tuple[Tree, tuple[str, ...]]:
     """`could it be that …`: for clauses that do not invert."""
     that = node("SBAR", leaf("IN", "that"), node("S", *statement_of(clause).children))
@@ -152,6 +159,10 @@ def what_questions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
     """Asks for the subject or the object: by its noun (`which man`), then by `what` or `who` in its place."""
     whole = folded(clause)
     moves = whole.moves
+    verb = finite(whole.vp)
+    asked_to = {"undo_question", "passive"} <= {*moves} and verb is not None and verb.label == "MD"
+    if "should" in moves or is_request(clause) or asked_to:
+        return  # what someone is to do is proposed
     subject, vp = whole.subject, whole.vp
     asked = asked_for(subject)
     main = main_vp(vp)

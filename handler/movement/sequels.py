@@ -3,7 +3,7 @@
 Each function yields the first clause, a conjunction, the second clause and the name of the move, as in `unpacking`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from handler.language.heads import head_leaf
 from handler.language.morphology import inflect
@@ -49,6 +49,7 @@ def sequels(clause: Clause) -> Iterator[Two]:
     yield from _too(clause)
     yield from _one(clause)
     yield from _object_quality(clause)
+    yield from _role(clause)
 
 
 def _had(clause: Clause) -> Iterator[Two]:
@@ -114,22 +115,31 @@ def _unknown(clause: Clause) -> Iterator[Two]:
 
 def _too(clause: Clause) -> Iterator[Two]:
     """`I am too tired to go` as `I am very tired , so I can not go`; `so cold that we left` likewise."""
+    found = degree_of(clause)
+    if found is not None:
+        yield s(clause.subject, found[2]("very")), "so", found[1], "too"
+
+
+def degree_of(clause: Clause) -> tuple[str, Tree, Callable[[str], Tree]] | None:
+    """Of `too tired to go`, `so cold that we left`: the word of degree, what follows from it as a clause, and the verb phrase without
+    that, with whichever word of degree."""
     vp, at = clause.vp, verb_at(clause.vp)
     if at is None or main_lemma(vp) != "be" or inner(vp) is not None or any(map(is_negation, vp.children)):
-        return
+        return None
     place = next((i for i, child in enumerate(vp.children) if child.label == "ADJP" and first_word(child) in ("too", "so")), None)
     if place is None:
-        return
+        return None
     degree, after = vp.children[place], vp.children[place + 1 :]
     result = next((part for part in [*degree.children, *after] if part.label in ("S", "SBAR")), None)
     adjective = [part for part in degree.children[1:] if part is not result]
     if result is None or [part.label for part in adjective] != ["JJ"]:
-        return
+        return None
     others = [part for part in after if part is not result]
-    one = s(clause.subject, Tree("VP", [*vp.children[:place], node("ADJP", leaf("RB", "very"), *adjective), *others]))
     told = _consequence(clause, result, first_word(degree))
-    if told is not None:
-        yield one, "so", told, "too"
+    if told is None:
+        return None
+    before = vp.children[:place]
+    return first_word(degree), told, lambda word: Tree("VP", [*before, node("ADJP", leaf("RB", word), *adjective), *others])
 
 
 def _consequence(clause: Clause, result: Tree, degree: str) -> Tree | None:
@@ -184,6 +194,20 @@ def _object_quality(clause: Clause) -> Iterator[Two]:
     copula = node("VP", be, Tree("ADJP", adjective))
     whole = with_main(clause.vp, lambda inside: swapped(inside, at + 1, bare))
     yield s(clause.subject, whole), "and", s(again, node("VP", verb, copula) if verb.label == "MD" else copula), "quality"
+
+
+def _role(clause: Clause) -> Iterator[Two]:
+    """`he works as a teacher at a school` as `he is a teacher , and he works at a school`."""
+    main, verb = main_vp(clause.vp), finite(clause.vp)
+    role = next((child for child in main.children if child.label == "PP" and first_word(child) == "as" and len(child.children) == 2), None)
+    rest = role and without(clause.vp, role)
+    if verb is None or verb.label == "MD" or role is None or rest is None or main_lemma(clause.vp) not in ("work", "serve"):
+        return
+    if len(main_vp(rest).children) < 2 or inner(clause.vp) is not None or role.children[1].label != "NP":
+        return
+    be = agreeing(leaf(verb.label, inflect("be", verb.label)), clause.subject)
+    again = taken_up(clause.subject)
+    yield s(clause.subject, node("VP", be, role.children[1])), "and", s(again, agreed(rest, again)), "role"
 
 
 def _quality(noun: Tree) -> tuple[Tree, list[Tree]] | None:

@@ -206,6 +206,8 @@ def read_command(top: Tree, mark: str) -> Clause | None:
         if len(after) == 2 and is_negation(after[0]) and after[1].label == "VP":
             negation, vp = [leaf("RB", "not")], after[1]
     base = reformed(vp, "VBP", "VB") or vp
+    if negation and said(base).startswith("forget to "):  # don't forget to: remember to
+        negation, base = [], Tree("VP", [leaf("VB", "remember"), *base.children[1:]])
     return Clause(subject, Tree("VP", [leaf("MD", "should"), *negation, base]), front, mark, ("should",))
 
 

@@ -6,9 +6,7 @@ from handler.language.heads import head_leaf
 from handler.language.morphology import inflect, lemma
 from handler.language.relations import coordinated
 from handler.language.trees import Tree
-from handler.language.wordlists import (
-    REPORTING,
-)
+from handler.language.wordlists import MEANT, REPORTING
 from handler.movement.adjuncts import adjuncts
 from handler.movement.clauses import (
     FINITE,
@@ -300,5 +298,7 @@ def closed(clause: Clause) -> Iterator[Two]:
             there = head_leaf(clause.subject).label == "EX"
             verb = found[0] if there else agreeing(found[0], again)
             yield whole, "or", node("S", node("VP", verb, again)), "or_not"
+    elif said(clause.subject) == "i" and main_lemma(clause.vp) in MEANT:
+        yield whole, "and", s(node("NP", leaf("PRP", "I")), node("VP", leaf("VBP", "mean"), node("NP", leaf("PRP", "it")))), "filler"
     else:
         yield whole, "and", s(node("NP", leaf("DT", "that")), node("VP", leaf("VBZ", "is"), node("ADJP", leaf("JJ", "true")))), "filler"

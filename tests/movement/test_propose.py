@@ -141,6 +141,15 @@ SOURCES = {
         " (. .))",
         "wait": "(SQ (S (NP (PRP I)) (VP (VBP know) (NP (PRP it)))) (, ,) (CC but) (SQ (MD could) (NP (PRP you)) (VP (VB wait)"
         " (ADVP (RBR longer)))) (. ?))",
+        "role": "(S (NP (PRP He)) (VP (VBZ works) (PP (IN as) (NP (DT a) (NN cook))) (PP (IN at) (NP (DT a) (NN school)))) (. .))",
+        "opinion": "(S (NP (PRP I)) (VP (VBP think) (SBAR (S (NP (PRP he)) (VP (VBD left))))) (. .))",
+        "hope": "(S (NP (PRP I)) (VP (VBP hope) (SBAR (S (NP (PRP it)) (VP (VBZ snows))))) (. .))",
+        "likely": "(S (NP (PRP It)) (VP (VBZ is) (ADJP (JJ likely)) (SBAR (IN that) (S (NP (PRP they)) (VP (MD will) (VP (VB win)))))) (. .))",
+        "sure": "(S (NP (PRP I)) (VP (VBP 'm) (ADJP (JJ sure) (SBAR (S (NP (PRP he)) (VP (VBD came)))))) (. .))",
+        "adores": "(S (NP (PRP I)) (VP (VBP love) (NP (PRP it))) (. .))",
+        "forget": "(S (VP (VB Do) (RB n't) (VP (VB forget) (S (VP (TO to) (VP (VB call)))))) (. .))",
+        "home": "(S (NP (PRP I)) (VP (MD will) (VP (VB be) (ADVP (RB home)) (PP (IN at) (NP (NN noon))))) (. .))",
+        "not_open": "(S (NP (PRP I)) (VP (MD ca) (RB n't) (VP (VB open) (NP (PRP it)))) (. .))",
         "today": "(S (NP (PRP It)) (VP (VBD rained) (NP (JJ last) (NN week))) (. .))",
     }.items()
 }
@@ -179,7 +188,7 @@ GOLDEN = [  # source, template, sentence, a move that it took; the first proposa
     ("though", "two_clauses", "it snowed , but the train arrived .", "although_but"),
     ("secret", "adverb_first", "quietly , she closed the door .", "front_advp"),
     ("not", "yes_no_question", "does he not like tea ?", "invert"),
-    ("not", "noun_phrase", "the fact of him not liking tea .", "fact_of"),
+    ("not", "noun_phrase", "the fact of his not liking tea .", "fact_of"),
     ("not", "*noun_phrase", "the thought of him not liking tea .", "thought_of"),
     ("clitic", "noun_phrase", "her having gone to Rome .", "owned"),
     ("wants", "*noun_phrase", "the fact of her wanting to leave on Friday .", "fact_of"),
@@ -263,6 +272,23 @@ GOLDEN = [  # source, template, sentence, a move that it took; the first proposa
     ("famous", "two_clauses", "He is a writer , and he is a famous one .", "quality"),
     ("red", "two_clauses", "Ann bought a car , and it was red .", "quality"),
     ("hours", "two_clauses", "They have been waiting , and they have been doing so for over an hour .", "do_so"),
+    ("too", "clause_first", "because I am too tired , I can not cook .", "too"),
+    ("so_cold", "clause_first", "because it was so cold , we left .", "too"),
+    ("role", "two_clauses", "He is a cook , and he works at a school .", "role"),
+    ("thinks", "preposition_first", "according to Ann , the road is closed .", "stance"),
+    ("opinion", "preposition_first", "in my opinion , he left .", "stance"),
+    ("hope", "adverb_first", "hopefully , it snows .", "stance"),
+    ("likely", "adverb_first", "probably , they will win .", "stance"),
+    ("sure", "adverb_first", "certainly , he came .", "stance"),
+    ("not_so", "preposition_first", "in fact , I did n't know he left .", "filler"),
+    ("adores", "yes_no_question", "did you know that I love it ?", "did_you_know"),
+    ("adores", "*yes_no_question", "do I love it ?", "ask_oneself"),
+    ("gives", "yes_no_question", "do I know him ?", "invert"),
+    ("adores", "two_clauses", "I love it , and I mean it .", "filler"),
+    ("forget", "statement", "you should remember to call .", "should"),
+    ("home", "preposition_first", "at noon , I will be home .", "front_pp"),
+    ("not_open", "noun_phrase", "the fact of my not being able to open it .", "fact_of"),
+    ("can", "*how_question", "how about lending me a pen ?", "suggest"),
     ("quote", "statement", 'Ann said , " I am not hungry " .', "repair"),
     ("quote", "yes_no_question", 'did Ann say , " I am not hungry " ?', "invert"),
     ("asked", "statement", 'Bo asked , " Where are you going ? " .', "repair"),
@@ -406,7 +432,7 @@ def test_marks_fit_the_clause(source):
 FRAMES = set(
     """wonder tell note let know thank true indeed fact happen then so not thought question could able order do may should
 can shall please there look about fact idea task importance prospect possibility favor knowledge opinion right possible
-presumably ideally perhaps reason place time what so very somehow something one think number""".split()
+presumably ideally perhaps reason place time what so very somehow something one think number know mean remember accord hopefully probably certainly""".split()
 )
 
 
