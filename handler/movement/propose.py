@@ -74,6 +74,7 @@ LAST_RESORT = {
     "or_not": 2,
     "ask_subject": 2,
     "ask_object": 2,
+    "ask_time": 2,
     "what_if": 3,
     "did_you_know": 1,
     "ask_oneself": 8,
@@ -279,10 +280,11 @@ def of_clause(clause: Clause) -> Iterator[Variant]:
     if "wonder" not in clause.moves:
         thought = main_lemma(whole.vp) in OPINIONS | {"know", "hope", "guess", "wonder", "suppose"}
         own = said(whole.subject) == "i" and not thought and not {"undo_question", "passive"} & set(clause.moves)
+        by_me = "passive" in clause.moves and " by me" in said(whole.vp)
         if own:
             tree, moves = did_you_know(whole)
             yield tree, "?", moves
-        for tree, moves in yes_no(asking(clause)):
+        for tree, moves in yes_no(asking(clause)) if not by_me else ():
             yield tree, "?", (*moves, "ask_oneself") if own else moves
     for tree, moves in split(whole):
         yield tree, "?" if "or_not" in moves else clause.mark, moves

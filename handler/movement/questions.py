@@ -168,6 +168,8 @@ def what_questions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
     main = main_vp(vp)
     at = verb_at(main)
     noun = next((child for child in main.children[(at or 0) + 1 :] if child.label == "NP"), None) if at is not None else None
+    if "undo_question" not in moves:
+        yield from _time_questions(whole)
     if noun is not None and not is_time(noun) and main_lemma(vp) != "be" and not _needed(main, noun):
         yield from _object_questions(whole, noun)
     if asked is not None and not any(map(is_negation, vp.children)):
@@ -176,6 +178,31 @@ def what_questions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
         word = "who" if is_animate(subject) else "what"
         third = agreed(vp, pronoun("it"))
         yield node("SBARQ", node("WHNP", leaf("WP", word)), node("SQ", third)), (*moves, "ask_subject")
+
+
+def _time_questions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
+    """Asks for a time that is a number or a day: `what time does it open`, `what year was it in`."""
+    for adjunct in adjuncts(clause.vp):
+        noun = adjunct.piece.children[-1]
+        if [child.label for child in adjunct.piece.children] != ["IN", "NP"] or noun.leaves()[0].label not in ("CD", "NNP"):
+            continue
+        word, named = first_word(adjunct.piece), said(noun)
+        left: list[Tree] = []
+        if word == "at" and named[0].isdigit():
+            asked = "time"
+        elif word == "in" and named.isdigit() and len(named) == 4:
+            asked, left = "year", [node("PP", adjunct.piece.children[0])]
+        elif word in ("on", "by", "until") and named.endswith("day") and len(noun.children) == 1:
+            asked, left = "day", [node("PP", adjunct.piece.children[0])]
+        else:
+            continue
+        rest = without(clause.vp, adjunct.piece)
+        found = inverted(rest) if rest is not None and verb_at(rest) is not None else None
+        if found is None or found[1] is not None or not found[2]:
+            continue
+        body = node("SQ", found[0], clause.subject, one_vp([*found[2], *left]))
+        yield node("SBARQ", node("WHNP", leaf("WP", "what"), leaf("NN", asked)), body), (*clause.moves, "ask_time")
+        return
 
 
 def _needed(main: Tree, noun: Tree) -> bool:

@@ -200,6 +200,12 @@ def _role(clause: Clause) -> Iterator[Two]:
     """`he works as a teacher at a school` as `he is a teacher , and he works at a school`."""
     main, verb = main_vp(clause.vp), finite(clause.vp)
     role = next((child for child in main.children if child.label == "PP" and first_word(child) == "as" and len(child.children) == 2), None)
+    if role is not None and [child.label for child in role.children[1].children] == ["NP", "PP"]:  # as [a nurse in London]
+        what, where = role.children[1].children
+        place = next(i for i, child in enumerate(main.children) if child is role)
+        apart = node("PP", role.children[0], what), where
+        yield from _role(clause.but(vp=with_main(clause.vp, lambda vp: swapped(vp, place, *apart))))
+        return
     rest = role and without(clause.vp, role)
     if verb is None or verb.label == "MD" or role is None or rest is None or main_lemma(clause.vp) not in ("work", "serve"):
         return

@@ -93,6 +93,7 @@ WORDS = {
     "ask_subject": "the subject became what is asked",
     "ask_which_object": "the object became what is asked",
     "ask_object": "the object became what is asked",
+    "ask_time": "the time became what is asked",
     "what_if": "“what if” was put in front",
     "could_it_be": "“could it be that” was put in front",
     "how_is_it": "“how is it that” was put in front",

@@ -150,6 +150,10 @@ SOURCES = {
         "forget": "(S (VP (VB Do) (RB n't) (VP (VB forget) (S (VP (TO to) (VP (VB call)))))) (. .))",
         "home": "(S (NP (PRP I)) (VP (MD will) (VP (VB be) (ADVP (RB home)) (PP (IN at) (NP (NN noon))))) (. .))",
         "not_open": "(S (NP (PRP I)) (VP (MD ca) (RB n't) (VP (VB open) (NP (PRP it)))) (. .))",
+        "at_six": "(S (NP (PRP It)) (VP (VBZ opens) (PP (IN at) (NP (CD 6)))) (. .))",
+        "wed": "(S (NP (PRP They)) (VP (VBD wed) (PP (IN in) (NP (CD 2019)))) (. .))",
+        "by_day": "(S (NP (PRP We)) (VP (MD will) (VP (VB leave) (PP (IN by) (NP (NNP Monday))))) (. .))",
+        "nurse": "(S (NP (PRP She)) (VP (VBD worked) (PP (IN as) (NP (NP (DT a) (NN nurse)) (PP (IN in) (NP (NNP Rome)))))) (. .))",
         "today": "(S (NP (PRP It)) (VP (VBD rained) (NP (JJ last) (NN week))) (. .))",
     }.items()
 }
@@ -289,6 +293,10 @@ GOLDEN = [  # source, template, sentence, a move that it took; the first proposa
     ("home", "preposition_first", "at noon , I will be home .", "front_pp"),
     ("not_open", "noun_phrase", "the fact of my not being able to open it .", "fact_of"),
     ("can", "*how_question", "how about lending me a pen ?", "suggest"),
+    ("at_six", "what_question", "what time does it open ?", "ask_time"),
+    ("wed", "*what_question", "what year did they wed in ?", "ask_time"),
+    ("by_day", "*what_question", "what day will we leave by ?", "ask_time"),
+    ("nurse", "two_clauses", "She was a nurse , and she worked in Rome .", "role"),
     ("quote", "statement", 'Ann said , " I am not hungry " .', "repair"),
     ("quote", "yes_no_question", 'did Ann say , " I am not hungry " ?', "invert"),
     ("asked", "statement", 'Bo asked , " Where are you going ? " .', "repair"),
@@ -432,7 +440,7 @@ def test_marks_fit_the_clause(source):
 FRAMES = set(
     """wonder tell note let know thank true indeed fact happen then so not thought question could able order do may should
 can shall please there look about fact idea task importance prospect possibility favor knowledge opinion right possible
-presumably ideally perhaps reason place time what so very somehow something one think number know mean remember accord hopefully probably certainly""".split()
+presumably ideally perhaps reason place time what so very somehow something one think number know mean remember accord hopefully probably certainly year day""".split()
 )
 
 
