@@ -160,6 +160,8 @@ entire sole very single double major minor upper lower inner outer left right to
 future past present recent previous following various different following alternative daily weekly monthly primary secondary
 middle high senior junior fellow full-time part-time live favorite favourite little second third nuclear solar""".split()
 )
+# Nouns that say nothing without their adjective.
+VAGUE = frozenset("deal time times way number amount lot look bit while part piece kind sort thing things distance attention".split())
 # What a question word stands for where it is not asked.
 UNASKED = {"what": "something", "who": "someone", "where": "somewhere", "how": "somehow"}
 # Verbs of knowing, asking and telling that a question word may follow alone: nobody knows what.

@@ -174,6 +174,8 @@ def phrase_score(vp: Tree, pp: Tree, free: bool, filled: bool) -> float:
         return 0.7  # for two weeks
     if verb in ("be", "remain", "seem", "become", "look", "feel") and filled and word in "for with to from about of at on by".split():
         return 0.3  # what an adjective goes with: good at it, ready for it
+    if word in ("while", "when") and pp.children[-1].label == "S":
+        return 0.9  # while skiing
     if verb in LOCATED and word in ("in", "on", "at", "near") and len(pp.children) == 2 and _beside(vp, pp):
         return 0.45
     if is_agent(pp) or word == "by" and noun is None and pp.children[-1].label != "S" or _belongs(vp, pp):

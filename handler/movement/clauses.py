@@ -303,6 +303,8 @@ def taken_up(noun: Tree) -> Tree:
     if word in HE or word in SHE:
         return pronoun("he" if word in HE else "she")
     if head.label in ("NNP", "NNPS"):
+        if first_word(noun) in ("a", "an") and not any(child.children for child in noun.children):
+            return node("NP", leaf("DT", "the"), *noun.children[1:])
         simple = noun if not any(child.label in ("SBAR", "VP", "PP", ",") for child in noun.children) else None
         return simple or (noun.children[0] if noun.children[0].label == "NP" else noun)
     if head.label == "NN":

@@ -14,13 +14,16 @@ from handler.movement.clauses import (
     expanded,
     finite,
     first_verb,
+    first_word,
     folded,
+    full_form,
     in_case,
     inner,
     is_negation,
     is_passive,
     leaf,
     main_lemma,
+    main_vp,
     node,
     said,
     statement_of,
@@ -48,6 +51,40 @@ def commands(top: Tree, clauses: list[Clause]) -> Iterator[tuple[Tree, tuple[str
             yield from of_clause(folded(clause))
         elif "should" in clause.moves and "passive" not in clause.moves:
             yield from _told(folded(clause))
+
+
+def wishes(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
+    """`I would like some tea` as `give me some tea` and `could I have some tea`; `I would like to rest` as `let me rest`."""
+    verb, main = finite(clause.vp), main_vp(clause.vp)
+    if (
+        said(clause.subject) != "i"
+        or verb is None
+        or said(full_form(verb, clause.vp)) != "would"
+        or main_lemma(clause.vp) not in ("like", "love")
+    ):
+        return
+    at = verb_at(main) or 0
+    before, rest = main.children[:at], main.children[at + 1 :]
+    if before or not rest or any(map(is_negation, clause.vp.children)) or clause.front:
+        return
+    me, could = node("NP", leaf("PRP", "me")), leaf("MD", "could")
+    wanted = rest[0]
+    if wanted.label == "NP":
+        done = node("VP", leaf("VB", "have"), *rest)
+        yield node("S", node("VP", leaf("VB", "give"), me, *rest)), (*clause.moves, "wish")
+    elif wanted.label == "S" and [child.label for child in wanted.children] == ["VP"] and first_word(wanted) == "to":
+        inside = wanted.children[0].children[-1]
+        done = Tree("VP", [*inside.children, *rest[1:]])
+        yield node("S", node("VP", leaf("VB", "let"), node("S", me, done))), (*clause.moves, "wish")
+    else:
+        return
+    yield node("SQ", could, clause.subject, done), (*clause.moves, "wish")
+    giving = (
+        node("VP", leaf("VBG", "giving"), me, *rest) if wanted.label == "NP" else node("VP", leaf("VBG", "letting"), node("S", me, done))
+    )
+    about = node("SQ", node("PP", leaf("IN", "about"), node("S", giving)))
+    yield node("SBARQ", node("WHNP", leaf("WP", "what")), about), (*clause.moves, "wish")
+    yield node("SBARQ", node("WHADVP", leaf("WRB", "how")), about), (*clause.moves, "wish")
 
 
 def _told(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:

@@ -77,6 +77,9 @@ def fronted(clause: Clause) -> Iterator[Variant]:
             yield node("S", node("ADVP", adjunct.moved), comma, whole.subject, rest), clause.mark, (*whole.moves, move, "wrap")
         if adverbial or is_time(adjunct.piece) and adjunct.moved.label == "ADVP":
             yield node("S", node("PP", adjunct.moved), comma, whole.subject, rest), clause.mark, (*whole.moves, move, "wrap")
+        if adjunct.moved.label == "PP" and [child.label for child in adjunct.moved.children] == ["IN", "S"]:
+            below = Tree("SBAR", adjunct.moved.children)
+            yield node("S", below, comma, whole.subject, rest), clause.mark, (*whole.moves, "front_sbar")
         if adjunct.moved.label == "PP":
             if while_clause(whole, adjunct.moved):
                 reduced = node("SBAR", leaf("IN", "while"), adjunct.moved)
@@ -109,7 +112,11 @@ def _there_in_front(clause: Clause) -> Iterator[Variant]:
 
 def filler(label: str, clause: Clause) -> Tree:
     """A phrase that says nothing: `indeed`, `in fact`, `as it happens`. What was no statement gets one that does not state it."""
-    kind = "request" if is_request(clause) else next((move for move in ("should", "undo_question") if move in clause.moves), "")
+    kind = (
+        "request"
+        if is_request(clause) or asks_leave(clause)
+        else next((move for move in ("should", "undo_question") if move in clause.moves), "")
+    )
     if label == "ADVP":
         word = {"should": "ideally", "undo_question": "presumably", "request": "perhaps"}.get(kind, "indeed")
         return node("ADVP", leaf("RB", word))
@@ -127,6 +134,13 @@ def filler(label: str, clause: Clause) -> Tree:
         return node("SBAR", leaf("IN", "if"), node("S", node("NP", leaf("PRP", "I")), right))
     happens = node("S", node("NP", leaf("PRP", "it")), node("VP", leaf("VBZ", "happens")))
     return node("SBAR", leaf("IN", "as"), happens)
+
+
+def asks_leave(clause: Clause) -> bool:
+    """Whether a question asked for leave: `can I borrow it ?`."""
+    verb = finite(clause.vp)
+    own = said(clause.subject) in ("i", "we") and "undo_question" in clause.moves
+    return own and verb is not None and said(verb) in ("can", "could", "may")
 
 
 def as_for(clause: Clause) -> Tree | None:

@@ -26,7 +26,7 @@ def gerund_of(vp: Tree) -> Tree | None:
         return None
     if word.label == "MD" or name == "do" and place is not None:
         below = next((child for child in after if child.label == "VP"), None)
-        inside = ing_form(below) if below is not None and verb_at(below) is not None else None
+        inside = ing_form(below) if below is not None else None
         if name in ("can", "could") and below is not None:
             able = node("ADJP", leaf("JJ", "able"), node("S", node("VP", leaf("TO", "to"), below)))
             return node("VP", *negation, *before, leaf("VBG", "being"), able, *[child for child in after if child is not below])
@@ -48,5 +48,7 @@ def gerund_of(vp: Tree) -> Tree | None:
 
 
 def ing_form(vp: Tree) -> Tree:
+    if verb_at(vp) is None:
+        return Tree("VP", [ing_form(child) if child.label == "VP" else child for child in vp.children])
     at = verb_at(vp) or 0
     return Tree("VP", [*vp.children[:at], formed(vp.children[at], "VBG"), *vp.children[at + 1 :]])

@@ -112,7 +112,7 @@ def of_clause(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
         relative = node("SBAR", node("WHNP", who), node("S", less))
         yield node("NP", node("NP", subject, relative), pp), (*clause.moves, "relative")
     gerund = gerund_of(expanded(vp))
-    if gerund is not None and said(subject) != "there":
+    if gerund is not None:
         yield from _owned(clause, gerund)
         yield from _named(clause, gerund)
 
@@ -121,7 +121,9 @@ def _owned(clause: Clause, gerund: Tree) -> Iterator[tuple[Tree, tuple[str, ...]
     """`he works at a school` as `his working at a school`: what someone does as his own."""
     who, pp = _owner(clause.subject), last_phrase(gerund)
     less = pp and without(gerund, pp)
-    if who is not None and pp and less and not {"should", "passive"} & set(clause.moves):
+    verb = finite(clause.vp)
+    lost = verb is None or verb.label == "MD" and said(full_form(verb, clause.vp)) not in ("can", "could", "will", "shall")
+    if who is not None and pp and less and not lost and not {"should", "passive"} & set(clause.moves):
         yield node("NP", node("NP", node("S", who, less)), pp), (*clause.moves, "owned")
 
 
@@ -147,6 +149,10 @@ def _named(clause: Clause, gerund: Tree) -> Iterator[tuple[Tree, tuple[str, ...]
     if "should" in moves and "passive" not in moves:
         name = "importance" if negated else "idea" if said(clause.subject) == "we" else "task"
         yield _of(name, node("S", gerund)), (*clause.moves, "task_of")
+    elif modal in ("must", "should") and not negated and inner(vp) is not None:
+        to = node("VP", leaf("TO", "to"), vp.children[inner(vp) or 0])
+        need = node("NP", leaf("DT", "the"), leaf("NN", "need"))
+        yield node("NP", need, node("PP", leaf("IN", "for"), node("S", small.children[0], to))), (*clause.moves, "need_for")
     elif modal in ("will", "shall"):
         yield _of("prospect", small), (*clause.moves, "prospect_of")
     elif modal == "can" and not negated and (able := _after_modal(vp)) is not None:

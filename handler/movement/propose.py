@@ -28,7 +28,7 @@ from handler.movement.clauses import (
     statement_of,
     verb_at,
 )
-from handler.movement.commands import commands
+from handler.movement.commands import commands, wishes
 from handler.movement.fronting import Variant, fronted
 from handler.movement.nominal import noun_phrases
 from handler.movement.questions import could_it_be, did_you_know, how_is_it, how_questions, suggestions, what_if, what_questions, yes_no
@@ -46,8 +46,8 @@ LAST_RESORT = {
     "join_while": 1,
     "join_although": 1,
     "look_at": 1,
-    "note_that": 2,
-    "let_other": 3,
+    "note_that": 8,
+    "let_other": 10,
     "as_for": 2,
     "reword": 1,
     "how_about": 2,
@@ -68,6 +68,7 @@ LAST_RESORT = {
     "owned": 2,
     "task_of": 2,
     "question_of": 2,
+    "need_for": 2,
     "prospect_of": 3,
     "fact_of": 3,
     "wonder": 2,
@@ -75,13 +76,14 @@ LAST_RESORT = {
     "ask_subject": 2,
     "ask_object": 2,
     "ask_time": 2,
-    "what_if": 3,
+    "what_if": 5,
     "did_you_know": 1,
     "ask_oneself": 8,
+    "lower_negation": 1,
     "role": 1,
     "stance": 1,
-    "could_it_be": 3,
-    "how_is_it": 3,
+    "could_it_be": 5,
+    "how_is_it": 5,
     "do_you_know": 3,
     "thought_of": 12,
     "filler": 12,
@@ -275,22 +277,26 @@ def of_clause(clause: Clause) -> Iterator[Variant]:
     whole = folded(clause)
     yield statement_of(clause), clause.mark, whole.moves
     yield from fronted(clause)
+    wished = list(wishes(clause))
+    for tree, moves in wished:
+        yield tree, clause.mark if tree.label == "S" else "?", moves
     for other in restated(whole):
         yield node("S", other.subject, other.vp), clause.mark, other.moves
     if "wonder" not in clause.moves:
         thought = main_lemma(whole.vp) in OPINIONS | {"know", "hope", "guess", "wonder", "suppose"}
-        own = said(whole.subject) == "i" and not thought and not {"undo_question", "passive"} & set(clause.moves)
+        own = said(whole.subject) == "i" and not thought and not wished and not {"undo_question", "passive"} & set(clause.moves)
         by_me = "passive" in clause.moves and " by me" in said(whole.vp)
         if own:
             tree, moves = did_you_know(whole)
             yield tree, "?", moves
-        for tree, moves in yes_no(asking(clause)) if not by_me else ():
+        for tree, moves in yes_no(asking(clause)) if not (by_me or wished) else ():
             yield tree, "?", (*moves, "ask_oneself") if own else moves
     for tree, moves in split(whole):
         yield tree, "?" if "or_not" in moves else clause.mark, moves
     if "wonder" in clause.moves:
         return
-    for tree, moves in (*suggestions(clause), *what_questions(clause), *how_questions(clause)):
+    asked = () if wished else (*what_questions(clause), *how_questions(clause))
+    for tree, moves in (*suggestions(clause), *asked):
         yield tree, "?", moves
     if "passive" in clause.moves or "active" in clause.moves:
         return

@@ -189,6 +189,18 @@ def without_lead(top: Tree) -> Tree:
     return Tree("SBARQ", top.children[at - 1 :]) if all(said(child) in LEADS or child.label == "," for child in leads) else top
 
 
+def joined_commands(top: Tree) -> Tree:
+    """`peel it and cut it`, whose later verbs are taken for pasts because they look alike."""
+    inside = [child for child in top.children if child.label != "."]
+    if top.label != "S" or [child.label for child in inside] != ["VP"] or inside[0].children[0].label != "VP":
+        return top
+    members = [child for child in inside[0].children if child.label == "VP"]
+    firsts = [child.children[0] for child in members]
+    if firsts[0].label != "VB" or any(one.children or lemma(one.word or "", one.label) != (one.word or "").lower() for one in firsts):
+        return top
+    return node("S", _in_base_form(inside[0]))
+
+
 def flat_clause(top: Tree) -> Tree:
     """A second clause whose parts hang beside the first one: `(S …) but (ADVP now) (NP he) (VP slipped)`."""
     inside = [child for child in top.children if child.label not in QUOTES | {"."}]
@@ -248,6 +260,7 @@ REPAIRS = (
     opened_question,
     without_lead,
     lets,
+    joined_commands,
     flat_clause,
     fragment,
     with_finite_verb,

@@ -9,7 +9,7 @@ from handler.language.heads import head_leaf
 from handler.language.morphology import inflect
 from handler.language.relations import coordinated
 from handler.language.trees import Tree
-from handler.language.wordlists import KNOWING, NEVER_SAID, RELATIVES, UNASKED, WONDERING
+from handler.language.wordlists import KNOWING, NEVER_SAID, RELATIVES, UNASKED, VAGUE, WONDERING
 from handler.movement.clauses import (
     Clause,
     agreed,
@@ -222,6 +222,8 @@ def _quality(noun: Tree) -> tuple[Tree, list[Tree]] | None:
     labels = " ".join(part.label for part in flat)
     kinds = ("DT JJ NN", "DT RB JJ NN", "DT JJ NN NN", "JJ NNS", "CD JJ NNS", "DT JJ NNS")
     if labels not in kinds or any(part.children for part in flat):
+        return None
+    if said(flat[-1]) in VAGUE:
         return None
     at = next(i for i, part in enumerate(flat) if part.label == "JJ")
     word = said(flat[at])

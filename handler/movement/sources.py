@@ -31,7 +31,7 @@ from handler.movement.clauses import (
     taken_up,
     verb_at,
 )
-from handler.movement.restating import dative
+from handler.movement.restating import dative, lowered_negation
 from handler.movement.voice import activated, passivated
 
 
@@ -43,7 +43,7 @@ def clauses_of(top: Tree, mark: str) -> list[Clause]:
             changed = change(clause)
             if changed:
                 found.append(changed)
-    return found + [other for clause in found[:1] if (other := dative(clause))]
+    return found + [other for change in (dative, lowered_negation) for clause in found[:1] if (other := change(clause))]
 
 
 def plain_clauses(top: Tree, mark: str) -> list[Clause]:

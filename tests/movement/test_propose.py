@@ -154,6 +154,18 @@ SOURCES = {
         "wed": "(S (NP (PRP They)) (VP (VBD wed) (PP (IN in) (NP (CD 2019)))) (. .))",
         "by_day": "(S (NP (PRP We)) (VP (MD will) (VP (VB leave) (PP (IN by) (NP (NNP Monday))))) (. .))",
         "nurse": "(S (NP (PRP She)) (VP (VBD worked) (PP (IN as) (NP (NP (DT a) (NN nurse)) (PP (IN in) (NP (NNP Rome)))))) (. .))",
+        "not_think": "(S (NP (PRP I)) (VP (VBP do) (RB n't) (VP (VB think) (SBAR (S (NP (PRP he)) (VP (VBZ sleeps)))))) (. .))",
+        "not_coming": "(S (NP (PRP I)) (VP (VBP do) (RB n't) (VP (VB think) (SBAR (S (NP (PRP he)) (VP (VBZ 's) (ADVP (RB here))))))) (. .))",
+        "peel": "(S (VP (VP (VB Peel) (NP (PRP it))) (CC and) (VP (VBD cut) (NP (PRP it)))) (. .))",
+        "skiing": "(S (NP (PRP He)) (VP (VBD fell) (PP (IN while) (S (VP (VBG skiing))))) (. .))",
+        "none": "(S (NP (EX There)) (VP (VBZ is) (RB n't) (NP (NN tea))) (. .))",
+        "ask": "(S (NP (PRP You)) (VP (MD must) (VP (VB ask) (PP (IN at) (NP (NN noon))))) (. .))",
+        "tea": "(S (NP (PRP I)) (VP (MD 'd) (VP (VB like) (NP (DT some) (NN tea)))) (. .))",
+        "to_rest": "(S (NP (PRP I)) (VP (MD would) (VP (VB like) (S (VP (TO to) (VP (VB rest)))))) (. .))",
+        "leave": "(SQ (MD Can) (NP (PRP I)) (VP (VB leave)) (. ?))",
+        "deal": "(S (NP (PRP He)) (VP (VBZ earns) (NP (DT a) (JJ great) (NN deal))) (. .))",
+        "council": "(S (NP (NP (DT A) (NNP Council)) (VP (VBN made) (PP (IN of) (NP (CD ten) (NNS men))))) (VP (VBZ rules)"
+        " (NP (PRP it))) (. .))",
         "today": "(S (NP (PRP It)) (VP (VBD rained) (NP (JJ last) (NN week))) (. .))",
     }.items()
 }
@@ -297,6 +309,26 @@ GOLDEN = [  # source, template, sentence, a move that it took; the first proposa
     ("wed", "*what_question", "what year did they wed in ?", "ask_time"),
     ("by_day", "*what_question", "what day will we leave by ?", "ask_time"),
     ("nurse", "two_clauses", "She was a nurse , and she worked in Rome .", "role"),
+    ("peel", "*two_clauses", "peel it , and cut it .", "split_verbs"),
+    ("peel", "statement", "you should peel it and cut it .", "should"),
+    ("skiing", "clause_first", "while skiing , he fell .", "front_sbar"),
+    ("skiing", "preposition_first", "while skiing , he fell .", "front_pp"),
+    ("not_think", "*statement", "I think he does n't sleep .", "lower_negation"),
+    ("not_think", "preposition_first", "in my opinion , he does n't sleep .", "stance"),
+    ("not_coming", "*statement", "I think he is not here .", "lower_negation"),
+    ("none", "noun_phrase", "the fact of there not being tea .", "fact_of"),
+    ("ask", "noun_phrase", "the need for you to ask at noon .", "need_for"),
+    ("peel", "how_question", "how about peeling it and cutting it ?", "suggest"),
+    ("peel", "noun_phrase", "the task of peeling it and cutting it .", "task_of"),
+    ("tea", "what_question", "what about giving me some tea ?", "wish"),
+    ("to_rest", "how_question", "how about letting me rest ?", "wish"),
+    ("tea", "command", "give me some tea .", "wish"),
+    ("tea", "yes_no_question", "could I have some tea ?", "wish"),
+    ("to_rest", "command", "let me rest .", "wish"),
+    ("to_rest", "yes_no_question", "could I rest ?", "wish"),
+    ("leave", "clause_first", "if possible , I can leave .", "filler"),
+    ("deal", "two_clauses", "He earns a great deal , and that is true .", "filler"),
+    ("council", "*two_clauses", "A Council is made of ten men , and the Council rules it .", "participle"),
     ("quote", "statement", 'Ann said , " I am not hungry " .', "repair"),
     ("quote", "yes_no_question", 'did Ann say , " I am not hungry " ?', "invert"),
     ("asked", "statement", 'Bo asked , " Where are you going ? " .', "repair"),
@@ -440,7 +472,7 @@ def test_marks_fit_the_clause(source):
 FRAMES = set(
     """wonder tell note let know thank true indeed fact happen then so not thought question could able order do may should
 can shall please there look about fact idea task importance prospect possibility favor knowledge opinion right possible
-presumably ideally perhaps reason place time what so very somehow something one think number know mean remember accord hopefully probably certainly year day""".split()
+presumably ideally perhaps reason place time what so very somehow something one think number know mean remember accord hopefully probably certainly year day need give let""".split()
 )
 
 
