@@ -166,9 +166,9 @@ def can_let(clause: Clause) -> bool:
         return False
     return (
         modal
-        and main_lemma(clause.vp) not in ("be", "know", "like", "want", "need")
+        and main_lemma(clause.vp) not in ("be", "know", "like", "want", "need", "wonder")
         or verb.label in ("VBZ", "VBP")
-        and (main_lemma(clause.vp) not in STATES and not any(map(is_negation, clause.vp.children)))
+        and (main_lemma(clause.vp) not in STATES | {"wonder"} and not any(map(is_negation, clause.vp.children)))
     )
 
 

@@ -122,7 +122,7 @@ def _owned(clause: Clause, gerund: Tree) -> Iterator[tuple[Tree, tuple[str, ...]
     who, pp = _owner(clause.subject), last_phrase(gerund)
     less = pp and without(gerund, pp)
     verb = finite(clause.vp)
-    lost = verb is None or verb.label == "MD" and said(full_form(verb, clause.vp)) not in ("can", "could", "will", "shall")
+    lost = verb is None or verb.label == "MD" and said(full_form(verb, clause.vp)) not in ("can", "could")
     if who is not None and pp and less and not lost and not {"should", "passive"} & set(clause.moves):
         yield node("NP", node("NP", node("S", who, less)), pp), (*clause.moves, "owned")
 
