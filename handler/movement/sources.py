@@ -100,6 +100,9 @@ def read_question(top: Tree, mark: str = ".", bare: bool = False) -> Clause | No
     subject, rest = rest[0], rest[1:]
     if not rest and len(subject.children) > 1 and subject.children[0].label == "NP" and subject.children[-1].label in ("VP", "ADJP"):
         subject, rest = subject.children[0], subject.children[1:]  # was Tom seen: parsers take `Tom seen` for a noun phrase
+    parts = [child.label for child in subject.children]
+    if bare and not rest and parts == ["NP", "PP"] and first_word(subject.children[1]) == "like":
+        subject, rest = subject.children[0], [subject.children[1]]  # what is [the weather like today]
     word = lemma(verb.word or "", verb.label)
     if len([child for child in rest if child.label == "VP"]) > 1 or any(child.label in ("S", ":") for child in rest):
         return None
