@@ -36,6 +36,7 @@ from handler.movement.stances import stances
 from handler.movement.unpacking import what_there_was
 
 FILLERS = "ADVP", "PP", "SBAR"
+NOUNS = frozenset("NN NNS NNP NNPS".split())
 
 Variant = tuple[Tree, str, tuple[str, ...]]  # what goes under ROOT, without a final mark; the mark; the moves
 
@@ -148,7 +149,11 @@ def as_for(clause: Clause) -> Tree | None:
     subject = clause.subject
     again = taken_up(subject)
     known = subject.leaves()[0].label in ("PRP$", "NNP") or first_word(subject) in ("the", "this", "these", "those", "my", "your")
-    if {"should", "undo_question", "wonder", "passive", "complete"} & set(clause.moves) or not known or head_leaf(subject).label == "PRP":
+    if (
+        {"should", "undo_question", "wonder", "passive", "complete"} & set(clause.moves)
+        or not known
+        or head_leaf(subject).label not in NOUNS
+    ):
         return None
     if head_leaf(again).label != "PRP":
         again = pronoun("it") if head_leaf(subject).label == "NN" and not is_animate(subject) else again

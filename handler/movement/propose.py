@@ -88,7 +88,7 @@ LAST_RESORT = {
     "thought_of": 12,
     "filler": 12,
 }
-STIFF = 3  # added for a passive with a pronoun for its agent
+STIFF = 2  # added for a passive with a pronoun for its agent
 
 
 @dataclass(frozen=True)
