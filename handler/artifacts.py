@@ -17,9 +17,11 @@ An artifact is a folder that describes itself:
     manifest.json                 size and sha256 of each of these files; other files are not read
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -192,11 +194,13 @@ def verify(folder: Path) -> ArtifactConfig:
 
     Raises ArtifactError with the file, what was expected and what was found.
     """
-    return _verified(folder)[0]
+    manifest = _complete(folder)
+    _check_hashes(folder, manifest)
+    return read_config(folder / "config.json")
 
 
-def _verified(folder: Path) -> tuple[ArtifactConfig, frozenset[str]]:
-    """The configuration, and the names of the files, of an artifact whose files are as the manifest says. Raises ArtifactError."""
+def _complete(folder: Path) -> dict[str, dict]:
+    """The manifest of an artifact whose files are there, each with its size. Raises ArtifactError."""
     manifest = _read_manifest(folder)
     for name, expected in manifest.items():
         file = folder / name
@@ -206,10 +210,35 @@ def _verified(folder: Path) -> tuple[ArtifactConfig, frozenset[str]]:
             raise ArtifactError(name, f"a file of {expected['bytes']} bytes", "none")
         if file.stat().st_size != expected["bytes"]:
             raise ArtifactError(name, f"{expected['bytes']} bytes", f"{file.stat().st_size}")
-        found = fingerprint(file)["sha256"]
+    return manifest
+
+
+def _check_hashes(folder: Path, manifest: dict[str, dict]) -> None:
+    """Raise ArtifactError for a file that is not what the manifest says."""
+    for name, expected in manifest.items():
+        found = fingerprint(folder / name)["sha256"]
         if found != expected["sha256"]:
             raise ArtifactError(name, f"sha256 {expected['sha256']}", found)
-    return read_config(folder / "config.json"), frozenset(manifest)
+
+
+@contextlib.contextmanager
+def _hashing(folder: Path, manifest: dict[str, dict]) -> Iterator[None]:
+    """Checks the hashes of an artifact's files while the context builds something of them. Raises ArtifactError at its end, in the place
+    of what a damaged file has made the context raise.
+
+    Text files are checked before the context begins. Large ones are checked on another core, if there is one, since hashing them
+    takes half as long as all the rest. They hold nothing but arrays, whose names, shapes and numbers are checked where they are read.
+    """
+    arrays = {name: expected for name, expected in manifest.items() if name.endswith(".safetensors")}
+    _check_hashes(folder, {name: expected for name, expected in manifest.items() if name not in arrays})
+    with ThreadPoolExecutor(1) as pool:
+        checked = pool.submit(_check_hashes, folder, arrays)
+        try:
+            yield
+        except Exception:
+            checked.result()
+            raise
+        checked.result()
 
 
 def read_config(file: Path) -> ArtifactConfig:
@@ -358,7 +387,15 @@ def load(
     compiled:  False: the plain network of `model/network.py`, which the backends are tested against; on other devices always.
     """
     folder, device = Path(folder), torch.device(device)
-    config, present = _verified(folder)
+    manifest = _complete(folder)
+    with _hashing(folder, manifest):
+        return _built(folder, read_config(folder / "config.json"), frozenset(manifest), device, precision, drafts, compiled)
+
+
+def _built(
+    folder: Path, config: ArtifactConfig, present: Collection[str], device: torch.device, precision: str, drafts: bool, compiled: bool
+) -> Pipeline:
+    """The pipeline of an artifact. Arguments as in `load`; present: the names of its files."""
     vocabulary, syntax_end = _vocabulary(folder, config)
     pieces = read_pieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
     parse_generator, text_generator = _backends(folder, config, present, syntax_end, device, precision, drafts, compiled)
