@@ -35,6 +35,9 @@ print(json.dumps({
 """
 
 
+TOP = {"synpg_handler.py", "sitecustomize.py"}  # of the archive, in the repository in `handler/`
+
+
 @pytest.fixture()
 def artifact(tmp_path):
     return tiny_artifact(tmp_path / "artifact")
@@ -45,7 +48,7 @@ def test_members_are_the_sources_and_the_manifest(tiny_archive):
         names = archive.namelist()
         manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
     package = {str(file.relative_to(ROOT)) for file in (ROOT / "handler").rglob("*.py")} - {"handler/sagemaker_toolkit.py"}
-    assert sorted(name for name in names if name.endswith(".py")) == sorted(package - {"handler/synpg_handler.py"} | {"synpg_handler.py"})
+    assert sorted(name for name in names if name.endswith(".py")) == sorted(package - {f"handler/{name}" for name in TOP} | TOP)
     assert {"model-config.yaml", "handler/wire/openapi.yaml", "artifact/config.json", "artifact/vocab.json"} <= set(names)
     assert manifest["model"] == {
         "modelName": "synpg",
@@ -53,6 +56,14 @@ def test_members_are_the_sources_and_the_manifest(tiny_archive):
         "handler": "synpg_handler.py",
         "configFile": "model-config.yaml",
     }
+
+
+def test_python_looks_for_less_garbage_while_a_worker_starts(tiny_archive, tmp_path):
+    with zipfile.ZipFile(tiny_archive) as archive:
+        archive.extractall(tmp_path)
+    ask = [sys.executable, "-c", "import gc; print(gc.isenabled(), *gc.get_threshold())"]
+    done = subprocess.run(ask, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "100000", "50", "50"] and done.stderr == ""
 
 
 @pytest.mark.slow

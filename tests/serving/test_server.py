@@ -51,6 +51,7 @@ def probe(folder: Path, mode: str) -> Path:
     with zipfile.ZipFile(folder / f"{mode}.mar", "w") as archive:
         archive.writestr("probe.py", PROBE)
         archive.writestr("mode.txt", mode)
+        archive.writestr("sitecustomize.py", "import sys\nopen('found.txt', 'w').write(' '.join(sys.modules))\n")
         archive.write(ROOT / "handler" / "model-config.yaml", "model-config.yaml")
         archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
     return folder / f"{mode}.mar"
@@ -223,6 +224,13 @@ def test_torchserve_is_given_the_unpacked_files(echo):
     temporary = Path(running(echo.state)["temporary"])
     [model] = [each for each in (temporary / "models").rglob("*") if each.is_symlink()]
     assert model.resolve() == temporary.resolve() / "unpacked" / echo.model and (model / "mode.txt").read_text() == "ready"
+
+
+def test_what_the_archive_has_for_the_start_runs_before_torch_is_imported(echo):
+    """`handler/sitecustomize.py` relies on it."""
+    [found] = Path(running(echo.state)["temporary"]).rglob("found.txt")
+    modules = found.read_text().split()
+    assert "sys" in modules and not {"torch", "ts"} & set(modules)
 
 
 def test_configuration_keeps_everything_but_the_ports():
