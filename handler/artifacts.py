@@ -463,7 +463,7 @@ def _backends(
         input_size = syntax_end if parses else None
         if on_cpu:
             engine = Engine(net, precision, ranges[name] if ranges else None, output_size, input_size, parses, rounded)
-            found.append(StepwiseBackend(engine, precision, engine.output_vocab_size, proposer, drafts=proposer is not None))
+            found.append(StepwiseBackend(engine, precision, engine.output_vocab_size, proposer if parses else None, drafts=drafts))
         elif on_gpu:
             found.append(CudaGraphEngine(net, precision, output_size, input_size, always_scored=not parses))
         else:

@@ -16,14 +16,14 @@ from handler.decoding import rerank
 from handler.decoding.backend import Backend
 from handler.decoding.grammar import ParseGrammar, TextGrammar
 from handler.decoding.lexicon import FILL, Alignment, Lexicon
-from handler.decoding.rules import ParseRules, TextRules
+from handler.decoding.rules import Hints, ParseRules, TextRules
 from handler.decoding.sampling import Decoded
 from handler.language.detokenizer import write
 from handler.language.split_tags import NONE, content_tags, split_tags
 from handler.language.tagger import Tagger
 from handler.language.trees import from_syntax_tokens, read_tree, template_of
 from handler.language.vocabulary import Vocabulary, WordPieces
-from handler.language.word_classes import NO_TAG, ROWS
+from handler.language.word_classes import COMMON, NO_TAG, ROWS
 from handler.model.network import EOS, PAD, SOS
 from handler.planning import PipelineConfig, Planner, Row, SourceParser
 from handler.wire.request import Request
@@ -98,6 +98,7 @@ class Pipeline:
         writer = text_generator.config
         self.parse_grammar = ParseGrammar(vocabulary, parse_generator.output_vocab_size)
         self.shares_texts = True  # write equal texts of a batch once; a benchmark that repeats its sentences switches it off
+        self.common = {tag: vocabulary.ids[word] for tag, word in COMMON.items() if word in vocabulary.ids}
         self.text_grammar = TextGrammar(vocabulary, writer.vocab_size, endings, writer.generation_vocab_size)
         self.planner = Planner(
             config,
@@ -202,7 +203,15 @@ class Pipeline:
             [row.leaf_words for row in rows],
             [row.mark for row in rows],
         )
-        return self.text_generator.generate(bag, syntax, [row.options for row in rows], "text", rules, any(row.scored for row in rows))
+        options, scored = [row.options for row in rows], any(row.scored for row in rows)
+        return self.text_generator.generate(bag, syntax, options, "text", rules, scored, self._hints(rows, parses))
+
+    def _hints(self, rows: list[Row], parses: list[Decoded]) -> Hints | None:
+        """What the texts are likely to be made of, if no lexicon aligns them with their parses."""
+        if not any(row.hints for row in rows):
+            return None
+        leaves = [self.vocabulary.decode_syntax(self.parse_grammar.leaves(parse.ids)) for parse in parses]
+        return Hints(leaves, [row.hints for row in rows], self.common)
 
     def _parse_rules(self, templates: list[list[int]]) -> ParseRules | None:
         return ParseRules(self.parse_grammar, templates, self.parse_generator.config.max_steps) if self.config.constrained else None

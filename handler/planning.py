@@ -99,6 +99,7 @@ class Row:
     tags: list[int]  # ids of its part-of-speech tags; empty when a whole parse is followed
     tagged_words: list[tuple[int, int]]  # see `lexicon.Alignment`; empty if tags are unknown, do not line up or are not used
     words: list[tuple[str, str]]  # its words as they are encoded, with their tags; empty where `tagged_words` is
+    hints: list[tuple[tuple[int, ...], str]]  # its words' pieces, with their tags, as `rules.Hints`; empty if texts are aligned
     tags_predicted: bool  # by the parser or the tagger, because the request has no parse; they are in `tags` or in `tagged_words`
     syntax: list[int]  # ids of the target's syntax tokens, without <sos> and <eos>
     target: Target
@@ -200,6 +201,7 @@ class Planner:
         tagged = self.tagged_words(pieces, labels)
         lowered = [stand_ins.get(token.lower(), token.lower()) for token in tokens]
         labelled = list(zip(lowered, labels)) if tagged and labels and self.config.inflection else []
+        hints = [] if self.aligned else self.hints(pieces, labels or self.source_tags(request, request.source) or [])
         mover = Mover(source) if self.config.movement and from_template and source is not None else None
         meaning = rerank.Meaning(source) if mover and source is not None else None
         surface = Surface(request.sentence, tokens, labels) if self.config.tokenization == "ptb" else None
@@ -220,6 +222,7 @@ class Planner:
                         tags=[] if target.whole else source_tags,
                         tagged_words=tagged,
                         words=labelled,
+                        hints=hints,
                         tags_predicted=request.source is None and (not target.whole or bool(tagged)),
                         syntax=syntax,
                         target=target,
@@ -314,6 +317,11 @@ class Planner:
             return []
         found = [(piece, ROWS[tag]) for piece, tag in zip(begin, labels) if piece != UNK]
         return [(piece, row) for piece, row in found if row not in VERBS or piece not in self.auxiliaries]
+
+    def hints(self, pieces: list[int], labels: list[str]) -> list[tuple[tuple[int, ...], str]]:
+        """As `Row.hints`; none where words and tags do not line up."""
+        spelled = self.text_grammar.spelled(pieces)
+        return list(zip(spelled, labels)) if len(spelled) == len(labels) else []
 
     def inflected(self, row: Row, leaves: list[str]) -> Row:
         """The row with its sentence's words in the forms that leaves with these tags ask for, as far as the network can read them."""

@@ -6,8 +6,8 @@ import numpy as np
 
 from handler.decoding.loop import Network, decode
 from handler.decoding.processors import TreeGrammar, parse_rows, text_processors, text_rows
-from handler.decoding.proposers import NgramProposer, ParseDrafts, TextDrafts
-from handler.decoding.rules import ParseRules, Rules
+from handler.decoding.proposers import FreeParseDrafts, LeafDrafts, NgramProposer, ParseDrafts, TextDrafts
+from handler.decoding.rules import Hints, ParseRules, Rules
 from handler.decoding.sampling import Decoded, DecodingOptions
 from handler.model.network import ModelConfig
 
@@ -39,12 +39,13 @@ class Backend(Protocol):
         stream: str,
         rules: Rules | None = None,
         scored: bool = True,
+        hints: Hints | None = None,
     ) -> list[Decoded]:
         """Decode B rows from <sos> until each has <eos> or `max_steps` tokens.
 
         bag (B, A) and syntax (B, S): ids, <pad> after each row's end; with attended pads of the configuration's very widths. options,
         one a row; stream names the use of the random numbers; scored: log-probabilities are asked for (a backend may work them out
-        all the same). A row's tokens depend on its own inputs and options alone.
+        all the same). hints: of texts that have no alignment. A row's tokens depend on its own inputs, options and rules alone.
         """
         ...
 
@@ -57,7 +58,7 @@ class StepwiseBackend:
     """A network that answers step by step, under `loop.decode`: the plain one, and the engine of a CPU.
 
     ngrams: guess the next tokens of a parse; None: a token a step.
-    drafts: texts that follow their parses are drafted too.
+    drafts: texts are drafted.
     """
 
     def __init__(self, net: Network, precision: str, output_vocab_size: int, ngrams: NgramProposer | None = None, drafts: bool = False):
@@ -76,17 +77,23 @@ class StepwiseBackend:
         stream: str,
         rules: Rules | None = None,
         scored: bool = True,
+        hints: Hints | None = None,
     ) -> list[Decoded]:
+        hinted = LeafDrafts(hints) if hints and self.drafts else None
         if rules is None:
-            return decode(self.net, bag, syntax, options, stream, scored=scored)
+            free = FreeParseDrafts(self.ngrams, len(options)) if self.ngrams else hinted
+            return decode(self.net, bag, syntax, options, stream, [free] if free else [], free, scored)
         if isinstance(rules, ParseRules):
             parses = parse_rows(rules)
             guesses = ParseDrafts(self.ngrams, parses) if self.ngrams else None
             tree = TreeGrammar(rules.grammar, parses)
             return decode(self.net, bag, syntax, options, stream, [tree, guesses] if guesses else [tree], guesses, scored)
         texts = text_rows(rules)
-        drafts = TextDrafts(texts, rules.alignment.lexicon.common) if self.drafts and rules.alignment else None
-        return decode(self.net, bag, syntax, options, stream, text_processors(rules, texts), drafts, scored)
+        processors = text_processors(rules, texts)
+        if rules.alignment:
+            aligned = TextDrafts(texts, rules.alignment.lexicon.common) if self.drafts else None
+            return decode(self.net, bag, syntax, options, stream, processors, aligned, scored)
+        return decode(self.net, bag, syntax, options, stream, [*processors, hinted] if hinted else processors, hinted, scored)
 
     def warm(self, rows: int, rules: Rules | None = None, scored: bool = True) -> None:
         """Nothing to do: a batch of any size costs the same the first time."""

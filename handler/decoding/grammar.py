@@ -126,16 +126,19 @@ class TextGrammar:
         """The ids of what a sentence's row has written."""
         return [column if column < self.output_vocab_size else pieces[column - self.output_vocab_size] for column in columns]
 
-    def split_words(self, pieces: list[int]) -> list[tuple[int, ...]]:
-        """The words of a sentence that have several pieces, each as its pieces; none with a piece the vocabulary lacks."""
-        found, word = [], []
+    def spelled(self, pieces: list[int]) -> list[tuple[int, ...]]:
+        """The words of a sentence, each as its pieces. An unknown piece counts as a word, though it may be a part of one."""
+        found, word = [], list[int]()
         for piece, column in zip(pieces, self.columns(pieces)):
             word.append(column)
             if not self.continued[piece]:
-                if len(word) > 1 and UNK not in word:
-                    found.append(tuple(word))
+                found.append(tuple(word))
                 word = []
         return found
+
+    def split_words(self, pieces: list[int]) -> list[tuple[int, ...]]:
+        """The words of a sentence that have several pieces, each as its pieces; none with a piece the vocabulary lacks."""
+        return [word for word in self.spelled(pieces) if len(word) > 1 and UNK not in word]
 
     def whole_words(self, pieces: list[int]) -> set[int]:
         """The words of a sentence that are one piece. They may come again, whatever the vocabulary takes them for."""

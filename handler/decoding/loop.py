@@ -16,7 +16,8 @@ import numpy as np
 from handler.decoding.sampling import Decoded, DecodingOptions, choose, logsumexp
 from handler.model.network import EOS, PAD, SOS, ModelConfig
 
-DRAFT_BUDGET = 16  # tokens of all rows verified in one step; more cost more than they save
+DRAFT_BUDGET = 16  # tokens of all rows verified in one step, ...
+LEAST_VERIFIED = 3  # ... or so many of each row, if that is more; yet more cost more than they save
 SMALL_BATCH = 8  # rows; a smaller batch drops what has ended at once
 
 
@@ -115,7 +116,8 @@ def decode(
         lengths = [len(decoded[row].ids) for row in batch]
         guesses: list[list[int]] = [[] for _ in batch]
         if proposer is not None:
-            room = min(proposer.longest, DRAFT_BUDGET // len(batch), limit - max(lengths[place] for place in places)) - 1
+            most = min(proposer.longest, max(LEAST_VERIFIED, DRAFT_BUDGET // len(batch)))
+            room = min(most, limit - max(lengths[place] for place in places)) - 1
             for place in places if room > 0 else ():
                 guesses[place] = proposer.propose(batch[place], room)
         width = 1 + max(map(len, guesses))

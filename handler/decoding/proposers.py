@@ -2,19 +2,25 @@
 
 A parse is mostly predictable: after a tag comes a bracket, inside `(NP (DT ` a noun. A table from the last few tokens to the
 one that followed them most often in the training parses guesses four of five. A text that follows its parse's leaves mostly takes the
-sentence's words in their order. A guess changes how long decoding takes and nothing else (`loop.decode`).
+sentence's words in their order: `TextDrafts` where rules hold it to the leaves, `LeafDrafts` where nothing does. A guess changes how
+long decoding takes and nothing else (`loop.decode`).
 """
+
+from copy import copy
 
 import numpy as np
 
 from handler.decoding.lexicon import FILL
 from handler.decoding.loop import LogitsProcessor
 from handler.decoding.processors import ParseRow, TextRow
+from handler.decoding.rules import Hints
 from handler.model.network import EOS, SOS
 
 ORDERS = 8, 6, 4, 2, 1  # lengths of the contexts, longest first
 WIDTH = ORDERS[0]
 FREE = 255  # fills the places before a context shorter than WIDTH; no syntax token has this id
+ANY = frozenset(range(FREE))  # what may follow where no grammar says it
+AHEAD = 3  # leaves that a text may leave out and still be followed
 
 
 class NgramProposer:
@@ -87,6 +93,28 @@ class ParseDrafts(LogitsProcessor):
         self.histories[row] += bytes([token])
 
 
+class FreeParseDrafts(LogitsProcessor):
+    """The same where no grammar holds, as in the published decoding."""
+
+    longest = ParseDrafts.longest
+
+    def __init__(self, table: NgramProposer, rows: int):
+        self.table = table
+        self.histories = [bytes([SOS])] * rows
+
+    def propose(self, row: int, length: int) -> list[int]:
+        history, guesses = self.histories[row], list[int]()
+        while len(guesses) < length and (token := self.table.propose(history, ANY)) is not None:
+            guesses.append(token)
+            if token == EOS:
+                break
+            history += bytes([token])
+        return guesses
+
+    def accept(self, row: int, token: int) -> None:
+        self.histories[row] += bytes([min(token, FREE)])  # words have higher ids; the table knows none
+
+
 class TextDrafts:
     """A `loop.Proposer` of a batch of texts that follow their parses. Seven guesses in ten are right."""
 
@@ -119,3 +147,72 @@ class TextDrafts:
             node = next((to for piece, to, _ in here.trie[node] if piece == last), 0)
             leaves_left -= not node
         return guesses if leaves_left or node or not here.follows_leaves else [*guesses, EOS][:length]
+
+
+class HintedRow:
+    """What has been written of one text, as far as its hints tell."""
+
+    def __init__(self, leaves: list[str], words: list[tuple[tuple[int, ...], str]]):
+        self.leaves, self.words = leaves, words
+        self.leaf = 0  # of the next word
+        self.word = -1  # of the sentence, that was written last
+        self.rest: tuple[int, ...] = ()  # pieces that this word still needs
+        self.unused = frozenset(range(len(words)))
+
+    def next_word(self, tag: str) -> int | None:
+        """The sentence's word for a leaf: the one after the last written, or the first that is left with this tag."""
+        after = self.word + 1
+        if after in self.unused and self.words[after][1] == tag:
+            return after
+        return next((i for i, (_, own) in enumerate(self.words) if own == tag and i in self.unused), None)
+
+    def begin(self, word: int) -> tuple[int, ...]:
+        """Write this word of the sentence; returns its pieces."""
+        pieces = self.words[word][0]
+        self.word, self.unused, self.rest = word, self.unused - {word}, pieces[1:]
+        return pieces
+
+    def accept(self, token: int) -> None:
+        if self.rest:
+            self.rest = self.rest[1:] if self.rest[0] == token else ()  # another ending
+            return
+        tag = self.leaves[self.leaf] if self.leaf < len(self.leaves) else ""
+        begun = [i for i in sorted(self.unused) if self.words[i][0][0] == token]
+        self.leaf += 1
+        if not begun:
+            return
+        word = next((i for i in begun if self.words[i][1] == tag), begun[0])
+        self.begin(word)
+        own = self.words[word][1]
+        if own != tag and own in self.leaves[self.leaf : self.leaf + AHEAD]:  # leaves were passed over
+            self.leaf = self.leaves.index(own, self.leaf) + 1
+
+
+class LeafDrafts(LogitsProcessor):
+    """A `loop.Proposer` of a batch of texts that no rule holds to their parses' leaves, though trained networks mostly do. It changes no
+    scores, and notes what is chosen."""
+
+    longest = TextDrafts.longest
+
+    def __init__(self, hints: Hints):
+        self.rows = [HintedRow(leaves, words) for leaves, words in zip(hints.leaves, hints.words)]
+        self.common = hints.common
+
+    def propose(self, row: int, length: int) -> list[int]:
+        """The rest of a word, then for each leaf a word of the sentence, or the commonest; no more where neither is known."""
+        here, guesses = copy(self.rows[row]), list(self.rows[row].rest)
+        if not here.words:
+            return []
+        while len(guesses) < length and here.leaf < len(here.leaves):
+            tag = here.leaves[here.leaf]
+            here.leaf += 1
+            if (word := here.next_word(tag)) is not None:
+                guesses += here.begin(word)
+            elif tag in self.common:
+                guesses.append(self.common[tag])
+            else:
+                return guesses
+        return [*guesses, EOS][:length]
+
+    def accept(self, row: int, token: int) -> None:
+        self.rows[row].accept(token)

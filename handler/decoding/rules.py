@@ -34,6 +34,15 @@ class TextRules:
     alignment: Alignment | None = None  # the parses that the texts follow word by word
 
 
+@dataclass(frozen=True)
+class Hints:
+    """What texts are likely to be made of, where no rule says so. A backend may draft with it; no answer depends on it."""
+
+    leaves: list[list[str]]  # a row's tags at the leaves of its parse
+    words: list[list[tuple[tuple[int, ...], str]]]  # its sentence's words: their pieces, numbered as in its row, and their tag
+    common: dict[str, int]  # tag -> the word that is likeliest there if the sentence has none
+
+
 MARK_WEIGHT = 100.0  # nats on the mark that ends a text: more than all else together
 
 

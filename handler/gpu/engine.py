@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from handler.decoding.rules import Rules
+from handler.decoding.rules import Hints, Rules
 from handler.decoding.sampling import LEAST_TEMPERATURE, Decoded, DecodingOptions
 from handler.gpu.constraints import StaticState, constraint_of
 from handler.gpu.weights import FusedWeights
@@ -166,8 +166,9 @@ class CudaGraphEngine:
         stream: str,
         rules: Rules | None = None,
         scored: bool = True,
+        hints: Hints | None = None,
     ) -> list[Decoded]:
-        """Does what `decoding.loop.decode` does, with the same random numbers."""
+        """Does what `decoding.loop.decode` does, with the same random numbers. It drafts nothing, so it needs no hints."""
         c, constraint, scored = self.config, constraint_of(rules, self.device), scored or self.always_scored
         if c.attend_pads and (bag.shape[1], syntax.shape[1]) != (c.bag_width, c.syntax_width):
             raise ValueError(f"widths {bag.shape[1]} and {syntax.shape[1]}, expected {c.bag_width} and {c.syntax_width}")

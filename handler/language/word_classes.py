@@ -16,3 +16,5 @@ KINDS = (
 AUXILIARIES = frozenset("be am is are was were been being 's 're 'm have has had having 've 'd do does did doing done".split())
 VERBS = frozenset(row for tag, row in ROWS.items() if tag.startswith("VB"))
 KIN = {ROWS[tag]: [ROWS[other] for other in kind] for kind in KINDS for tag in kind}
+
+COMMON = {"DT": "the", "IN": "of", "CC": "and", "TO": "to", ",": ",", ".": "."}  # the commonest words of tags that have few
