@@ -30,6 +30,7 @@ ROOMS = {
     "scheduling": {"errors", "language", "pipeline", "wire"},
     "paraphraser": {"artifacts", "errors", "language", "pipeline", "scheduling", "wire", "torch"},
     "synpg_handler": {"paraphraser", "pipeline", "scheduling", "wire", "torch", "ts"},
+    "sitecustomize": set(),
     "sagemaker_toolkit": {"paraphraser", "scheduling", "wire", "torch"},
 }
 

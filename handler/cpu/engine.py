@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from handler.cpu import graph
-from handler.cpu.graph import Ranges
+from handler.cpu.graph import Quantised, Ranges
 from handler.cpu.runtime import session
 from handler.model.copying import CopyHead, to_token_ids
 from handler.model.network import PAD, SynPG
@@ -159,6 +159,7 @@ class Engine:
     """One network, ready to serve. A `decoding.loop.Network`.
 
     net:        its weights are copied; whoever lets go of it afterwards has them in memory once.
+    rounded:    linear weights that are quantised already, by their names; `net` needs no content for them.
     precision:  "fp32" or "int8"; int8 needs `ranges`.
     output_vocab_size: how many logits are computed, from the first on; None: all.
     input_vocab_size: how many tokens its input is made of, from the first on; None: all.
@@ -173,6 +174,7 @@ class Engine:
         output_vocab_size: int | None = None,
         input_vocab_size: int | None = None,
         remembers: bool = False,
+        rounded: dict[str, Quantised] | None = None,
     ):
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
@@ -184,7 +186,9 @@ class Engine:
         self.shares = True  # encode rows that are equal once; a benchmark that repeats its sentences switches it off
         self.output_vocab_size = min(output_vocab_size or c.output_vocab_size, c.output_vocab_size)
 
-        weights = {name: tensor.detach().numpy() for name, tensor in net.state_dict().items()}
+        rounded = rounded or {}
+        weights: graph.Weights = {name: tensor.detach().numpy() for name, tensor in net.state_dict().items() if name not in rounded}
+        weights |= rounded
         ranges = ranges if precision == "int8" else None
         self.encoder = Encoder(graph.encoder(c, weights, ranges), c.n_decoder_layers * 2 * c.d_model)
         self.positions = net.pos_encoder.table.numpy()
