@@ -17,9 +17,11 @@ An artifact is a folder that describes itself:
     manifest.json                 size and sha256 of each of these files; other files are not read
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,9 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
-from handler.cpu.engine import PRECISIONS, Engine, give_back
-from handler.cpu.graph import Ranges, layer_names, quantised
+from handler.cpu.engine import PRECISIONS, Engine
+from handler.cpu.graph import Quantised, Ranges, layer_names, quantised
+from handler.cpu.runtime import give_back
 from handler.decoding.backend import Backend, StepwiseBackend
 from handler.decoding.lexicon import Lexicon
 from handler.decoding.plain import PlainNetwork
@@ -132,8 +135,7 @@ def save_served(source: Path, folder: Path) -> bool:
                 tensor = tensors.get_tensor(name)
                 if name in VOCABULARY_TENSORS:
                     tensor = tensor[: c.vocab_size].contiguous()
-                looked_up = "embedding" in name or (name == "linear.weight" and c.generation_vocab_size is not None)
-                if tensor.ndim == 2 and not looked_up:
+                if tensor.ndim == 2 and not _looked_up(name, c):
                     tensor, stored[name + SCALES] = map(torch.from_numpy, quantised(tensor.float().numpy()))
                 stored[name] = tensor
         save_file(stored, folder / f"{net}.safetensors")
@@ -193,11 +195,13 @@ def verify(folder: Path) -> ArtifactConfig:
 
     Raises ArtifactError with the file, what was expected and what was found.
     """
-    return _verified(folder)[0]
+    manifest = _complete(folder)
+    _check_hashes(folder, manifest)
+    return read_config(folder / "config.json")
 
 
-def _verified(folder: Path) -> tuple[ArtifactConfig, frozenset[str]]:
-    """The configuration, and the names of the files, of an artifact whose files are as the manifest says. Raises ArtifactError."""
+def _complete(folder: Path) -> dict[str, dict]:
+    """The manifest of an artifact whose files are there, each with its size. Raises ArtifactError."""
     manifest = _read_manifest(folder)
     for name, expected in manifest.items():
         file = folder / name
@@ -207,10 +211,35 @@ def _verified(folder: Path) -> tuple[ArtifactConfig, frozenset[str]]:
             raise ArtifactError(name, f"a file of {expected['bytes']} bytes", "none")
         if file.stat().st_size != expected["bytes"]:
             raise ArtifactError(name, f"{expected['bytes']} bytes", f"{file.stat().st_size}")
-        found = fingerprint(file)["sha256"]
+    return manifest
+
+
+def _check_hashes(folder: Path, manifest: dict[str, dict]) -> None:
+    """Raise ArtifactError for a file that is not what the manifest says."""
+    for name, expected in manifest.items():
+        found = fingerprint(folder / name)["sha256"]
         if found != expected["sha256"]:
             raise ArtifactError(name, f"sha256 {expected['sha256']}", found)
-    return read_config(folder / "config.json"), frozenset(manifest)
+
+
+@contextlib.contextmanager
+def _hashing(folder: Path, manifest: dict[str, dict]) -> Iterator[None]:
+    """Checks the hashes of an artifact's files while the context builds something of them. Raises ArtifactError at its end, in the place
+    of what a damaged file has made the context raise.
+
+    Text files are checked before the context begins. Large ones are checked on another core, if there is one, since hashing them
+    takes half as long as all the rest. They hold nothing but arrays, whose names, shapes and numbers are checked where they are read.
+    """
+    arrays = {name: expected for name, expected in manifest.items() if name.endswith(".safetensors")}
+    _check_hashes(folder, {name: expected for name, expected in manifest.items() if name not in arrays})
+    with ThreadPoolExecutor(1) as pool:
+        checked = pool.submit(_check_hashes, folder, arrays)
+        try:
+            yield
+        except Exception:
+            checked.result()
+            raise
+        checked.result()
 
 
 def read_config(file: Path) -> ArtifactConfig:
@@ -264,16 +293,33 @@ class Uninitialised(TorchFunctionMode):
 
 def load_net(file: Path, config: ModelConfig, device: torch.device) -> SynPG:
     """Load one network in fp32 onto `device`, in evaluation mode. The name, shape and type of every tensor are checked first."""
-    with torch.device("meta"), Uninitialised():  # shapes only
-        net = SynPG(config)
-    expected = {name: tuple(p.shape) for name, p in net.state_dict().items()}
-    aliases = tied_names(config)
+    tensors, rounded = _stored(file, config, device)
+    tensors |= {name: weight.float() * scales[:, None] for name, (weight, scales) in rounded.items()}
+    return _network(config, tensors, device)
+
+
+def load_rounded(file: Path, config: ModelConfig) -> tuple[SynPG, dict[str, Quantised]]:
+    """The same for the int8 engine of a CPU: linear weights that the file has in int8 stay as they are, and the network has none for them.
+
+    So no fp32 is made of them, which would need four times their memory and be rounded to the same int8 again.
+    """
+    tensors, rounded = _stored(file, config, torch.device("cpu"))
+    weights = {name: Quantised(weight.numpy(), scales.numpy()) for name, (weight, scales) in rounded.items()}
+    tensors |= {name: torch.from_numpy(weights.pop(name).floats()) for name in rounded if _looked_up(name, config)}
+    return _network(config, tensors, torch.device("cpu")), weights
+
+
+def _stored(
+    file: Path, config: ModelConfig, device: torch.device
+) -> tuple[dict[str, torch.Tensor], dict[str, tuple[torch.Tensor, torch.Tensor]]]:
+    """The tensors of a network's file, in fp32, and those that it has in int8, with their scales. Raises ArtifactError."""
+    expected, aliases = {name: tuple(p.shape) for name, p in _hollow(config).state_dict().items()}, tied_names(config)
     try:
         with safe_open(file, framework="pt", device=str(device)) as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}
     except SafetensorError as error:
         raise ArtifactError(file.name, "a safetensors file", str(error)) from None
-    _dequantise(tensors, file)
+    scales = {name: tensors.pop(name + SCALES) for name in list(tensors) if name + SCALES in tensors}
     missing, extra = expected.keys() - tensors.keys() - set(aliases), tensors.keys() - expected.keys()
     if missing or extra:
         raise ArtifactError(
@@ -284,26 +330,46 @@ def load_net(file: Path, config: ModelConfig, device: torch.device) -> SynPG:
     for name, tensor in tensors.items():
         if tuple(tensor.shape) != expected[name]:
             raise ArtifactError(file.name, f"{name} of shape {expected[name]}", f"{tuple(tensor.shape)}")
+        if name in scales:
+            _check_scales(file, name, tensor, scales[name])
+            continue
         if tensor.dtype not in STORED_DTYPES:
             raise ArtifactError(file.name, f"{name} in fp32, fp16 or bf16", str(tensor.dtype).removeprefix("torch."))
         tensors[name] = tensor.float()
         if not (tensors[name].sum().isfinite() or tensors[name].isfinite().all()):  # the sum is 5 times faster
             raise ArtifactError(file.name, f"finite numbers in {name}", "infinity or not-a-number")
-    tensors.update({alias: tensors["embedding_decoder.weight"] for alias in aliases})
-    net.load_state_dict(tensors, strict=True, assign=True)
+    return tensors, {name: (tensors.pop(name), scale) for name, scale in scales.items()}
+
+
+def _looked_up(name: str, config: ModelConfig) -> bool:
+    """Whether single rows of a weight are used, and not only its products: those are never rounded in an archive."""
+    return "embedding" in name or (name == "linear.weight" and config.generation_vocab_size is not None)
+
+
+def _check_scales(file: Path, name: str, weight: torch.Tensor, scales: torch.Tensor) -> None:
+    """Raise ArtifactError unless these are weights in int8 and their scales."""
+    if weight.dtype != torch.int8 or weight.ndim != 2 or scales.dtype != torch.float32 or scales.shape != weight.shape[:1]:
+        raise ArtifactError(
+            file.name, f"{name} (N, K) in int8 and {SCALES[1:]} (N) in fp32", f"{tuple(weight.shape)} and {tuple(scales.shape)}"
+        )
+    if not (128 * scales).isfinite().all():
+        raise ArtifactError(file.name, f"finite numbers in {name}", "infinity or not-a-number")
+
+
+def _hollow(config: ModelConfig) -> SynPG:
+    """A network of shapes only."""
+    with torch.device("meta"), Uninitialised():
+        return SynPG(config)
+
+
+def _network(config: ModelConfig, tensors: dict[str, torch.Tensor], device: torch.device) -> SynPG:
+    """A network with these weights, in evaluation mode. Others have no content."""
+    net = _hollow(config)
+    aliases = tied_names(config)
+    tensors = {**tensors, **{alias: tensors["embedding_decoder.weight"] for alias in aliases}}
+    net.load_state_dict(tensors, strict=False, assign=True)  # `_stored` has checked the names
     net.pos_encoder = PositionTable(max(config.syntax_width, config.max_steps), config.d_model).to(device)
     return net.eval().requires_grad_(False)
-
-
-def _dequantise(tensors: dict[str, torch.Tensor], file: Path) -> None:
-    """Make fp32 of the tensors that are int8 with scales."""
-    for name in [name for name in tensors if name + SCALES in tensors]:
-        weight, scales = tensors[name], tensors.pop(name + SCALES)
-        if weight.dtype != torch.int8 or weight.ndim != 2 or scales.dtype != torch.float32 or scales.shape != weight.shape[:1]:
-            raise ArtifactError(
-                file.name, f"{name} (N, K) in int8 and {SCALES[1:]} (N) in fp32", f"{tuple(weight.shape)} and {tuple(scales.shape)}"
-            )
-        tensors[name] = weight.float() * scales[:, None]
 
 
 def _some(names: Iterable[str]) -> str:
@@ -322,7 +388,15 @@ def load(
     compiled:  False: the plain network of `model/network.py`, which the backends are tested against; on other devices always.
     """
     folder, device = Path(folder), torch.device(device)
-    config, present = _verified(folder)
+    manifest = _complete(folder)
+    with _hashing(folder, manifest):
+        return _built(folder, read_config(folder / "config.json"), frozenset(manifest), device, precision, drafts, compiled)
+
+
+def _built(
+    folder: Path, config: ArtifactConfig, present: Collection[str], device: torch.device, precision: str, drafts: bool, compiled: bool
+) -> Pipeline:
+    """The pipeline of an artifact. Arguments as in `load`; present: the names of its files."""
     vocabulary, syntax_end = _vocabulary(folder, config)
     pieces = read_pieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
     parse_generator, text_generator = _backends(folder, config, present, syntax_end, device, precision, drafts, compiled)
@@ -384,18 +458,19 @@ def _backends(
     proposer = load_drafts(folder / DRAFTS) if drafts and on_cpu and DRAFTS in present else None
     found: list[Backend] = []
     for name in NETS:
-        net, parses = load_net(folder / f"{name}.safetensors", getattr(config, name), device), name == "parse_generator"
+        file, net_config, parses = folder / f"{name}.safetensors", getattr(config, name), name == "parse_generator"
+        net, rounded = load_rounded(file, net_config) if precision == "int8" else (load_net(file, net_config, device), {})
         output_size = syntax_end if parses and config.pipeline.constrained else None
         input_size = syntax_end if parses else None
         if on_cpu:
-            engine = Engine(net, precision, ranges[name] if ranges else None, output_size, input_size, remembers=parses)
+            engine = Engine(net, precision, ranges[name] if ranges else None, output_size, input_size, parses, rounded)
             found.append(StepwiseBackend(engine, precision, engine.output_vocab_size, proposer if parses else None, drafts=drafts))
         elif on_gpu:
             found.append(CudaGraphEngine(net, precision, output_size, input_size, always_scored=not parses))
         else:
             found.append(StepwiseBackend(PlainNetwork(net), precision, net.output_vocab_size))
     if on_cpu:
-        del net  # the engines have copies of its weights
+        del net, rounded  # the engines have copies of the weights
         give_back()
     return found
 
