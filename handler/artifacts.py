@@ -34,8 +34,9 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
-from handler.cpu.engine import PRECISIONS, Engine, give_back
+from handler.cpu.engine import PRECISIONS, Engine
 from handler.cpu.graph import Quantised, Ranges, layer_names, quantised
+from handler.cpu.runtime import give_back
 from handler.decoding.backend import Backend, StepwiseBackend
 from handler.decoding.lexicon import Lexicon
 from handler.decoding.plain import PlainNetwork

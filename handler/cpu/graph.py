@@ -83,39 +83,12 @@ def joined(weights: list[Matrix]) -> Matrix:
     return np.concatenate(weights)
 
 
-class Graph:
-    """Nodes and constants, as they are added. ranges: None makes fp32, others int8."""
+class Graph(onnx_writer.Builder):
+    """Parts of these two networks. ranges: None makes fp32, others int8."""
 
     def __init__(self, config: ModelConfig, weights: Weights, ranges: Ranges | None):
+        super().__init__()
         self.config, self.weights, self.ranges = config, weights, ranges
-        self.nodes: list[bytes] = []
-        self.constants: dict[str, np.ndarray] = {}
-        self.count = 0
-
-    def node(self, operator: str, *inputs: str, output: str | None = None, domain: str = "", **attributes: object) -> str:
-        """Add a node; returns the name of its output, a new one unless it is given."""
-        if output is None:
-            output = f"v{self.count}"
-            self.count += 1
-        self.nodes.append(onnx_writer.node(operator, list(inputs), [output], domain, attributes))
-        return output
-
-    def split(self, x: str, axis: int) -> list[str]:
-        """x in three equal parts."""
-        outputs = [f"v{self.count + i}" for i in range(3)]
-        self.count += 3
-        self.nodes.append(onnx_writer.node("Split", [x], outputs, "", {"axis": axis, "num_outputs": 3}))
-        return outputs
-
-    def constant(self, array: np.ndarray | np.generic) -> str:
-        self.constants[name := f"c{len(self.constants)}"] = np.asarray(array)
-        return name
-
-    def reshape(self, x: str, *shape: int) -> str:
-        """0 stands for the size that is there, -1 for the one that fits."""
-        name = "shape" + ",".join(map(str, shape))
-        self.constants[name] = np.array(shape, np.int64)
-        return self.node("Reshape", x, name)
 
     def linear(self, x: str, name: str, weight: Matrix, bias: np.ndarray, divisor: np.ndarray | None = None, relu: bool = False) -> str:
         """x (..., K) times weight (N, K), plus bias (N,), both over the divisor (N,). relu: x is taken for zero where it is below."""
@@ -184,9 +157,6 @@ class Graph:
         H, E = self.config.n_heads, self.config.d_model
         attended = self.reshape(self.node("Attention", q, keys, values, mask, scale=1.0), 0, H, -1, E // H)
         return self.reshape(self.node("Transpose", attended, perm=[0, 2, 1, 3]), 0, 0, E)
-
-    def model(self, inputs: list[onnx_writer.Value], outputs: list[onnx_writer.Value]) -> bytes:
-        return onnx_writer.model(self.nodes, self.constants, inputs, outputs)
 
 
 def encoder(config: ModelConfig, weights: Weights, ranges: Ranges | None) -> bytes:
