@@ -99,6 +99,12 @@ def cold_start(options: list[str]) -> tuple[float, float, float]:
     return took, cpu, memory
 
 
+def told(name: str, found: tuple[float, float, float]) -> tuple[float, float, float]:
+    """`found`, which is told on standard error."""
+    print(f"{name}: {found[0]:.2f} s, {found[1]:.2f} s of CPU, {found[2]:.0f} MB", file=sys.stderr, flush=True)
+    return found
+
+
 def answers(host: str, body: bytes) -> bool:
     """Whether a call is answered with 200; it waits for the model where the server lets it."""
     connection = http.client.HTTPConnection(host, 8080, timeout=PATIENCE)
@@ -129,7 +135,7 @@ def measure(options: argparse.Namespace) -> int:
         cases = {"container": own(options.image), "echo": echo(options.image, echo_folder(Path(scratch)))}
         if options.beside:
             cases["beside"] = own(options.beside)
-        calls = {name: lambda rest=rest: cold_start([*common, *rest]) for name, rest in cases.items()}
+        calls = {name: lambda name=name, rest=rest: told(name, cold_start([*common, *rest])) for name, rest in cases.items()}
         found = timing.interleaved(calls, options.rounds, 600.0)
     print(table(found))
     return 0

@@ -111,8 +111,8 @@ class Server:
         return stop(self.state)
 
     def _unpack(self, folder: Path) -> None:
-        """The archive's files, in a folder that TorchServe is given in its place: it would unpack the archive itself, and hashes what
-        it reads so slowly that 130 MB take it two seconds. Raises ServerError."""
+        """The archive's files, in a folder that TorchServe is given in its place: it would unpack the archive itself, in Java, which takes
+        seconds for 130 MB (scripts/bench/README.md). Raises ServerError."""
         try:
             unpack_members(self.archive, folder)
         except DAMAGED as error:
