@@ -20,7 +20,7 @@ An artifact is a folder that describes itself:
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
@@ -32,10 +32,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file as load_numpy
 from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
-from torch.overrides import TorchFunctionMode
 
 from handler.cpu.engine import PRECISIONS, Engine
-from handler.cpu.graph import Quantised, Ranges, layer_names, quantised
+from handler.cpu.graph import Ranges, layer_names, quantised
 from handler.cpu.runtime import give_back
 from handler.decoding.backend import Backend, StepwiseBackend
 from handler.decoding.lexicon import Lexicon
@@ -50,10 +49,11 @@ from handler.language.tagger import Tagger
 from handler.language.trees import LABELS
 from handler.language.vocabulary import Vocabulary, WordPieces, counted_pieces
 from handler.language.word_classes import ROWS as TAG_ROWS
-from handler.model.network import ModelConfig, PositionTable, SynPG
+from handler.model.network import ModelConfig
 from handler.parsing.parser import Parser
 from handler.pipeline import Pipeline
 from handler.planning import PipelineConfig
+from handler.weights import SCALES, load_net, load_rounded, looked_up, some, tied_names
 
 FORMAT = 1
 NETS = "parse_generator", "paraphraser"
@@ -69,8 +69,6 @@ TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON, PARSER = OPTIONAL = (
 VOCABULARY_TENSORS = "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias"  # a row for each token
 NEWER = "split_weight", "inflection", "templates"  # settings of the pipeline that versions before 0.3.0 do not know
 RENAMED = {"written": "generation_vocab_size"}  # fields of config.json: name in version 0.1.0 -> name in the code
-STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
-SCALES = ".scales"  # of a tensor in int8: what its name has more
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def save_served(source: Path, folder: Path) -> bool:
                 tensor = tensors.get_tensor(name)
                 if name in VOCABULARY_TENSORS:
                     tensor = tensor[: c.vocab_size].contiguous()
-                if tensor.ndim == 2 and not _looked_up(name, c):
+                if tensor.ndim == 2 and not looked_up(name, c):
                     tensor, stored[name + SCALES] = map(torch.from_numpy, quantised(tensor.float().numpy()))
                 stored[name] = tensor
         save_file(stored, folder / f"{net}.safetensors")
@@ -274,107 +272,6 @@ def _read_object(file: Path) -> dict:
     if not isinstance(value, dict):
         raise ArtifactError(file.name, "a JSON object", type(value).__name__)
     return value
-
-
-def tied_names(config: ModelConfig) -> tuple[str, ...]:
-    """The names of tensors that are the same as `embedding_decoder.weight` (tied weights)."""
-    return {"none": (), "output": ("linear.weight",), "all": ("linear.weight", "embedding_encoder.weight")}[config.tie]
-
-
-class Uninitialised(TorchFunctionMode):
-    """Makes torch.nn.init do nothing, because the weights are overwritten anyway. On the meta device torch would even import its
-    compiler to initialise them, which takes a second."""
-
-    def __torch_function__(self, function: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(function, "__module__", None) == "torch.nn.init":
-            return args[0] if args else kwargs["tensor"]
-        return function(*args, **(kwargs or {}))
-
-
-def load_net(file: Path, config: ModelConfig, device: torch.device) -> SynPG:
-    """Load one network in fp32 onto `device`, in evaluation mode. The name, shape and type of every tensor are checked first."""
-    tensors, rounded = _stored(file, config, device)
-    tensors |= {name: weight.float() * scales[:, None] for name, (weight, scales) in rounded.items()}
-    return _network(config, tensors, device)
-
-
-def load_rounded(file: Path, config: ModelConfig) -> tuple[SynPG, dict[str, Quantised]]:
-    """The same for the int8 engine of a CPU: linear weights that the file has in int8 stay as they are, and the network has none for them.
-
-    So no fp32 is made of them, which would need four times their memory and be rounded to the same int8 again.
-    """
-    tensors, rounded = _stored(file, config, torch.device("cpu"))
-    weights = {name: Quantised(weight.numpy(), scales.numpy()) for name, (weight, scales) in rounded.items()}
-    tensors |= {name: torch.from_numpy(weights.pop(name).floats()) for name in rounded if _looked_up(name, config)}
-    return _network(config, tensors, torch.device("cpu")), weights
-
-
-def _stored(
-    file: Path, config: ModelConfig, device: torch.device
-) -> tuple[dict[str, torch.Tensor], dict[str, tuple[torch.Tensor, torch.Tensor]]]:
-    """The tensors of a network's file, in fp32, and those that it has in int8, with their scales. Raises ArtifactError."""
-    expected, aliases = {name: tuple(p.shape) for name, p in _hollow(config).state_dict().items()}, tied_names(config)
-    try:
-        with safe_open(file, framework="pt", device=str(device)) as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}
-    except SafetensorError as error:
-        raise ArtifactError(file.name, "a safetensors file", str(error)) from None
-    scales = {name: tensors.pop(name + SCALES) for name in list(tensors) if name + SCALES in tensors}
-    missing, extra = expected.keys() - tensors.keys() - set(aliases), tensors.keys() - expected.keys()
-    if missing or extra:
-        raise ArtifactError(
-            file.name,
-            f"the {len(expected) - len(aliases)} tensors of config.json's network",
-            f"{_some(missing)} missing, {_some(extra)} unknown",
-        )
-    for name, tensor in tensors.items():
-        if tuple(tensor.shape) != expected[name]:
-            raise ArtifactError(file.name, f"{name} of shape {expected[name]}", f"{tuple(tensor.shape)}")
-        if name in scales:
-            _check_scales(file, name, tensor, scales[name])
-            continue
-        if tensor.dtype not in STORED_DTYPES:
-            raise ArtifactError(file.name, f"{name} in fp32, fp16 or bf16", str(tensor.dtype).removeprefix("torch."))
-        tensors[name] = tensor.float()
-        if not (tensors[name].sum().isfinite() or tensors[name].isfinite().all()):  # the sum is 5 times faster
-            raise ArtifactError(file.name, f"finite numbers in {name}", "infinity or not-a-number")
-    return tensors, {name: (tensors.pop(name), scale) for name, scale in scales.items()}
-
-
-def _looked_up(name: str, config: ModelConfig) -> bool:
-    """Whether single rows of a weight are used, and not only its products: those are never rounded in an archive."""
-    return "embedding" in name or (name == "linear.weight" and config.generation_vocab_size is not None)
-
-
-def _check_scales(file: Path, name: str, weight: torch.Tensor, scales: torch.Tensor) -> None:
-    """Raise ArtifactError unless these are weights in int8 and their scales."""
-    if weight.dtype != torch.int8 or weight.ndim != 2 or scales.dtype != torch.float32 or scales.shape != weight.shape[:1]:
-        raise ArtifactError(
-            file.name, f"{name} (N, K) in int8 and {SCALES[1:]} (N) in fp32", f"{tuple(weight.shape)} and {tuple(scales.shape)}"
-        )
-    if not (128 * scales).isfinite().all():
-        raise ArtifactError(file.name, f"finite numbers in {name}", "infinity or not-a-number")
-
-
-def _hollow(config: ModelConfig) -> SynPG:
-    """A network of shapes only."""
-    with torch.device("meta"), Uninitialised():
-        return SynPG(config)
-
-
-def _network(config: ModelConfig, tensors: dict[str, torch.Tensor], device: torch.device) -> SynPG:
-    """A network with these weights, in evaluation mode. Others have no content."""
-    net = _hollow(config)
-    aliases = tied_names(config)
-    tensors = {**tensors, **{alias: tensors["embedding_decoder.weight"] for alias in aliases}}
-    net.load_state_dict(tensors, strict=False, assign=True)  # `_stored` has checked the names
-    net.pos_encoder = PositionTable(max(config.syntax_width, config.max_steps), config.d_model).to(device)
-    return net.eval().requires_grad_(False)
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    return "none" if not listed else ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
 
 
 def load(
@@ -554,7 +451,7 @@ def _vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary, int]:
         )
     unknown = LABELS - vocabulary.syntax_ids.keys()
     if unknown:
-        raise ArtifactError("vocab.json", "every Penn Treebank label as a syntax token", f"{_some(unknown)} missing")
+        raise ArtifactError("vocab.json", "every Penn Treebank label as a syntax token", f"{some(unknown)} missing")
     return vocabulary, syntax_end
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from handler import __version__, artifacts
+from handler import __version__, artifacts, weights
 from handler.cpu.graph import quantised
 from handler.errors import ArtifactError
 from handler.wire.request import read_request
@@ -218,7 +218,7 @@ def test_archives_carry_the_weights_that_a_cpu_computes_with(served_demo):
 def test_a_machine_without_fast_int8_serves_the_same_archive(served_demo):
     assert artifacts.load(served_demo, precision="fp32").text_generator.precision == "fp32"
     plain, rounded = (
-        artifacts.load_net(folder / "paraphraser.safetensors", artifacts.read_config(DEMO / "config.json").paraphraser, torch.device("cpu"))
+        weights.load_net(folder / "paraphraser.safetensors", artifacts.read_config(DEMO / "config.json").paraphraser, torch.device("cpu"))
         for folder in (DEMO, served_demo)
     )
     for (name, one), other in zip(plain.state_dict().items(), rounded.state_dict().values()):
@@ -245,12 +245,12 @@ def test_precision_of_the_archive(artifact, tmp_path, capsys):
 def test_int8_of_an_archive_is_never_made_fp32_again(served_demo):
     """It would need four times the memory while the worker starts."""
     config = artifacts.read_config(served_demo / "config.json").paraphraser
-    net, rounded = artifacts.load_rounded(served_demo / "paraphraser.safetensors", config)
+    net, rounded = weights.load_rounded(served_demo / "paraphraser.safetensors", config)
     linear = "transformer.encoder.layers.0.linear1.weight"
     assert rounded[linear].weights.dtype == np.int8 and rounded[linear].scales.dtype == np.float32
     for name, weight in net.state_dict().items():
         assert weight.is_meta == (name in rounded), name
-    plain = artifacts.load_net(served_demo / "paraphraser.safetensors", config, torch.device("cpu"))
+    plain = weights.load_net(served_demo / "paraphraser.safetensors", config, torch.device("cpu"))
     for name, weight in plain.state_dict().items():
         if name in rounded:
             again = quantised(weight.numpy())
@@ -262,9 +262,9 @@ def test_embeddings_in_int8_are_looked_up_as_floats(served_demo, tmp_path):
     tensors, name = load_file(served_demo / "parse_generator.safetensors"), "embedding_encoder.weight"
     name = name if name in tensors else "embedding_decoder.weight"
     rounded = quantised(tensors[name].numpy())
-    tensors[name], tensors[name + artifacts.SCALES] = map(torch.from_numpy, rounded)
+    tensors[name], tensors[name + weights.SCALES] = map(torch.from_numpy, rounded)
     save_file(tensors, tmp_path / "parse_generator.safetensors")
-    net, left = artifacts.load_rounded(tmp_path / "parse_generator.safetensors", config)
+    net, left = weights.load_rounded(tmp_path / "parse_generator.safetensors", config)
     assert name not in left and (net.state_dict()[name].numpy() == rounded.floats()).all()
 
 
@@ -272,9 +272,9 @@ def test_embeddings_in_int8_are_looked_up_as_floats(served_demo, tmp_path):
 def test_scales_that_do_not_fit_are_one_sentence(served_demo, tmp_path, fault):
     config = artifacts.read_config(served_demo / "config.json").paraphraser
     tensors = load_file(served_demo / "paraphraser.safetensors")
-    name = next(name for name in tensors if name.endswith(artifacts.SCALES))
+    name = next(name for name in tensors if name.endswith(weights.SCALES))
     tensors[name] = {"short": tensors[name][:-1], "wide": tensors[name].double(), "infinite": tensors[name] * torch.inf}[fault]
     save_file(tensors, tmp_path / "paraphraser.safetensors")
-    for load in artifacts.load_net, lambda file, config, _: artifacts.load_rounded(file, config):
+    for load in weights.load_net, lambda file, config, _: weights.load_rounded(file, config):
         with pytest.raises(ArtifactError, match="finite" if fault == "infinite" else "int8 and scales"):
             load(tmp_path / "paraphraser.safetensors", config, torch.device("cpu"))
