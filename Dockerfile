@@ -55,7 +55,8 @@ COPY config.properties ./
 COPY model_store ./model_store
 COPY handler ./handler
 COPY scripts ./scripts
-RUN /opt/venv/bin/python -m scripts.container.bake model \
+ARG DEVICE
+RUN /opt/venv/bin/python -m scripts.container.bake model "$DEVICE" \
  # the model brings its own handler/; of this one the commands need the version, and TorchServe its metrics
  && mkdir kept && mv handler/__init__.py handler/metrics.yaml kept \
  && rm -rf handler model_store scripts/serving/archive.py scripts/container/bake.py scripts/container/image.py \

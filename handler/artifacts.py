@@ -17,9 +17,11 @@ An artifact is a folder that describes itself:
     manifest.json                 size and sha256 of each of these files; other files are not read
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file as load_numpy
 from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
-from torch.overrides import TorchFunctionMode
 
-from handler.cpu.engine import PRECISIONS, Engine, give_back
+from handler.cpu.engine import PRECISIONS, Engine
 from handler.cpu.graph import Ranges, layer_names, quantised
+from handler.cpu.runtime import give_back
 from handler.decoding.backend import Backend, StepwiseBackend
 from handler.decoding.lexicon import Lexicon
 from handler.decoding.plain import PlainNetwork
@@ -47,10 +49,11 @@ from handler.language.tagger import Tagger
 from handler.language.trees import LABELS
 from handler.language.vocabulary import Vocabulary, WordPieces, counted_pieces
 from handler.language.word_classes import ROWS as TAG_ROWS
-from handler.model.network import ModelConfig, PositionTable, SynPG
+from handler.model.network import ModelConfig
 from handler.parsing.parser import Parser
 from handler.pipeline import Pipeline
 from handler.planning import PipelineConfig
+from handler.weights import SCALES, load_net, load_rounded, looked_up, some, tied_names
 
 FORMAT = 1
 NETS = "parse_generator", "paraphraser"
@@ -66,8 +69,6 @@ TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON, PARSER = OPTIONAL = (
 VOCABULARY_TENSORS = "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias"  # a row for each token
 NEWER = "split_weight", "inflection", "templates"  # settings of the pipeline that versions before 0.3.0 do not know
 RENAMED = {"written": "generation_vocab_size"}  # fields of config.json: name in version 0.1.0 -> name in the code
-STORED_DTYPES = torch.float32, torch.float16, torch.bfloat16
-SCALES = ".scales"  # of a tensor in int8: what its name has more
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,7 @@ def save_served(source: Path, folder: Path) -> bool:
                 tensor = tensors.get_tensor(name)
                 if name in VOCABULARY_TENSORS:
                     tensor = tensor[: c.vocab_size].contiguous()
-                looked_up = "embedding" in name or (name == "linear.weight" and c.generation_vocab_size is not None)
-                if tensor.ndim == 2 and not looked_up:
+                if tensor.ndim == 2 and not looked_up(name, c):
                     tensor, stored[name + SCALES] = map(torch.from_numpy, quantised(tensor.float().numpy()))
                 stored[name] = tensor
         save_file(stored, folder / f"{net}.safetensors")
@@ -193,11 +193,13 @@ def verify(folder: Path) -> ArtifactConfig:
 
     Raises ArtifactError with the file, what was expected and what was found.
     """
-    return _verified(folder)[0]
+    manifest = _complete(folder)
+    _check_hashes(folder, manifest)
+    return read_config(folder / "config.json")
 
 
-def _verified(folder: Path) -> tuple[ArtifactConfig, frozenset[str]]:
-    """The configuration, and the names of the files, of an artifact whose files are as the manifest says. Raises ArtifactError."""
+def _complete(folder: Path) -> dict[str, dict]:
+    """The manifest of an artifact whose files are there, each with its size. Raises ArtifactError."""
     manifest = _read_manifest(folder)
     for name, expected in manifest.items():
         file = folder / name
@@ -207,10 +209,35 @@ def _verified(folder: Path) -> tuple[ArtifactConfig, frozenset[str]]:
             raise ArtifactError(name, f"a file of {expected['bytes']} bytes", "none")
         if file.stat().st_size != expected["bytes"]:
             raise ArtifactError(name, f"{expected['bytes']} bytes", f"{file.stat().st_size}")
-        found = fingerprint(file)["sha256"]
+    return manifest
+
+
+def _check_hashes(folder: Path, manifest: dict[str, dict]) -> None:
+    """Raise ArtifactError for a file that is not what the manifest says."""
+    for name, expected in manifest.items():
+        found = fingerprint(folder / name)["sha256"]
         if found != expected["sha256"]:
             raise ArtifactError(name, f"sha256 {expected['sha256']}", found)
-    return read_config(folder / "config.json"), frozenset(manifest)
+
+
+@contextlib.contextmanager
+def _hashing(folder: Path, manifest: dict[str, dict]) -> Iterator[None]:
+    """Checks the hashes of an artifact's files while the context builds something of them. Raises ArtifactError at its end, in the place
+    of what a damaged file has made the context raise.
+
+    Text files are checked before the context begins. Large ones are checked on another core, if there is one, since hashing them
+    takes half as long as all the rest. They hold nothing but arrays, whose names, shapes and numbers are checked where they are read.
+    """
+    arrays = {name: expected for name, expected in manifest.items() if name.endswith(".safetensors")}
+    _check_hashes(folder, {name: expected for name, expected in manifest.items() if name not in arrays})
+    with ThreadPoolExecutor(1) as pool:
+        checked = pool.submit(_check_hashes, folder, arrays)
+        try:
+            yield
+        except Exception:
+            checked.result()
+            raise
+        checked.result()
 
 
 def read_config(file: Path) -> ArtifactConfig:
@@ -247,70 +274,6 @@ def _read_object(file: Path) -> dict:
     return value
 
 
-def tied_names(config: ModelConfig) -> tuple[str, ...]:
-    """The names of tensors that are the same as `embedding_decoder.weight` (tied weights)."""
-    return {"none": (), "output": ("linear.weight",), "all": ("linear.weight", "embedding_encoder.weight")}[config.tie]
-
-
-class Uninitialised(TorchFunctionMode):
-    """Makes torch.nn.init do nothing, because the weights are overwritten anyway. On the meta device torch would even import its
-    compiler to initialise them, which takes a second."""
-
-    def __torch_function__(self, function: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(function, "__module__", None) == "torch.nn.init":
-            return args[0] if args else kwargs["tensor"]
-        return function(*args, **(kwargs or {}))
-
-
-def load_net(file: Path, config: ModelConfig, device: torch.device) -> SynPG:
-    """Load one network in fp32 onto `device`, in evaluation mode. The name, shape and type of every tensor are checked first."""
-    with torch.device("meta"), Uninitialised():  # shapes only
-        net = SynPG(config)
-    expected = {name: tuple(p.shape) for name, p in net.state_dict().items()}
-    aliases = tied_names(config)
-    try:
-        with safe_open(file, framework="pt", device=str(device)) as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}
-    except SafetensorError as error:
-        raise ArtifactError(file.name, "a safetensors file", str(error)) from None
-    _dequantise(tensors, file)
-    missing, extra = expected.keys() - tensors.keys() - set(aliases), tensors.keys() - expected.keys()
-    if missing or extra:
-        raise ArtifactError(
-            file.name,
-            f"the {len(expected) - len(aliases)} tensors of config.json's network",
-            f"{_some(missing)} missing, {_some(extra)} unknown",
-        )
-    for name, tensor in tensors.items():
-        if tuple(tensor.shape) != expected[name]:
-            raise ArtifactError(file.name, f"{name} of shape {expected[name]}", f"{tuple(tensor.shape)}")
-        if tensor.dtype not in STORED_DTYPES:
-            raise ArtifactError(file.name, f"{name} in fp32, fp16 or bf16", str(tensor.dtype).removeprefix("torch."))
-        tensors[name] = tensor.float()
-        if not (tensors[name].sum().isfinite() or tensors[name].isfinite().all()):  # the sum is 5 times faster
-            raise ArtifactError(file.name, f"finite numbers in {name}", "infinity or not-a-number")
-    tensors.update({alias: tensors["embedding_decoder.weight"] for alias in aliases})
-    net.load_state_dict(tensors, strict=True, assign=True)
-    net.pos_encoder = PositionTable(max(config.syntax_width, config.max_steps), config.d_model).to(device)
-    return net.eval().requires_grad_(False)
-
-
-def _dequantise(tensors: dict[str, torch.Tensor], file: Path) -> None:
-    """Make fp32 of the tensors that are int8 with scales."""
-    for name in [name for name in tensors if name + SCALES in tensors]:
-        weight, scales = tensors[name], tensors.pop(name + SCALES)
-        if weight.dtype != torch.int8 or weight.ndim != 2 or scales.dtype != torch.float32 or scales.shape != weight.shape[:1]:
-            raise ArtifactError(
-                file.name, f"{name} (N, K) in int8 and {SCALES[1:]} (N) in fp32", f"{tuple(weight.shape)} and {tuple(scales.shape)}"
-            )
-        tensors[name] = weight.float() * scales[:, None]
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    return "none" if not listed else ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
-
-
 def load(
     folder: Path | str, device: torch.device | str = "cpu", precision: str = "auto", drafts: bool = True, compiled: bool = True
 ) -> Pipeline:
@@ -322,7 +285,15 @@ def load(
     compiled:  False: the plain network of `model/network.py`, which the backends are tested against; on other devices always.
     """
     folder, device = Path(folder), torch.device(device)
-    config, present = _verified(folder)
+    manifest = _complete(folder)
+    with _hashing(folder, manifest):
+        return _built(folder, read_config(folder / "config.json"), frozenset(manifest), device, precision, drafts, compiled)
+
+
+def _built(
+    folder: Path, config: ArtifactConfig, present: Collection[str], device: torch.device, precision: str, drafts: bool, compiled: bool
+) -> Pipeline:
+    """The pipeline of an artifact. Arguments as in `load`; present: the names of its files."""
     vocabulary, syntax_end = _vocabulary(folder, config)
     pieces = read_pieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
     parse_generator, text_generator = _backends(folder, config, present, syntax_end, device, precision, drafts, compiled)
@@ -384,18 +355,19 @@ def _backends(
     proposer = load_drafts(folder / DRAFTS) if drafts and on_cpu and DRAFTS in present else None
     found: list[Backend] = []
     for name in NETS:
-        net, parses = load_net(folder / f"{name}.safetensors", getattr(config, name), device), name == "parse_generator"
+        file, net_config, parses = folder / f"{name}.safetensors", getattr(config, name), name == "parse_generator"
+        net, rounded = load_rounded(file, net_config) if precision == "int8" else (load_net(file, net_config, device), {})
         output_size = syntax_end if parses and config.pipeline.constrained else None
         input_size = syntax_end if parses else None
         if on_cpu:
-            engine = Engine(net, precision, ranges[name] if ranges else None, output_size, input_size, remembers=parses)
+            engine = Engine(net, precision, ranges[name] if ranges else None, output_size, input_size, parses, rounded)
             found.append(StepwiseBackend(engine, precision, engine.output_vocab_size, proposer if parses else None, drafts=drafts))
         elif on_gpu:
             found.append(CudaGraphEngine(net, precision, output_size, input_size, always_scored=not parses))
         else:
             found.append(StepwiseBackend(PlainNetwork(net), precision, net.output_vocab_size))
     if on_cpu:
-        del net  # the engines have copies of its weights
+        del net, rounded  # the engines have copies of the weights
         give_back()
     return found
 
@@ -479,7 +451,7 @@ def _vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary, int]:
         )
     unknown = LABELS - vocabulary.syntax_ids.keys()
     if unknown:
-        raise ArtifactError("vocab.json", "every Penn Treebank label as a syntax token", f"{_some(unknown)} missing")
+        raise ArtifactError("vocab.json", "every Penn Treebank label as a syntax token", f"{some(unknown)} missing")
     return vocabulary, syntax_end
 
 

@@ -23,6 +23,7 @@ from handler.model.network import UNK, ModelConfig
 from handler.movement.propose import Mover
 from handler.wire.request import MAX_CANDIDATES, Request, Target, added_templates
 
+FRAME_GAP = 5  # ranks of last resort behind the best parse, from which one does not compete with it
 MOST_MOVED = 8  # parses by movement that are considered for a template
 TOKENIZATIONS = "ptb", "raw"
 MARKS = frozenset(".!?")
@@ -214,6 +215,7 @@ class Planner:
             candidates = 1 if target.whole else request.candidates or self.config.candidates
             for sample in range(request.num_paraphrases):
                 left = tuple(moved[sample : sample + candidates])  # another sample begins with another parse, while there are some
+                left = tuple(one for one in left if one.resort < left[0].resort + FRAME_GAP)  # an empty frame only for want of better
                 # The seed depends on the sample, not on the target: a target's answer is the same alone and in a list.
                 options = DecodingOptions(request.temperature, request.seed * 1_000_003 + sample)
                 rows.append(

@@ -3,6 +3,7 @@
 TorchServe imports this file as a top-level module and uses the only class defined in it.
 """
 
+import gc
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from handler.pipeline import Stage
 from handler.wire import request, response
 
 logger = logging.getLogger(__name__)
+GARBAGE = 700, 10, 10  # Python's own thresholds, which `sitecustomize.py` raises while the worker starts
 
 
 class SynPGHandler(BaseHandler):
@@ -52,6 +54,8 @@ class SynPGHandler(BaseHandler):
         folder = Path(properties["model_dir"]) / "artifact"
         self.model = paraphraser.load(folder, str(self.device), options.get("precision", "auto"), threads, limits)
         self.scheduler = self.model.scheduler(budget)
+        gc.freeze()  # what is there now stays
+        gc.set_threshold(*GARBAGE)
         self.initialized = True
 
     def handle(self, data: list[dict], context: Any) -> list[str]:

@@ -6,8 +6,8 @@
     python -m scripts.build_archive --if-changed                       only if the archive differs from its sources
     python -m scripts.build_archive --precision fp32                   weights as the artifact has them
 
-In the archive: `synpg_handler.py`, the entry, at the top; the rest of the package under `handler/`; the artifact under
-`artifact/`; `model-config.yaml`; and MAR-INF/MANIFEST.json with the project's version. The tarball has the same at its top
+In the archive: `synpg_handler.py`, the entry, and `sitecustomize.py` at the top; the rest of the package under `handler/`; the
+artifact under `artifact/`; `model-config.yaml`; and MAR-INF/MANIFEST.json with the project's version. The tarball has the same at its top
 level, which SageMaker unpacks to /opt/ml/model, and `code/` for AWS's own PyTorch containers. The same sources make the same
 tarball, byte for byte.
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -74,6 +75,28 @@ def test_a_missing_cut_or_changed_file_is_named(copy, name):
     file.unlink()
     with pytest.raises(ArtifactError, match=rf"^{name}: expected a file of {len(data)} bytes, found none$"):
         artifacts.load(copy)
+
+
+@pytest.mark.parametrize("damage", ["a byte", "no number", "no header"])
+def test_damaged_weights_are_found_by_their_hash_whatever_else_they_break(copy, monkeypatch, damage):
+    """They are hashed while the networks are built of them."""
+    file = copy / "paraphraser.safetensors"
+    data = bytearray(file.read_bytes())
+    data[:8] = {"a byte": data[:8], "no number": data[:8], "no header": b"\xff" * 8}[damage]
+    data[-4:] = {"a byte": bytes([data[-4] ^ 1]) + data[-3:], "no number": b"\0\0\xc0\x7f", "no header": data[-4:]}[damage]
+    file.write_bytes(data)
+    real, ended = artifacts.fingerprint, []
+
+    def slow(file):
+        if file.suffix == ".safetensors":
+            time.sleep(0.3)  # the networks are built, or cannot be, before this file has been hashed
+        ended.append(file.name)
+        return real(file)
+
+    monkeypatch.setattr(artifacts, "fingerprint", slow)
+    with pytest.raises(ArtifactError, match=r"^paraphraser\.safetensors: expected sha256 \w+, found \w+$"):
+        artifacts.load(copy)
+    assert "config.json" in ended[: -len(artifacts.NETS)]  # text is checked before anything is built of it
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "config.json", "vocab.json", "endings.json", "ranges.json"])

@@ -1,5 +1,6 @@
 """The handler with TorchServe's own Context: every body type, one status for each request, independent neighbours, one load."""
 
+import gc
 import json
 import logging
 from types import SimpleNamespace
@@ -31,6 +32,17 @@ def handler(model_dir):
     handler = SynPGHandler()
     handler.initialize(make_context(model_dir, threads=1, max_rows=12, max_body_bytes=20_000, max_body_rows=40))
     return handler
+
+
+def test_garbage_is_looked_for_again_once_the_model_is_loaded(model_dir):
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 50)  # as `sitecustomize.py` does in a worker
+    try:
+        SynPGHandler().initialize(make_context(model_dir, threads=1))
+        assert gc.get_threshold() == before and gc.isenabled() and gc.get_freeze_count() > 10_000
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def test_the_artifacts_candidates_count_in_a_bodys_limit(tmp_path):

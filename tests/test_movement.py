@@ -8,7 +8,7 @@ from handler import artifacts
 from handler.decoding.rerank import Meaning, meaning_score
 from handler.decoding.sampling import Decoded
 from handler.language.trees import read_tree
-from handler.planning import PipelineConfig
+from handler.planning import FRAME_GAP, PipelineConfig, Planner
 from handler.wire.request import read_request
 from tests.factories import RAIN, tiny_artifact
 
@@ -49,6 +49,19 @@ def test_where_moves_reach_the_template_all_candidates_are_moved(moving):
     assert 1 <= row.candidates == len(row.moved) <= 4 and one.candidates == 1 and many.candidates == len(many.moved) <= 8
     assert all(many.candidate(number).follows for number in range(many.candidates))
     assert moving.run([one])[0].moves == many.moved[0].moves
+
+
+def test_an_empty_frame_competes_only_for_want_of_better(moving, monkeypatch):
+    """Rerank counts relations, and a frame keeps all of them; it would often win."""
+    asked = {**SENTENCE, "tmpl": FRONTED}
+    best = rows_of(moving, asked)[0].moved[0]
+    other, frame = (
+        dataclasses.replace(best, moves=(name,), resort=rank) for name, rank in (("other", FRAME_GAP - 1), ("frame", FRAME_GAP))
+    )
+    monkeypatch.setattr(Planner, "moved", lambda *_: [best, other, frame])
+    rows = rows_of(moving, {**asked, "num_paraphrases": 3})
+    assert best.resort == 0
+    assert [[one.moves[0] for one in row.moved] for row in rows] == [["front_pp", "other"], ["other", "frame"], ["frame"]]
 
 
 def test_samples_begin_with_different_moved_parses_and_go_on_with_generated_ones(moving, tmp_path):

@@ -15,16 +15,15 @@ In int8, a row's logits are the same bits alone, in any batch, and however many 
 No loop over time, no files. Shapes as in `model/network.py`; T tokens a row.
 """
 
-import ctypes
 import math
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
 from handler.cpu import graph
-from handler.cpu.graph import Ranges
+from handler.cpu.graph import Quantised, Ranges
+from handler.cpu.runtime import session
 from handler.model.copying import CopyHead, to_token_ids
 from handler.model.network import PAD, SynPG
 
@@ -42,26 +41,6 @@ def padded(width: int) -> int:
 def widths(ids: np.ndarray) -> np.ndarray:
     """Of ids (B, S), the places of each row up to its last token, (B,); one at least, since some key must be attended to."""
     return np.maximum((np.arange(1, ids.shape[1] + 1) * (ids != PAD)).max(1), 1)
-
-
-def session(model: bytes) -> onnxruntime.InferenceSession:
-    """Ready to run, on as many threads as torch has been given."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits leaves the core to others
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # unlikely positions would slow attention down tenfold
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # there is nothing left to fuse
-    options.enable_mem_pattern = options.enable_cpu_mem_arena = False  # both keep what each new shape once needed
-    options.log_severity_level = 3
-    made = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    made._model_bytes = None  # it would keep them, with all weights, for other providers to start from
-    return made
-
-
-def give_back() -> None:
-    """Give the system the memory that loading needed and that the C library keeps for later, some tens of megabytes."""
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
-        trim(0)
 
 
 class Encoder:
@@ -180,6 +159,7 @@ class Engine:
     """One network, ready to serve. A `decoding.loop.Network`.
 
     net:        its weights are copied; whoever lets go of it afterwards has them in memory once.
+    rounded:    linear weights that are quantised already, by their names; `net` needs no content for them.
     precision:  "fp32" or "int8"; int8 needs `ranges`.
     output_vocab_size: how many logits are computed, from the first on; None: all.
     input_vocab_size: how many tokens its input is made of, from the first on; None: all.
@@ -194,6 +174,7 @@ class Engine:
         output_vocab_size: int | None = None,
         input_vocab_size: int | None = None,
         remembers: bool = False,
+        rounded: dict[str, Quantised] | None = None,
     ):
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
@@ -205,7 +186,9 @@ class Engine:
         self.shares = True  # encode rows that are equal once; a benchmark that repeats its sentences switches it off
         self.output_vocab_size = min(output_vocab_size or c.output_vocab_size, c.output_vocab_size)
 
-        weights = {name: tensor.detach().numpy() for name, tensor in net.state_dict().items()}
+        rounded = rounded or {}
+        weights: graph.Weights = {name: tensor.detach().numpy() for name, tensor in net.state_dict().items() if name not in rounded}
+        weights |= rounded
         ranges = ranges if precision == "int8" else None
         self.encoder = Encoder(graph.encoder(c, weights, ranges), c.n_decoder_layers * 2 * c.d_model)
         self.positions = net.pos_encoder.table.numpy()

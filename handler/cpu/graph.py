@@ -19,6 +19,7 @@ Numpy only. Shapes as in `model/network.py`; T tokens a row, C positions that th
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,7 +29,23 @@ from handler.model.network import ModelConfig
 EPSILON = 1e-5  # of the norms
 GROUPED = 4  # keys that the library takes at a time when it multiplies a vector
 Ranges = dict[str, tuple[float, float]]  # name of a linear layer -> least and greatest input seen
-Weights = dict[str, np.ndarray]  # as the network's state dict has them
+
+
+class Quantised(NamedTuple):
+    """A linear layer's weights (N, K) as int8, and one scale for each output, (N,)."""
+
+    weights: np.ndarray
+    scales: np.ndarray
+
+    def rows(self, which: slice) -> "Quantised":
+        return Quantised(self.weights[which], self.scales[which])
+
+    def floats(self) -> np.ndarray:
+        return self.weights * self.scales[:, None]
+
+
+Matrix = np.ndarray | Quantised
+Weights = dict[str, Matrix]  # as the network's state dict has them; a linear layer's may be quantised already
 
 
 def layer_names(config: ModelConfig) -> set[str]:
@@ -42,56 +59,43 @@ def layer_names(config: ModelConfig) -> set[str]:
     }
 
 
-def quantised(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A linear layer's weights (N, K) as int8, and one scale for each output, (N,).
+def quantised(weight: Matrix) -> Quantised:
+    """A linear layer's weights (N, K), quantised if they are not.
 
     Scales have 17 significant bits, so their products with the seven bits of a weight are exact in fp32: the products, quantised
     again, are the same weights and scales. That lets an archive carry int8 (`artifacts.save_served`) without changing a bit.
     """
+    if isinstance(weight, Quantised):
+        return weight
     scales = np.maximum(np.abs(weight).max(1), np.float32(1e-8)) / np.float32(127)
     scales = ((scales.view(np.int32) + 0x40) & ~0x7F).view(np.float32)  # 7 of the 24 bits are rounded off
-    return np.rint(weight / scales[:, None]).astype(np.int8), scales
+    return Quantised(np.rint(weight / scales[:, None]).astype(np.int8), scales)
 
 
-class Graph:
-    """Nodes and constants, as they are added. ranges: None makes fp32, others int8."""
+def some_rows(weight: Matrix, which: slice) -> Matrix:
+    return weight.rows(which) if isinstance(weight, Quantised) else weight[which]
+
+
+def joined(weights: list[Matrix]) -> Matrix:
+    """The rows of all, which are all quantised or none is."""
+    if all(isinstance(each, Quantised) for each in weights):
+        return Quantised(*(np.concatenate(parts) for parts in zip(*weights)))
+    return np.concatenate(weights)
+
+
+class Graph(onnx_writer.Builder):
+    """Parts of these two networks. ranges: None makes fp32, others int8."""
 
     def __init__(self, config: ModelConfig, weights: Weights, ranges: Ranges | None):
+        super().__init__()
         self.config, self.weights, self.ranges = config, weights, ranges
-        self.nodes: list[bytes] = []
-        self.constants: dict[str, np.ndarray] = {}
-        self.count = 0
 
-    def node(self, operator: str, *inputs: str, output: str | None = None, domain: str = "", **attributes: object) -> str:
-        """Add a node; returns the name of its output, a new one unless it is given."""
-        if output is None:
-            output = f"v{self.count}"
-            self.count += 1
-        self.nodes.append(onnx_writer.node(operator, list(inputs), [output], domain, attributes))
-        return output
-
-    def split(self, x: str, axis: int) -> list[str]:
-        """x in three equal parts."""
-        outputs = [f"v{self.count + i}" for i in range(3)]
-        self.count += 3
-        self.nodes.append(onnx_writer.node("Split", [x], outputs, "", {"axis": axis, "num_outputs": 3}))
-        return outputs
-
-    def constant(self, array: np.ndarray | np.generic) -> str:
-        self.constants[name := f"c{len(self.constants)}"] = np.asarray(array)
-        return name
-
-    def reshape(self, x: str, *shape: int) -> str:
-        """0 stands for the size that is there, -1 for the one that fits."""
-        name = "shape" + ",".join(map(str, shape))
-        self.constants[name] = np.array(shape, np.int64)
-        return self.node("Reshape", x, name)
-
-    def linear(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, divisor: np.ndarray | None = None, relu: bool = False) -> str:
+    def linear(self, x: str, name: str, weight: Matrix, bias: np.ndarray, divisor: np.ndarray | None = None, relu: bool = False) -> str:
         """x (..., K) times weight (N, K), plus bias (N,), both over the divisor (N,). relu: x is taken for zero where it is below."""
         if divisor is not None:
             bias = bias / divisor
         if self.ranges is None:
+            weight = weight.floats() if isinstance(weight, Quantised) else weight
             weight = weight if divisor is None else weight / divisor[:, None]
             product = self.node("MatMul", self.node("Relu", x) if relu else x, self.constant(weight.T))
             return self.node("Add", product, self.constant(bias))
@@ -118,20 +122,26 @@ class Graph:
         """LayerNorm of x, or of x plus a branch."""
         if branch is not None:
             x = self.node("Add", x, branch)
-        parts = (self.constant(self.weights[f"transformer.{name}.{part}"]) for part in ("weight", "bias"))
+        parts = (self.constant(self.vector(f"transformer.{name}.{part}")) for part in ("weight", "bias"))
         return self.node("LayerNormalization", x, *parts, epsilon=EPSILON)
 
-    def projection(self, prefix: str, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def projection(self, prefix: str, rows: slice = slice(None)) -> tuple[Matrix, np.ndarray, np.ndarray]:
         """Weight, bias and divisor of an attention's packed queries, keys and values: queries are scaled."""
         E = self.config.d_model
-        weight, bias = (self.weights[f"transformer.{prefix}.in_proj_{part}"] for part in ("weight", "bias"))
+        weight, bias = self.weights[f"transformer.{prefix}.in_proj_weight"], self.vector(f"transformer.{prefix}.in_proj_bias")
         divisor = np.ones(3 * E, np.float32)
         divisor[:E] = math.sqrt(E // self.config.n_heads)
-        return weight[rows], bias[rows], divisor[rows]
+        return some_rows(weight, rows), bias[rows], divisor[rows]
 
-    def layer(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def layer(self, name: str) -> tuple[Matrix, np.ndarray]:
         """Weight and bias."""
-        return self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+        return self.weights[f"{name}.weight"], self.vector(f"{name}.bias")
+
+    def vector(self, name: str) -> np.ndarray:
+        """A weight that is never quantised."""
+        weight = self.weights[name]
+        assert isinstance(weight, np.ndarray)
+        return weight
 
     def feed_forward(self, half: str, i: int, x: str, norm: str) -> str:
         name = f"transformer.{half}.layers.{i}.linear"
@@ -147,9 +157,6 @@ class Graph:
         H, E = self.config.n_heads, self.config.d_model
         attended = self.reshape(self.node("Attention", q, keys, values, mask, scale=1.0), 0, H, -1, E // H)
         return self.reshape(self.node("Transpose", attended, perm=[0, 2, 1, 3]), 0, 0, E)
-
-    def model(self, inputs: list[onnx_writer.Value], outputs: list[onnx_writer.Value]) -> bytes:
-        return onnx_writer.model(self.nodes, self.constants, inputs, outputs)
 
 
 def encoder(config: ModelConfig, weights: Weights, ranges: Ranges | None) -> bytes:
@@ -167,8 +174,7 @@ def encoder(config: ModelConfig, weights: Weights, ranges: Ranges | None) -> byt
         x = graph.feed_forward("encoder", i, x, "norm2")
     x = graph.norm("encoder.norm", x)
     parts = [graph.projection(f"decoder.layers.{i}.multihead_attn", slice(E, None)) for i in range(config.n_decoder_layers)]
-    weight, bias, _ = (np.concatenate(each) for each in zip(*parts))
-    memory = graph.linear(x, "memory", weight, bias)
+    memory = graph.linear(x, "memory", joined([weight for weight, _, _ in parts]), np.concatenate([bias for _, bias, _ in parts]))
     f = np.float32
     return graph.model([("x", f, ["B", "S", E]), ("mask", f, ["N", 1, "S", "S"])], [(memory, f, ["B", "S", 2 * E * len(parts)])])
 
@@ -228,7 +234,7 @@ def decoder(config: ModelConfig, weights: Weights, ranges: Ranges | None, output
         x = graph.feed_forward("decoder", i, x, "norm3")
     x = graph.norm("decoder.norm", x)
     weight, bias = graph.layer("linear")
-    logits = graph.linear(x, "logits", weight[:output_vocab_size], bias[:output_vocab_size])
+    logits = graph.linear(x, "logits", some_rows(weight, slice(output_vocab_size)), bias[:output_vocab_size])
     if copies:
         inputs += [("copy_weight", f, ["B", "R", E, "A"]), ("copy_bias", f, ["B", 1, 1, "A"])]
         copied = graph.node("MatMul", graph.node("Unsqueeze", x, "two"), "copy_weight")  # (B, T, 1, A): a vector, as in attention

@@ -1,4 +1,4 @@
-"""ONNX models as bytes: the few messages of its format that `graph.py` needs, written as protocol buffers.
+"""ONNX models as bytes: the few messages of its format that are needed here, written as protocol buffers.
 
 The package `onnx` would do it too. It takes 31 MB on disk and a tenth of a second to import, for what is a page of code.
 """
@@ -79,3 +79,40 @@ def model(nodes: list[bytes], constants: dict[str, np.ndarray], inputs: list[Val
     parts += [value(11, *each) for each in inputs] + [value(12, *each) for each in outputs]
     opsets = [block(8, block(1, domain), number(2, version)) for domain, version in OPSETS.items()]
     return b"".join([number(1, IR_VERSION), *opsets, varint(7 << 3 | 2), varint(sum(map(len, parts))), *parts])
+
+
+class Builder:
+    """The nodes and constants of a model, as they are added."""
+
+    def __init__(self) -> None:
+        self.nodes: list[bytes] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self.count = 0
+
+    def node(self, operator: str, *inputs: str, output: str | None = None, domain: str = "", **attributes: object) -> str:
+        """Add a node; returns the name of its output, a new one unless it is given."""
+        if output is None:
+            output = f"v{self.count}"
+            self.count += 1
+        self.nodes.append(node(operator, list(inputs), [output], domain, attributes))
+        return output
+
+    def split(self, x: str, axis: int) -> list[str]:
+        """x in three equal parts."""
+        outputs = [f"v{self.count + i}" for i in range(3)]
+        self.count += 3
+        self.nodes.append(node("Split", [x], outputs, "", {"axis": axis, "num_outputs": 3}))
+        return outputs
+
+    def constant(self, array: np.ndarray | np.generic) -> str:
+        self.constants[name := f"c{len(self.constants)}"] = np.asarray(array)
+        return name
+
+    def reshape(self, x: str, *shape: int) -> str:
+        """0 stands for the size that is there, -1 for the one that fits."""
+        name = "shape" + ",".join(map(str, shape))
+        self.constants[name] = np.array(shape, np.int64)
+        return self.node("Reshape", x, name)
+
+    def model(self, inputs: list[Value], outputs: list[Value]) -> bytes:
+        return model(self.nodes, self.constants, inputs, outputs)

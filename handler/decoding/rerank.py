@@ -15,7 +15,7 @@ from handler.language.word_classes import KIN
 
 TEMPERATURE = 0.6  # at least, of all candidates' parses but the first; higher ones are more different, and worse
 UNCHANGED_PENALTY = 0.5  # nats a token, for an answer that says the sentence as it was
-RESORT_PENALTY = 0.25  # nats a token and rank, for a moved parse that is a last resort: an empty frame has rank 6
+RESORT_PENALTY = 0.25  # nats a token and rank, for a moved parse that is a last resort: an empty frame has rank 12
 MISSING_PENALTY, EXTRA_PENALTY = 2.0, 1.0  # nats a token, for all content words missing, and for as many that the sentence does not have
 
 

@@ -59,6 +59,8 @@ def write(tokens: list[str], tags: list[str] | None = None, source: Surface | No
     row = _paired(row, source)
     if len(row) > 1 and row[-1].form == "." and row[-2].form.endswith("."):  # an abbreviation ends the sentence
         row.pop()
+    if len(row) > 2 and row[-2].opens is False and row[-3].form in ("?", "!") and row[-1].form in (".", row[-3].form):
+        row.pop()  # what is quoted ends the sentence
     text = "".join(
         one.form + ("" if after is None or _joins(row, i, source) else " ") for i, (one, after) in enumerate(zip(row, [*row[1:], None]))
     )
@@ -87,7 +89,7 @@ def _match(row: list[Token], source: Surface) -> None:
 
 def _case(row: list[Token], source: Surface | None) -> None:
     """The source's capitals, those of names, and one at the start of each sentence."""
-    starts = True
+    starts, quotes = True, 0
     for before, token in zip([None, *row], row):
         if source and token.place is not None:
             token.form = source.forms[token.place]
@@ -102,7 +104,9 @@ def _case(row: list[Token], source: Surface | None) -> None:
                 token.form = _capital(token.form)
             starts = False
         if token.form in QUOTES and before:  # one closes behind the end of a sentence, another opens behind that one
-            starts = before.form in QUOTES or starts and before.form not in ENDS
+            spoken = before.form == "," and quotes % 2 == 0  # someone said , " …
+            starts = before.form in QUOTES or spoken or starts and before.form not in ENDS
+        quotes += token.form in QUOTES
         starts = starts or token.form in ENDS
 
 

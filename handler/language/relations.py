@@ -28,6 +28,7 @@ TIMES = frozenset(
 tomorrow yesterday tonight time moment monday tuesday wednesday thursday friday saturday sunday january february march april may june
 july august september october november december spring summer autumn fall winter season""".split()
 )
+OWNED = {"my": "i", "your": "you", "his": "he", "her": "she", "its": "it", "our": "we", "their": "they"}
 HAVE_PARTICIPLES = frozenset("been got gotten had become gone come".split())  # after 's these are perfects
 
 
@@ -91,6 +92,7 @@ class _Reader:
     def __init__(self, tree: Tree, words: Sequence[str] | None):
         self.pairs: list[Relation] = []
         self.tails: dict[int, list[Tree]] = {}  # noun phrases that end in a clause or an adjective -> the heads of that
+        self.owners: set[int] = set()  # owners that are subjects: my leaving
         self.alone: set[int] = set()  # determiners that are noun phrases by themselves: this, those
         self.words = {id(leaf): word for leaf, word in zip(tree.leaves(), words)} if words is not None else {}
         self.read(tree)
@@ -99,6 +101,8 @@ class _Reader:
         return (self.words.get(id(leaf)) if self.words else leaf.word) or ""
 
     def lemma(self, leaf: Tree) -> str:
+        if id(leaf) in self.owners:
+            return OWNED.get(self.word(leaf).lower(), self.word(leaf).lower())
         return lemma(self.word(leaf), leaf.label)
 
     def emit(self, heads: list[Tree], kind: str, dependents: list[Tree]) -> None:
@@ -228,6 +232,7 @@ class _Reader:
             return cleft
         subject = subject_of(node)
         above = self.read(subject) if subject else subjects or []
+        self.owners |= {id(leaf) for leaf in above if leaf.label == "PRP$"}
         if not subject and filler:
             above, filler = filler, []
         return self.predicate(opened(node, subject), above, filler or [])

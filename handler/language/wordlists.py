@@ -101,6 +101,8 @@ check""".split()
 )
 # Where one does it can be said first, though the verb goes with it: on the stage , a man plays.
 POSTURES = frozenset("sit stand lie play walk run ride jump meet pose perform race".split())
+# The same where something else is said of it besides: in Rome , she lives with her sister.
+LOCATED = frozenset("live work stay study teach remain".split())
 # Verbs of what is done for a purpose.
 PURPOSEFUL = frozenset("go come use stop work study sit stand run call visit open take buy save".split())
 FRONTABLE = frozenset(
@@ -124,6 +126,8 @@ mean cost contain include consist remain resemble deserve doubt fear wish matter
 become tell say ask agree care remember forget enjoy expect miss suppose guess depend plan speak look lack weigh get let last
 happen die try start begin continue stop keep used stare watch""".split()
 )
+# Verbs of what goes on without anything to be seen.
+UNSEEN = STATES - frozenset("sit stand lie wear sleep wait speak look weigh stare watch".split())
 # Nouns of what is not counted: rain, not a rain.
 UNCOUNTED = frozenset(
     """rain snow fog ice traffic heat cold weather noise smoke dust water wind work money time corruption violence
@@ -143,6 +147,42 @@ shirtless bald elderly muscular asian african american chinese japanese wet nake
 )
 # Verbs of saying that stand in `as … said`.
 SAID_AS = frozenset("say announce report claim state note explain warn predict reveal confirm mention show suggest argue admit".split())
+# Who belongs to someone: one has them.
+RELATIVES = frozenset(
+    """mother father mom dad brother sister son daughter child kid wife husband uncle aunt cousin nephew niece grandmother
+grandfather grandparent friend girlfriend boyfriend neighbor neighbour boss colleague teacher doctor dentist lawyer dog cat roommate
+classmate""".split()
+)
+# Adjectives that are said of a noun only before it.
+NEVER_SAID = frozenset(
+    """main former own other same next last certain mere whole first only such many few more most several early late key chief
+entire sole very single double major minor upper lower inner outer left right top bottom real true sheer utter joint potential
+future past present recent previous following various different following alternative daily weekly monthly primary secondary
+middle high senior junior fellow full-time part-time live favorite favourite little second third nuclear solar""".split()
+)
+# Nouns that say nothing without their adjective.
+VAGUE = frozenset("deal time times way number amount lot look bit while part piece kind sort thing things distance attention".split())
+# What a question word stands for where it is not asked.
+UNASKED = {"what": "something", "who": "someone", "where": "somewhere", "how": "somehow"}
+# Verbs of knowing, asking and telling that a question word may follow alone: nobody knows what.
+WONDERING = frozenset("know wonder ask tell say understand remember explain see forget learn guess".split())
+# What one thinks of a statement by a verb or an adjective -> the adverb that says so before it.
+STANCES = {
+    "hope": "hopefully", "guess": "presumably", "suppose": "presumably", "assume": "presumably", "likely": "probably",
+    "probable": "probably", "possible": "possibly", "clear": "clearly", "obvious": "obviously", "evident": "evidently",
+    "unfortunate": "unfortunately", "fortunate": "fortunately", "lucky": "luckily", "sad": "sadly", "strange": "strangely",
+    "odd": "oddly", "certain": "certainly", "true": "truly", "apparent": "apparently", "surprising": "surprisingly",
+}  # fmt: skip
+CERTAIN = frozenset("sure certain positive convinced confident".split())
+OPINIONS = frozenset("think believe feel reckon".split())
+# Verbs of liking and wanting, which their speaker means.
+MEANT = frozenset("love like hate want hope need promise adore miss wish appreciate enjoy".split())
+# Verbs that state what is true; it can be said first and taken up by `it`.
+KNOWING = frozenset("know regret notice realize remember understand forget".split())
+# Verbs that stand beside what is said in quotation marks.
+UTTERING = frozenset(
+    "say ask shout whisper reply answer cry yell add explain exclaim mutter murmur tell call scream laugh think write".split()
+)
 REPORTING = frozenset("say think believe hope guess suppose fear claim suspect imagine assume report".split())
 # Prepositions of place that say where someone or something is: after `to be`, and of a subject by themselves.
 PREDICATIVE = frozenset("in on at near under behind outside inside".split())

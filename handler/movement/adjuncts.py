@@ -17,6 +17,7 @@ from handler.language.wordlists import (
     COMPOUND,
     FREE,
     FRONTABLE,
+    LOCATED,
     MOTION,
     PATHS,
     POSTURES,
@@ -75,7 +76,8 @@ def _adjuncts(vp: Tree) -> Iterator[Adjunct]:
         if i == verb or is_negation(child):
             continue
         yield from _phrase(vp, child, i < verb or filled, 0.0, filled)
-        filled |= i > verb and (child.label in ("ADJP", "S", "SBAR", "PP", "VP") or child.label == "NP" and not is_time(child))
+        there = child.label == "ADVP" and said(child) in ("here", "there", "home", "back", "away", "out")
+        filled |= i > verb and (there or child.label in ("ADJP", "S", "SBAR", "PP", "VP") or child.label == "NP" and not is_time(child))
     yield from _below(vp)
 
 
@@ -165,10 +167,17 @@ def phrase_score(vp: Tree, pp: Tree, free: bool, filled: bool) -> float:
         return 0.1  # by day, by car; for doing it
     if when and word not in ("of", "for", "from", "to", "than", "as", "like"):
         return 0.95
-    if when and word == "for" and word not in CHOSEN.get(verb, ()) and head_leaf(noun or pp).label == "NNS":
+    lasting = noun is not None and (
+        head_leaf(noun).label == "NNS" or first_word(noun) in ("a", "an", "over", "about", "almost", "nearly", "such")
+    )
+    if when and word == "for" and lasting and (word not in CHOSEN.get(verb, ()) or verb in ("wait", "play", "work")):
         return 0.7  # for two weeks
     if verb in ("be", "remain", "seem", "become", "look", "feel") and filled and word in "for with to from about of at on by".split():
         return 0.3  # what an adjective goes with: good at it, ready for it
+    if word in ("while", "when") and pp.children[-1].label == "S":
+        return 0.9  # while skiing
+    if verb in LOCATED and word in ("in", "on", "at", "near") and len(pp.children) == 2 and _beside(vp, pp):
+        return 0.45
     if is_agent(pp) or word == "by" and noun is None and pp.children[-1].label != "S" or _belongs(vp, pp):
         return 0.3
     if word in ("of", "than", "as", "like", "per", "to", "into", "onto", "about", "toward", "towards", "out", "off", "up", "down"):
@@ -182,6 +191,8 @@ def phrase_score(vp: Tree, pp: Tree, free: bool, filled: bool) -> float:
         return 0.3
     if word in SURE:
         return 0.3 if chosen else 0.9
+    if chosen and verb in LOCATED and word in ("in", "on", "at", "near") and _beside(vp, pp):
+        return 0.45
     if chosen:
         return 0.45 if word in ("on", "in", "at") and verb in POSTURES else 0.1
     return loose_score(vp, pp, word, free)
@@ -209,6 +220,14 @@ def _belongs(vp: Tree, pp: Tree) -> bool:
             and not (first_word(after) in SURE or head_lemma(after.children[-1]) in TIMES or first_word(pp) in SURE)
         )
         or any(one.label == "S" and first_word(one) == "to" for one in _all(pp))
+    )
+
+
+def _beside(vp: Tree, pp: Tree) -> bool:
+    """Whether a verb has another phrase of place, company or role, so that this one may go."""
+    return any(
+        child.label in ("PP", "ADVP") and child is not pp and first_word(child) in ("with", "as", "for", "at", "there")
+        for child in vp.children
     )
 
 

@@ -218,6 +218,14 @@ def is_passive(vp: Tree) -> bool:
     return be and at is not None and below.children[at].label == "VBN" or is_passive(below)
 
 
+def is_request(clause: Clause) -> bool:
+    """Whether a question asked someone to do something: `could you open it ?`."""
+    verb = finite(clause.vp)
+    asked = verb is not None and said(full_form(verb, clause.vp)) in ("can", "could", "will", "would")
+    states = "be have like prefer mind want need know think mean seem believe see say hear love understand remember".split()
+    return asked and "undo_question" in clause.moves and said(clause.subject) == "you" and main_lemma(clause.vp) not in states
+
+
 # Agreement
 
 
@@ -295,6 +303,8 @@ def taken_up(noun: Tree) -> Tree:
     if word in HE or word in SHE:
         return pronoun("he" if word in HE else "she")
     if head.label in ("NNP", "NNPS"):
+        if first_word(noun) in ("a", "an") and not any(child.children for child in noun.children):
+            return node("NP", leaf("DT", "the"), *noun.children[1:])
         simple = noun if not any(child.label in ("SBAR", "VP", "PP", ",") for child in noun.children) else None
         return simple or (noun.children[0] if noun.children[0].label == "NP" else noun)
     if head.label == "NN":

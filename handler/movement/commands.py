@@ -6,7 +6,7 @@ from handler.language.heads import head_leaf
 from handler.language.morphology import lemma
 from handler.language.relations import coordinated
 from handler.language.trees import Tree
-from handler.language.wordlists import LIGHT_MODALS, STATES
+from handler.language.wordlists import LIGHT_MODALS, STATES, UNSEEN
 from handler.movement.clauses import (
     ACCUSATIVE,
     Clause,
@@ -14,13 +14,16 @@ from handler.movement.clauses import (
     expanded,
     finite,
     first_verb,
+    first_word,
     folded,
+    full_form,
     in_case,
     inner,
     is_negation,
     is_passive,
     leaf,
     main_lemma,
+    main_vp,
     node,
     said,
     statement_of,
@@ -50,6 +53,40 @@ def commands(top: Tree, clauses: list[Clause]) -> Iterator[tuple[Tree, tuple[str
             yield from _told(folded(clause))
 
 
+def wishes(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
+    """`I would like some tea` as `give me some tea` and `could I have some tea`; `I would like to rest` as `let me rest`."""
+    verb, main = finite(clause.vp), main_vp(clause.vp)
+    if (
+        said(clause.subject) != "i"
+        or verb is None
+        or said(full_form(verb, clause.vp)) != "would"
+        or main_lemma(clause.vp) not in ("like", "love")
+    ):
+        return
+    at = verb_at(main) or 0
+    before, rest = main.children[:at], main.children[at + 1 :]
+    if before or not rest or any(map(is_negation, clause.vp.children)) or clause.front:
+        return
+    me, could = node("NP", leaf("PRP", "me")), leaf("MD", "could")
+    wanted = rest[0]
+    if wanted.label == "NP":
+        done = node("VP", leaf("VB", "have"), *rest)
+        yield node("S", node("VP", leaf("VB", "give"), me, *rest)), (*clause.moves, "wish")
+    elif wanted.label == "S" and [child.label for child in wanted.children] == ["VP"] and first_word(wanted) == "to":
+        inside = wanted.children[0].children[-1]
+        done = Tree("VP", [*inside.children, *rest[1:]])
+        yield node("S", node("VP", leaf("VB", "let"), node("S", me, done))), (*clause.moves, "wish")
+    else:
+        return
+    yield node("SQ", could, clause.subject, done), (*clause.moves, "wish")
+    giving = (
+        node("VP", leaf("VBG", "giving"), me, *rest) if wanted.label == "NP" else node("VP", leaf("VBG", "letting"), node("S", me, done))
+    )
+    about = node("SQ", node("PP", leaf("IN", "about"), node("S", giving)))
+    yield node("SBARQ", node("WHNP", leaf("WP", "what")), about), (*clause.moves, "wish")
+    yield node("SBARQ", node("WHADVP", leaf("WRB", "how")), about), (*clause.moves, "wish")
+
+
 def _told(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
     """A command with phrases of its front put back."""
     rest = clause.vp.children[1:]
@@ -68,7 +105,13 @@ def of_clause(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
             yield node("S", negation_of(negated, rest)), (*clause.moves, "drop_subject")
         elif can_let(clause) and not negated and "undo_question" not in clause.moves:
             small = node("S", in_case(clause.subject, ACCUSATIVE), rest)
-            yield node("S", node("VP", leaf("VB", "let"), small)), (*clause.moves, "let")
+            finds = finite(clause.vp)
+            permitted = who in ("we", "i") or finds is not None and finds.label == "MD"
+            yield node("S", node("VP", leaf("VB", "let"), small)), (*clause.moves, "let" if permitted else "let_other")
+    seen = _seen(clause)
+    if seen is not None:
+        look = node("VP", leaf("VB", "look"), node("PP", leaf("IN", "at"), seen))
+        yield node("S", look), (*clause.moves, "look_at")
     verb = finite(clause.vp)
     if "undo_question" in clause.moves:
         that = node("SBAR", leaf("IN", "if"), statement_of(clause))
@@ -76,6 +119,30 @@ def of_clause(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
     elif verb is not None:
         that = node("SBAR", leaf("IN", "that"), statement_of(clause))
         yield node("S", node("VP", leaf("VB", "note"), that)), (*clause.moves, "note_that")
+
+
+def _seen(clause: Clause) -> Tree | None:
+    """What there is to look at, as a noun phrase: someone doing something now, or what there is."""
+    vp, at, place = clause.vp, verb_at(clause.vp), inner(clause.vp)
+    if at is None or vp.children[at].label not in ("VBZ", "VBP") or any(map(is_negation, vp.children)):
+        return None
+    if {"undo_question", "should", "wonder", "passive"} & set(clause.moves):
+        return None
+    if head_leaf(clause.subject).label == "EX":
+        rest = vp.children[at + 1 :]
+        return Tree("NP", rest) if rest and rest[0].label == "NP" and all(child.label in ("NP", "PP", "VP") for child in rest) else None
+    if (
+        head_leaf(clause.subject).label not in ("NN", "NNS", "NNP", "NNPS")
+        or lemma(vp.children[at].word or "", vp.children[at].label) != "be"
+    ):
+        return None
+    doing = place is not None and vp.children[place].children[0].label == "VBG" and not said(vp.children[place]).startswith("going to ")
+    visible = doing and main_lemma(vp) not in UNSEEN
+    return node("NP", clause.subject, Tree("VP", [part for child in vp.children[at + 1 :] for part in _opened(child)])) if visible else None
+
+
+def _opened(part: Tree) -> list[Tree]:
+    return part.children if part.label == "VP" and not coordinated(part) else [part]
 
 
 def can_tell(clause: Clause) -> bool:
@@ -99,9 +166,9 @@ def can_let(clause: Clause) -> bool:
         return False
     return (
         modal
-        and main_lemma(clause.vp) not in ("be", "know", "like", "want", "need")
+        and main_lemma(clause.vp) not in ("be", "know", "like", "want", "need", "wonder")
         or verb.label in ("VBZ", "VBP")
-        and (main_lemma(clause.vp) not in STATES and not any(map(is_negation, clause.vp.children)))
+        and (main_lemma(clause.vp) not in STATES | {"wonder"} and not any(map(is_negation, clause.vp.children)))
     )
 
 

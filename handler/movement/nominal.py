@@ -9,10 +9,12 @@ from handler.language.trees import Tree
 from handler.language.wordlists import NOT_WHO
 from handler.movement.clauses import (
     ACCUSATIVE,
+    NOMINATIVE,
     Clause,
     expanded,
+    finite,
     folded,
-    formed,
+    full_form,
     head_lemma,
     in_case,
     inner,
@@ -25,6 +27,9 @@ from handler.movement.clauses import (
     verb_at,
     without,
 )
+from handler.movement.gerunds import gerund_of, ing_form
+
+OWNERS = {"i": "my", "you": "your", "he": "his", "she": "her", "we": "our", "they": "their"}
 
 
 def noun_phrases(top: Tree, clauses: list[Clause]) -> Iterator[tuple[Tree, tuple[str, ...]]]:
@@ -71,6 +76,13 @@ def of_clause(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
     verb = verb_at(vp)
     if verb is None:
         return
+    if "undo_question" in clause.moves and "passive" not in clause.moves:
+        whether = node("SBAR", leaf("IN", "whether"), node("S", subject, vp))
+        yield _of("question", whether), (*clause.moves, "question_of")
+    if "undo_question" in clause.moves:
+        return  # the things it names are not what it asks
+    if {"should", "passive"} <= set(clause.moves):
+        return
     negated = any(map(is_negation, vp.children))
     be = lemma(vp.children[verb].word or "", vp.children[verb].label) == "be"
     rest = [child for i, child in enumerate(vp.children) if i != verb]
@@ -100,55 +112,70 @@ def of_clause(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
         relative = node("SBAR", node("WHNP", who), node("S", less))
         yield node("NP", node("NP", subject, relative), pp), (*clause.moves, "relative")
     gerund = gerund_of(expanded(vp))
-    if gerund is not None and said(subject) != "there":
-        small = node("S", in_case(subject, ACCUSATIVE), gerund)
-        yield (
-            node("NP", node("NP", leaf("DT", "the"), leaf("NN", "thought")), node("PP", leaf("IN", "of"), small)),
-            (*clause.moves, "thought_of"),
-        )
+    if gerund is not None:
+        yield from _owned(clause, gerund)
+        yield from _named(clause, gerund)
 
 
-def gerund_of(vp: Tree) -> Tree | None:
-    """A finite verb phrase as a gerund: modals and `do` go, `be` of a progressive as well."""
-    verb = verb_at(vp)
-    if verb is None:
-        members = [child for child in vp.children if child.label == "VP"]
-        changed = {id(child): gerund for child in members if (gerund := gerund_of(child)) is not None}
-        if not members or len(changed) < len(members):
-            return None
-        return Tree("VP", [changed.get(id(child), child) for child in vp.children])
-    word, place = vp.children[verb], inner(vp)
-    name = lemma(word.word or "", word.label)
-    if said(word) == "used" and any(child.label == "S" for child in vp.children):
-        return None  # used to do it
-    before, after = vp.children[:verb], vp.children[verb + 1 :]
-    negation = [leaf("RB", "not")] if after and is_negation(after[0]) else []
-    after = after[1:] if negation else after
-    if coordinated(vp) and any(child.label in ("VB", "VBD", "VBZ", "VBP") for child in after):
+def _owned(clause: Clause, gerund: Tree) -> Iterator[tuple[Tree, tuple[str, ...]]]:
+    """`he works at a school` as `his working at a school`: what someone does as his own."""
+    who, pp = _owner(clause.subject), last_phrase(gerund)
+    less = pp and without(gerund, pp)
+    verb = finite(clause.vp)
+    lost = verb is None or verb.label == "MD" and said(full_form(verb, clause.vp)) not in ("can", "could")
+    if who is not None and pp and less and not lost and not {"should", "passive"} & set(clause.moves):
+        yield node("NP", node("NP", node("S", who, less)), pp), (*clause.moves, "owned")
+
+
+def _owner(noun: Tree) -> Tree | None:
+    """A short noun phrase as an owner: `his`, `my sister 's`."""
+    word, last = said(noun), noun.leaves()[-1]
+    if word in OWNERS:
+        return node("NP", leaf("PRP$", OWNERS[word]))
+    if any(child.children for child in noun.children) or len(noun.children) > 3 or coordinated(noun):
         return None
-    if word.label == "MD" or name == "do" and place is not None:
-        below = next((child for child in after if child.label == "VP"), None)
-        inside = _ing(below) if below is not None and verb_at(below) is not None else None
-        if name in ("can", "could") and below is not None:
-            able = node("ADJP", leaf("JJ", "able"), node("S", node("VP", leaf("TO", "to"), below)))
-            return node("VP", *negation, *before, leaf("VBG", "being"), able, *[child for child in after if child is not below])
-        return (
-            Tree("VP", [*negation, *before, *[part for child in after for part in (inside.children if child is below else [child])]])
-            if inside is not None
-            else None
-        )
-    if name == "be" and place is not None:
-        progressive = vp.children[place]
-        at = verb_at(progressive)
-        if at is not None and progressive.children[at].label == "VBG":
-            parts = [part for child in after for part in (child.children if child is progressive else [child])]
-            return Tree("VP", [*negation, *before, *parts])
-    adverbs = []
-    while place is not None and after and after[0].label == "ADVP":
-        adverbs.append(after.pop(0))
-    return Tree("VP", [*negation, *before, *adverbs, formed(word, "VBG"), *after])
+    if last.label not in ("NN", "NNS", "NNP", "NNPS") or last is not head_leaf(noun) or noun.children[0].label in ("CD", "JJ", "NNS", "NN"):
+        return None
+    return Tree("NP", [*noun.children, leaf("POS", "'" if last.label.endswith("S") and word.endswith("s") else "'s")])
 
 
-def _ing(vp: Tree) -> Tree:
-    at = verb_at(vp) or 0
-    return Tree("VP", [*vp.children[:at], formed(vp.children[at], "VBG"), *vp.children[at + 1 :]])
+def _named(clause: Clause, gerund: Tree) -> Iterator[tuple[Tree, tuple[str, ...]]]:
+    """What is done under a noun that says what it is: `the task of opening the door`, `the prospect of Ann leaving`."""
+    vp, moves = clause.vp, set(clause.moves)
+    verb = finite(vp)
+    negated = any(map(is_negation, vp.children))
+    modal = said(full_form(verb, vp)) if verb is not None and verb.label == "MD" else ""
+    small = node("S", in_case(clause.subject, ACCUSATIVE), gerund)
+    if "should" in moves and "passive" not in moves:
+        name = "importance" if negated else "idea" if said(clause.subject) == "we" else "task"
+        yield _of(name, node("S", gerund)), (*clause.moves, "task_of")
+    elif modal in ("must", "should") and not negated and inner(vp) is not None:
+        to = node("VP", leaf("TO", "to"), vp.children[inner(vp) or 0])
+        need = node("NP", leaf("DT", "the"), leaf("NN", "need"))
+        yield node("NP", need, node("PP", leaf("IN", "for"), node("S", small.children[0], to))), (*clause.moves, "need_for")
+    elif modal in ("will", "shall"):
+        yield _of("prospect", small), (*clause.moves, "prospect_of")
+    elif modal == "can" and not negated and (able := _after_modal(vp)) is not None:
+        yield _of("possibility", node("S", small.children[0], able)), (*clause.moves, "prospect_of")
+    elif not modal or modal == "can":
+        yield _of("fact", _poss(small)), (*clause.moves, "fact_of")
+    yield _of("thought", small), (*clause.moves, "thought_of")
+
+
+def _poss(small: Tree) -> Tree:
+    """A clause without a finite verb, with a pronoun for its subject as an owner: `my leaving`."""
+    word = OWNERS.get(NOMINATIVE.get(said(small.children[0]), said(small.children[0])))
+    return small if word is None else node("S", node("NP", leaf("PRP$", word)), *small.children[1:])
+
+
+def _of(name: str, what: Tree) -> Tree:
+    return node("NP", node("NP", leaf("DT", "the"), leaf("NN", name)), node("PP", leaf("IN", "of"), what))
+
+
+def _after_modal(vp: Tree) -> Tree | None:
+    """What stands after a modal as a gerund, without the modal."""
+    place, verb = inner(vp), verb_at(vp)
+    if place is None or verb is None or verb_at(vp.children[place]) is None:
+        return None
+    parts = [part for child in vp.children[verb + 1 :] for part in (ing_form(child).children if child is vp.children[place] else [child])]
+    return Tree("VP", [*vp.children[:verb], *parts])

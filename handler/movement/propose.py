@@ -15,26 +15,28 @@ from itertools import islice
 
 from handler.language.relations import content, kept, made_up, missing, relations
 from handler.language.trees import Tree, template_of
-from handler.language.wordlists import COMMON
+from handler.language.wordlists import COMMON, OPINIONS
 from handler.movement.clauses import (
     QUOTES,
     Clause,
     folded,
     leaf,
+    main_lemma,
     node,
     read_clause,
     said,
     statement_of,
     verb_at,
 )
-from handler.movement.commands import commands
+from handler.movement.commands import commands, wishes
 from handler.movement.fronting import Variant, fronted
 from handler.movement.nominal import noun_phrases
-from handler.movement.questions import could_it_be, how_is_it, how_questions, what_if, what_questions, yes_no
+from handler.movement.questions import could_it_be, did_you_know, how_is_it, how_questions, suggestions, what_if, what_questions, yes_no
 from handler.movement.repairs import repaired
 from handler.movement.restating import restated
-from handler.movement.sources import clauses_of, embedded, parts_of, unquoted
+from handler.movement.sources import clauses_of, parts_of, unquoted
 from handler.movement.splitting import split
+from handler.movement.wh_questions import of_wh_question
 
 MAX_VARIANTS = 200
 # Moves that bring in a frame of their own, or a label that Penn would not give.
@@ -43,7 +45,12 @@ LAST_RESORT = {
     "join_after": 1,
     "join_while": 1,
     "join_although": 1,
-    "note_that": 1,
+    "look_at": 1,
+    "note_that": 8,
+    "let_other": 10,
+    "as_for": 2,
+    "reword": 1,
+    "how_about": 2,
     "may_be": 1,
     "while_in": 1,
     "passive": 1,
@@ -54,20 +61,34 @@ LAST_RESORT = {
     "full_form": 1,
     "happened": 1,
     "introduce": 1,
+    "had": 1,
+    "quality": 1,
     "do_so": 1,
     "introduce_object": 2,
+    "owned": 2,
+    "task_of": 2,
     "question_of": 2,
+    "need_for": 2,
+    "prospect_of": 3,
+    "fact_of": 3,
     "wonder": 2,
     "or_not": 2,
     "ask_subject": 2,
     "ask_object": 2,
-    "what_if": 3,
-    "could_it_be": 3,
-    "how_is_it": 3,
+    "ask_time": 2,
+    "what_if": 5,
+    "did_you_know": 1,
+    "ask_oneself": 8,
+    "lower_negation": 1,
+    "role": 1,
+    "stance": 1,
+    "could_it_be": 5,
+    "how_is_it": 5,
     "do_you_know": 3,
-    "thought_of": 6,
-    "filler": 6,
+    "thought_of": 12,
+    "filler": 12,
 }
+STIFF = 2  # added for a passive with a pronoun for its agent
 
 
 @dataclass(frozen=True)
@@ -82,8 +103,14 @@ class Proposal:
 
     @property
     def resort(self) -> int:
-        """How much of a last resort it is: 0 for the sentence's own words in another order, up to 6 for an empty frame."""
-        return sum(LAST_RESORT.get(move, 0) for move in self.moves)
+        """How much of a last resort it is: 0 for the sentence's own words in another order, up to 12 for an empty frame."""
+        return sum(LAST_RESORT.get(move, 0) for move in self.moves) + STIFF * ("passive" in self.moves and _by_pronoun(self.tree))
+
+
+def _by_pronoun(tree: Tree) -> bool:
+    """Whether a pronoun is who does it: `was read by me`."""
+    leaves = tree.leaves()
+    return any(said(one) == "by" and after.label == "PRP" for one, after in zip(leaves, leaves[1:]))
 
 
 def propose(source: Tree, template: Tree, most: int = 8) -> list[Proposal]:
@@ -213,7 +240,7 @@ def variants(source: Tree, top: Tree, mended: Tree) -> Iterator[Variant]:
     mark = next((one.word or "." for one in reversed(source.leaves()) if one.label == "."), ".")
     if top.label in ("SQ", "SBARQ") and mark == ".":
         mark = "?"
-    yield Tree(top.label, [child for child in top.children if child.label != "."]), mark, ()
+    yield Tree(top.label, top.children[:-1] if top.children[-1].label == "." else top.children), mark, ()
     plain = mark if mark != "?" else "."
     if top.label in ("S", "SQ", "SBARQ", "SINV"):
         bare = Tree(top.label, unquoted(top))
@@ -250,16 +277,26 @@ def of_clause(clause: Clause) -> Iterator[Variant]:
     whole = folded(clause)
     yield statement_of(clause), clause.mark, whole.moves
     yield from fronted(clause)
+    wished = list(wishes(clause))
+    for tree, moves in wished:
+        yield tree, clause.mark if tree.label == "S" else "?", moves
     for other in restated(whole):
         yield node("S", other.subject, other.vp), clause.mark, other.moves
     if "wonder" not in clause.moves:
-        for tree, moves in yes_no(asking(clause)):
+        thought = main_lemma(whole.vp) in OPINIONS | {"know", "hope", "guess", "wonder", "suppose"}
+        own = said(whole.subject) == "i" and not thought and not wished and not {"undo_question", "passive"} & set(clause.moves)
+        by_me = "passive" in clause.moves and " by me" in said(whole.vp)
+        if own:
+            tree, moves = did_you_know(whole)
             yield tree, "?", moves
+        for tree, moves in yes_no(asking(clause)) if not (by_me or wished) else ():
+            yield tree, "?", (*moves, "ask_oneself") if own else moves
     for tree, moves in split(whole):
         yield tree, "?" if "or_not" in moves else clause.mark, moves
     if "wonder" in clause.moves:
         return
-    for tree, moves in (*what_questions(clause), *how_questions(clause)):
+    asked = () if wished else (*what_questions(clause), *how_questions(clause))
+    for tree, moves in (*suggestions(clause), *asked):
         yield tree, "?", moves
     if "passive" in clause.moves or "active" in clause.moves:
         return
@@ -294,20 +331,3 @@ def split_source(top: Tree) -> Iterator[tuple[Tree, tuple[str, ...]]]:
         (one, other), word = found
         if all(read_clause(part) or len(part.children) == 1 for part in (one, other)):
             yield node("S", one, leaf(",", ","), leaf("CC", word), other), ("join",) if word not in said(top).split() else ("comma",)
-
-
-def of_wh_question(top: Tree) -> Iterator[Variant]:
-    """A wh-question asked in other ways: `can you tell me what …`, `tell me what …`."""
-    asked = embedded(top)
-    if asked is None:
-        return
-    tell = node("VP", leaf("VB", "tell"), node("NP", leaf("PRP", "me")), asked)
-    yield node("SQ", leaf("MD", "can"), node("NP", leaf("PRP", "you")), tell), "?", ("tell_me",)
-    yield node("S", tell), ".", ("tell_me",)
-    do, you = leaf("VBP", "do"), node("NP", leaf("PRP", "you"))
-    know = node("SQ", do, you, node("VP", leaf("VB", "know"), asked))
-    yield node("SBARQ", node("WHADVP", leaf("WRB", "how")), know), "?", ("do_you_know",)
-    about = node("SQ", do, you, node("VP", leaf("VB", "know"), node("PP", leaf("IN", "about"), asked)))
-    yield node("SBARQ", node("WHNP", leaf("WP", "what")), about), "?", ("do_you_know",)
-    question = node("NP", leaf("DT", "the"), leaf("NN", "question"))
-    yield node("NP", question, node("PP", leaf("IN", "of"), asked)), ".", ("question_of",)

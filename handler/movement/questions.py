@@ -22,6 +22,7 @@ from handler.movement.clauses import (
     is_animate,
     is_auxiliary,
     is_negation,
+    is_request,
     is_time,
     leaf,
     main_lemma,
@@ -33,6 +34,7 @@ from handler.movement.clauses import (
     verb_at,
     without,
 )
+from handler.movement.gerunds import gerund_of
 
 REASONS = "because", "since", "so", "in", "to"  # first words of what says why
 
@@ -113,6 +115,13 @@ def yes_no(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
             yield node("SQ", as_modal(children[0]), *children[1:]), (*moves, "auxiliary_as_modal")
 
 
+def did_you_know(clause: Clause) -> tuple[Tree, tuple[str, ...]]:
+    """`did you know that …`: for what one says of oneself, which one does not ask."""
+    that = node("SBAR", leaf("IN", "that"), node("S", *statement_of(clause).children))
+    body = node("SQ", leaf("MD", "did"), node("NP", leaf("PRP", "you")), node("VP", leaf("VB", "know"), that))
+    return body, (*clause.moves, "did_you_know")
+
+
 def could_it_be(clause: Clause) -> tuple[Tree, tuple[str, ...]]:
     """`could it be that …`: for clauses that do not invert."""
     that = node("SBAR", leaf("IN", "that"), node("S", *statement_of(clause).children))
@@ -150,11 +159,17 @@ def what_questions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
     """Asks for the subject or the object: by its noun (`which man`), then by `what` or `who` in its place."""
     whole = folded(clause)
     moves = whole.moves
+    verb = finite(whole.vp)
+    asked_to = {"undo_question", "passive"} <= {*moves} and verb is not None and verb.label == "MD"
+    if "should" in moves or is_request(clause) or asked_to:
+        return  # what someone is to do is proposed
     subject, vp = whole.subject, whole.vp
     asked = asked_for(subject)
     main = main_vp(vp)
     at = verb_at(main)
     noun = next((child for child in main.children[(at or 0) + 1 :] if child.label == "NP"), None) if at is not None else None
+    if "undo_question" not in moves:
+        yield from _time_questions(whole)
     if noun is not None and not is_time(noun) and main_lemma(vp) != "be" and not _needed(main, noun):
         yield from _object_questions(whole, noun)
     if asked is not None and not any(map(is_negation, vp.children)):
@@ -163,6 +178,31 @@ def what_questions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
         word = "who" if is_animate(subject) else "what"
         third = agreed(vp, pronoun("it"))
         yield node("SBARQ", node("WHNP", leaf("WP", word)), node("SQ", third)), (*moves, "ask_subject")
+
+
+def _time_questions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
+    """Asks for a time that is a number or a day: `what time does it open`, `what year was it in`."""
+    for adjunct in adjuncts(clause.vp):
+        noun = adjunct.piece.children[-1]
+        if [child.label for child in adjunct.piece.children] != ["IN", "NP"] or noun.leaves()[0].label not in ("CD", "NNP"):
+            continue
+        word, named = first_word(adjunct.piece), said(noun)
+        left: list[Tree] = []
+        if word == "at" and named[0].isdigit():
+            asked = "time"
+        elif word == "in" and named.isdigit() and len(named) == 4:
+            asked, left = "year", [node("PP", adjunct.piece.children[0])]
+        elif word in ("on", "by", "until") and named.endswith("day") and len(noun.children) == 1:
+            asked, left = "day", [node("PP", adjunct.piece.children[0])]
+        else:
+            continue
+        rest = without(clause.vp, adjunct.piece)
+        found = inverted(rest) if rest is not None and verb_at(rest) is not None else None
+        if found is None or found[1] is not None or not found[2]:
+            continue
+        body = node("SQ", found[0], clause.subject, one_vp([*found[2], *left]))
+        yield node("SBARQ", node("WHNP", leaf("WP", "what"), leaf("NN", asked)), body), (*clause.moves, "ask_time")
+        return
 
 
 def _needed(main: Tree, noun: Tree) -> bool:
@@ -199,8 +239,35 @@ def what_if(clause: Clause) -> tuple[Tree, tuple[str, ...]]:
     return node("SBARQ", node("WHNP", leaf("WP", "what")), node("SQ", body)), (*clause.moves, "what_if")
 
 
+def proposes(clause: Clause) -> bool:
+    """Whether a clause was a command, a proposal or a request."""
+    return ("should" in clause.moves or is_request(clause)) and "passive" not in clause.moves
+
+
+def after_modal(vp: Tree) -> Tree:
+    """With `should` for its modal, so that `could` does not become `being able to`."""
+    at = verb_at(vp)
+    if at is None or vp.children[at].label != "MD":
+        return vp
+    return Tree("VP", [*vp.children[:at], leaf("MD", "should"), *vp.children[at + 1 :]])
+
+
+def suggestions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
+    """A command or a proposal as a question that proposes it: `what about opening the window`, `how about …`."""
+    whole = folded(clause)
+    if not proposes(whole) or any(map(is_negation, whole.vp.children)):
+        return
+    gerund = gerund_of(after_modal(whole.vp))
+    if gerund is not None:
+        about = node("SQ", node("PP", leaf("IN", "about"), node("S", gerund)))
+        yield node("SBARQ", node("WHNP", leaf("WP", "what")), about), (*whole.moves, "suggest")
+        yield node("SBARQ", node("WHADVP", leaf("WRB", "how")), about), (*whole.moves, "suggest")
+
+
 def how_questions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
     """`how` of what is done, `why` of the rest, with all else kept; then `when` in the place of a time."""
+    if proposes(clause) and not any(map(is_negation, clause.vp.children)):
+        return  # a command is proposed, not asked for its reason
     because = [one for one in adjuncts(clause.vp) if one.piece.label != "PP" and first_word(one.piece) in REASONS]
     if any(first_word(piece) in ("because", "since") for piece in clause.front) or because:
         words = ["how"] if not any(first_word(one.piece) == "because" for one in because) else []
@@ -225,8 +292,10 @@ def asks_how(clause: Clause) -> bool:
     ):
         return False
     place = inner(vp)
-    progressive = lemma(verb.word or "", verb.label) == "be" and place is not None
-    return not progressive and verb.label in ("VBD", "MD", "VBZ", "VBP")
+    unasked = lemma(verb.word or "", verb.label) in ("be", "have") and place is not None  # progressives and perfects
+    if any(said(child) in ("never", "hardly", "rarely", "seldom", "barely") for child in vp.children):
+        return False
+    return not unasked and verb.label in ("VBD", "MD", "VBZ", "VBP")
 
 
 def _adverb_question(clause: Clause, word: str) -> Iterator[tuple[Tree, tuple[str, ...]]]:

@@ -4,7 +4,8 @@ from handler.language.heads import CONJUNCTIONS
 from handler.language.morphology import inflect, lemma
 from handler.language.relations import TIMES
 from handler.language.trees import Tree
-from handler.movement.clauses import QUOTES, first_word, head_lemma, is_negation, is_time, leaf, node, person, said
+from handler.language.wordlists import LEADS, UTTERING
+from handler.movement.clauses import QUOTES, first_word, head_lemma, is_negation, is_time, leaf, node, person, said, verb_at
 
 AUXILIARY_TAGS = dict(
     pair.split(":")
@@ -16,7 +17,7 @@ FINITE_FOR = {"VBN": "VBD", "VB": "VBP"}
 
 def repaired(top: Tree) -> Tree:
     """The constituent under ROOT as it should have been parsed."""
-    for repair in (without_tag_question, with_auxiliary, opened_question, lets, fragment, with_finite_verb, with_times_free):
+    for repair in REPAIRS:
         top = repair(top)
     return top
 
@@ -28,11 +29,18 @@ def with_finite_verb(top: Tree) -> Tree:
     place = next(i for i, child in enumerate(top.children) if child.label == "VP")
     vp = top.children[place]
     at = next((i for i, child in enumerate(vp.children) if child.label.startswith("VB") or child.label in ("MD", "TO")), None)
+    subject = next(child for child in top.children if child.label == "NP")
+    if (
+        at is None
+        and vp.children[0].label == ("NN" if person(subject) == "plural" else "NNS")
+        and not any(child.label == "VP" for child in vp.children)
+    ):
+        verb = leaf("VBP" if person(subject) == "plural" else "VBZ", vp.children[0].word or "")  # two women gossip
+        return Tree("S", [*top.children[:place], Tree("VP", [verb, *vp.children[1:]]), *top.children[place + 1 :]])
     if at is None or any(child.label in CONJUNCTIONS for child in vp.children):
         return top
     verb = vp.children[at]
     word = (verb.word or "").lower()
-    subject = next(child for child in top.children if child.label == "NP")
     past = verb.label == "VBP" and person(subject) == "singular" and inflect(lemma(word, "VBP"), "VBD") == word
     if verb.label not in FINITE_FOR and not past:
         return top
@@ -57,9 +65,10 @@ def with_auxiliary(top: Tree) -> Tree:
     first = children[0]
     if top.label == "SQ" and len(children) > 1 and first.label in ("NNP", "NN", "VB") and said(first) in AUXILIARY_TAGS:
         return Tree("SQ", [leaf(AUXILIARY_TAGS[said(first)], first.word or ""), *children[1:]])
-    labels = [child.label for child in children[:3]]
-    if top.label == "S" and labels == ["NP", "NP", "VP"] and said(first) in ("may", "can", "could", "will"):
-        return node("SQ", leaf("MD", first.leaves()[0].word or ""), *children[1:])
+    labels = [child.label for child in children[1:3]]
+    if top.label == "S" and labels == ["NP", "VP"] and said(first) in ("may", "can", "could", "will", "would"):
+        vp = children[2] if children[2].children[0].label != "VBP" else _in_base_form(children[2])
+        return node("SQ", leaf("MD", first.leaves()[0].word or ""), children[1], vp, *children[3:])
     return top
 
 
@@ -81,26 +90,131 @@ def opened_question(top: Tree) -> Tree:
 
 
 def lets(top: Tree) -> Tree:
-    """`let 's go` parsed with `let 's` as its subject."""
-    inside = [child for child in top.children if child.label not in QUOTES | {"."}]
-    if len(inside) == 1 and inside[0].label == "VP":
-        inside = inside[0].children
-    if top.label != "S" or [child.label for child in inside] != ["NP", "VP"] or said(inside[0]) != "let 's":
+    """`let 's go`, of which parsers make a name and its possession, as the command that it is."""
+    words = top.leaves()
+    if top.label != "S" or said(top).split()[:2] != ["let", "'s"] or not words[2:]:
         return top
-    words = inside[0].leaves()
-    first = inside[1].children[0]
-    vp = Tree("VP", [leaf("VB", first.word or ""), *inside[1].children[1:]]) if first.label == "VBP" else inside[1]
-    small = node("S", node("NP", leaf("PRP", words[1].word or "")), vp)
+    inside = [child for child in _after(top, 2).children if child.label not in QUOTES | {"."}]
+    while len(inside) == 1 and inside[0].label in ("S", "VP") and verb_at(inside[0]) is None and inside[0].children:
+        inside = inside[0].children
+    negation = [inside.pop(0)] if len(inside) > 1 and is_negation(inside[0]) else []
+    vp = inside[0] if len(inside) == 1 and inside[0].label == "VP" else Tree("VP", inside)
+    if not all(vp.children) or any(child.label in ("NP", "SBAR") for child in vp.children[:1]):
+        return top
+    small = node("S", node("NP", leaf("PRP", words[1].word or "")), *negation, _in_base_form(vp))
     return node("S", node("VP", leaf("VB", words[0].word or ""), small))
 
 
+def _after(tree: Tree, count: int) -> Tree:
+    """A tree without its first leaves; constituents that have lost all of theirs go."""
+    left = []
+    for child in tree.children:
+        size = len(child.leaves())
+        if count < size:
+            left.append(_after(child, count) if count else child)
+        count = max(0, count - size)
+    return Tree(tree.label, left)
+
+
+def _in_base_form(vp: Tree) -> Tree:
+    """A verb phrase whose first word, or the first of each member, is a base form, whatever its tag."""
+    if vp.children[0].label == "VP":
+        return Tree("VP", [_in_base_form(child) if child.label == "VP" else child for child in vp.children])
+    first = vp.children[0]
+    return vp if first.children else Tree("VP", [leaf("VB", first.word or ""), *vp.children[1:]])
+
+
 def fragment(top: Tree) -> Tree:
-    """`a girl looking at a rock` parsed as a fragment of a noun phrase and a clause."""
+    """`a girl looking at a rock` parsed as a fragment of a noun phrase and a clause, or as a clause without a finite verb."""
     inside = [child for child in top.children if child.label != "."]
-    if top.label != "FRAG" or [child.label for child in inside] != ["NP", "S"] or [child.label for child in inside[1].children] != ["VP"]:
+    labels = [child.label for child in inside]
+    if top.label == "FRAG" and labels == ["NP", "S"] and [child.label for child in inside[1].children] == ["VP"]:
+        vp = inside[1].children[0]
+        return node("NP", inside[0], vp) if vp.children[0].label in ("VBG", "VBN") and not any(map(is_negation, vp.children)) else top
+    if top.label == "S" and labels[:2] == ["NP", "VBG"]:
+        return node("NP", inside[0], Tree("VP", inside[1:]))
+    if top.label == "S" and labels == ["NP", "VP"] and inside[1].children[0].label == "VBG":
+        return node("NP", *inside)
+    return top
+
+
+def spoken(top: Tree) -> Tree:
+    """What someone says, in quotation marks before or after who says it, as the object of the verb: `Ann said , " it is late "`."""
+    labels = [child.label for child in top.children if child.label != "."]
+    if top.label not in ("S", "SINV") or labels.count("``") != 1 and "``" not in [one.label for one in top.leaves()]:
         return top
-    vp = inside[1].children[0]
-    return node("NP", inside[0], vp) if vp.children[0].label in ("VBG", "VBN") and not any(map(is_negation, vp.children)) else top
+    if "''" in labels and labels[:1] == ["``"]:
+        end = next(i for i, child in enumerate(top.children) if child.label == "''")
+        said_so = [child for child in top.children[end + 1 :] if child.label not in (".", ",")]
+        what = _quoted(top.children[1:end])
+        speakers = [pair for pair in (said_so, said_so[::-1]) if len(pair) == 2 and _speaks(*pair)]
+        if not speakers or what is None:
+            return top
+        who, vp = speakers[0]
+        return node("S", who, Tree("VP", [*vp.children, leaf(",", ","), top.children[0], *what, top.children[end]]))
+    if labels == ["NP", "VP", "''"] and [one.label for one in top.leaves()].count("''") == 1:
+        who, vp, close = (child for child in top.children if child.label != ".")
+        opened = [child.label for child in vp.children]
+        return node("S", who, Tree("VP", [*vp.children, close])) if "``" in opened else top
+    return top
+
+
+def _speaks(who: Tree, vp: Tree) -> bool:
+    """Whether these are the subject and the verb phrase of `he said`."""
+    verb = vp.children[0] if vp.label == "VP" else vp
+    return who.label == "NP" and vp.label == "VP" and lemma(verb.word or "", verb.label) in UTTERING
+
+
+def _quoted(parts: list[Tree]) -> list[Tree] | None:
+    """What stands within quotation marks as a clause, with the mark of a question; None where it is none."""
+    mark = [child for child in parts if child.label == "." and child.word == "?"]
+    parts = [child for child in parts if child.label not in (",", ".")]
+    labels = [child.label for child in parts]
+    if not parts or any(label in QUOTES for label in labels):
+        return None
+    if len(parts) == 1 and parts[0].label in ("S", "SQ", "SBARQ"):
+        return [*parts, *mark]
+    if labels[0] == "VB":
+        return [node("S", Tree("VP", parts)), *mark]
+    label = "SBARQ" if labels[0].startswith("WH") and labels[-1] == "SQ" else "S" if "VP" in labels and labels[0] != "MD" else ""
+    return [Tree(label, parts), *mark] if label else None
+
+
+def without_lead(top: Tree) -> Tree:
+    """A question without `okay` or `thanks` before its wh-phrase."""
+    at = next((i for i, child in enumerate(top.children) if child.label == "SQ"), 0)
+    if top.label != "SBARQ" or at < 2 or not top.children[at - 1].label.startswith("WH"):
+        return top
+    leads = top.children[: at - 1]
+    return Tree("SBARQ", top.children[at - 1 :]) if all(said(child) in LEADS or child.label == "," for child in leads) else top
+
+
+def joined_commands(top: Tree) -> Tree:
+    """`peel it and cut it`, whose later verbs are taken for pasts because they look alike."""
+    inside = [child for child in top.children if child.label != "."]
+    if top.label != "S" or [child.label for child in inside] != ["VP"] or inside[0].children[0].label != "VP":
+        return top
+    members = [child for child in inside[0].children if child.label == "VP"]
+    firsts = [child.children[0] for child in members]
+    if firsts[0].label != "VB" or any(one.children or lemma(one.word or "", one.label) != (one.word or "").lower() for one in firsts):
+        return top
+    return node("S", _in_base_form(inside[0]))
+
+
+def flat_clause(top: Tree) -> Tree:
+    """A second clause whose parts hang beside the first one: `(S …) but (ADVP now) (NP he) (VP slipped)`."""
+    inside = [child for child in top.children if child.label not in QUOTES | {"."}]
+    at = next((i for i, child in enumerate(inside) if child.label == "CC"), 0)
+    rest = [child.label for child in inside[at + 1 :]]
+    if (
+        top.label != "S"
+        or at < 1
+        or inside[0].label != "S"
+        or rest[-2:] != ["NP", "VP"]
+        or not set(rest[:-2]) <= {"ADVP", "PP", "SBAR", ","}
+    ):
+        return top
+    return node("S", *inside[: at + 1], Tree("S", inside[at + 1 :]))
 
 
 def with_times_free(tree: Tree) -> Tree:
@@ -137,3 +251,18 @@ def _with_time_phrases(children: list[Tree]) -> list[Tree]:
         if [child.label for child in pair.children] in (["JJ", "NN"], ["DT", "NN"]) and is_time(pair):
             return [*children[:i], pair, *_with_time_phrases(children[i + 2 :])]
     return children
+
+
+REPAIRS = (
+    spoken,
+    without_tag_question,
+    with_auxiliary,
+    opened_question,
+    without_lead,
+    lets,
+    joined_commands,
+    flat_clause,
+    fragment,
+    with_finite_verb,
+    with_times_free,
+)  # in this order

@@ -12,12 +12,14 @@ from handler.movement.clauses import (
     ACCUSATIVE,
     Clause,
     agreeing,
+    based,
     expanded,
     finite,
     first_word,
     head_lemma,
     inner,
     is_animate,
+    is_auxiliary,
     is_negation,
     is_time,
     leaf,
@@ -25,6 +27,8 @@ from handler.movement.clauses import (
     main_vp,
     node,
     pronoun,
+    read_clause,
+    reformed,
     said,
     swapped,
     verb_at,
@@ -75,6 +79,37 @@ def dative(clause: Clause) -> Clause | None:
         return None
     new = Tree("VP", [*main.children[: verb + 1], *given, *after[2:]])
     return clause.but("dative", vp=_with_main(clause.vp, new))
+
+
+def lowered_negation(clause: Clause) -> Clause | None:
+    """`I do n't think he sleeps` as `I think he does n't sleep`."""
+    vp, last, place = clause.vp, main_vp(clause.vp).children[-1], inner(clause.vp)
+    at = verb_at(vp)
+    if main_lemma(vp) not in ("think", "believe", "suppose", "expect") or at is None or place is None or last.label != "SBAR":
+        return None
+    negation, inside = [child for child in vp.children if is_negation(child)], last.children[-1]
+    below = read_clause(inside) if inside.label == "S" else None
+    verb = vp.children[at]
+    if lemma(verb.word or "", verb.label) != "do" or not negation or below is None or any(map(is_negation, below.vp.children)):
+        return None
+    lower = negated(below.vp)
+    upper = reformed(vp.children[place], "VB", verb.label)
+    if lower is None or upper is None or len(vp.children) != 3 or below.front or len(upper.children) != 2:
+        return None
+    said_so = Tree("SBAR", [*last.children[:-1], node("S", below.subject, lower)])
+    return clause.but("lower_negation", vp=Tree("VP", [*upper.children[:-1], said_so]))
+
+
+def negated(vp: Tree) -> Tree | None:
+    """A verb phrase with `not` behind its auxiliary, or with `do n't`."""
+    at = verb_at(vp)
+    if at is None or finite(vp) is None or coordinated(vp):
+        return None
+    if is_auxiliary(vp):
+        full = expanded(vp)
+        return Tree("VP", [*full.children[: at + 1], leaf("RB", "not"), *full.children[at + 1 :]])
+    bare, tag = based(vp), vp.children[at].label
+    return None if bare is None else node("VP", leaf(tag, inflect("do", tag)), leaf("RB", "n't"), bare)
 
 
 def _with_main(vp: Tree, new: Tree) -> Tree:
@@ -185,4 +220,4 @@ def _focus(piece: Tree) -> bool:
     """Whether a phrase can be what a cleft is about: a time, a place, a reason."""
     if piece.label == "SBAR":
         return first_word(piece) in ("because", "when", "after", "before") and len(piece.children) == 2
-    return piece.label == "PP" or is_time(piece)
+    return piece.label == "PP" and first_word(piece) not in ("since", "for") or is_time(piece)

@@ -31,7 +31,7 @@ from handler.movement.clauses import (
     taken_up,
     verb_at,
 )
-from handler.movement.restating import dative
+from handler.movement.restating import dative, lowered_negation
 from handler.movement.voice import activated, passivated
 
 
@@ -43,7 +43,7 @@ def clauses_of(top: Tree, mark: str) -> list[Clause]:
             changed = change(clause)
             if changed:
                 found.append(changed)
-    return found + [other for clause in found[:1] if (other := dative(clause))]
+    return found + [other for change in (dative, lowered_negation) for clause in found[:1] if (other := change(clause))]
 
 
 def plain_clauses(top: Tree, mark: str) -> list[Clause]:
@@ -52,7 +52,7 @@ def plain_clauses(top: Tree, mark: str) -> list[Clause]:
         found = [read_clause(top, mark), read_command(top, mark), read_inversion(top, mark)]
         return [clause for clause in found if clause][:1] or joined(children, mark)
     if top.label == "SQ":
-        question = read_question(top, mark)
+        question = read_question(top, mark) or question_beside(top, mark)
         if question and not any(map(is_negation, question.vp.children)):
             question = question.but(vp=asserted(question.vp) or question.vp)
         return [question] if question else []
@@ -100,6 +100,9 @@ def read_question(top: Tree, mark: str = ".", bare: bool = False) -> Clause | No
     subject, rest = rest[0], rest[1:]
     if not rest and len(subject.children) > 1 and subject.children[0].label == "NP" and subject.children[-1].label in ("VP", "ADJP"):
         subject, rest = subject.children[0], subject.children[1:]  # was Tom seen: parsers take `Tom seen` for a noun phrase
+    parts = [child.label for child in subject.children]
+    if bare and not rest and parts == ["NP", "PP"] and first_word(subject.children[1]) == "like":
+        subject, rest = subject.children[0], [subject.children[1]]  # what is [the weather like today]
     word = lemma(verb.word or "", verb.label)
     if len([child for child in rest if child.label == "VP"]) > 1 or any(child.label in ("S", ":") for child in rest):
         return None
@@ -116,6 +119,22 @@ def read_question(top: Tree, mark: str = ".", bare: bool = False) -> Clause | No
         inside = vp.children if verb_at(vp) is not None else [vp]
         return Clause(subject, Tree("VP", [*rest[:at], *inside, *rest[at + 1 :]]), front, mark, ("undo_question",))
     return Clause(subject, Tree("VP", [verb, *negation, *rest]), front, mark, ("undo_question",))
+
+
+def question_beside(top: Tree, mark: str) -> Clause | None:
+    """A statement and a question, `I know it , but could you wait ?`, as the question with the statement under it."""
+    children = [child for child in unquoted(top) if child.label != ","]
+    labels = [child.label for child in children]
+    if labels not in (["S", "SQ"], ["S", "CC", "SQ"]) or len(children[-1].leaves()) < 4:
+        return None
+    word = said(children[1]) if len(children) == 3 else ""
+    first = children[0].children[-1] if children[0].children[-1].label == "S" else children[0]  # sorry , but …
+    told, asked = read_clause(first, mark), read_question(children[-1], mark)
+    marker = {"but": "although", "": "since", "so": "since"}.get(word)
+    if told is None or asked is None or marker is None:
+        return None
+    below = node("SBAR", leaf("IN", marker), statement_of(told))
+    return asked.but("subordinate", front=(below, *asked.front))
 
 
 def asserted(tree: Tree) -> Tree | None:
@@ -190,6 +209,8 @@ def read_command(top: Tree, mark: str) -> Clause | None:
         if len(after) == 2 and is_negation(after[0]) and after[1].label == "VP":
             negation, vp = [leaf("RB", "not")], after[1]
     base = reformed(vp, "VBP", "VB") or vp
+    if negation and said(base).startswith("forget to "):  # don't forget to: remember to
+        negation, base = [], Tree("VP", [leaf("VB", "remember"), *base.children[1:]])
     return Clause(subject, Tree("VP", [leaf("MD", "should"), *negation, base]), front, mark, ("should",))
 
 

@@ -6,9 +6,7 @@ from handler.language.heads import head_leaf
 from handler.language.morphology import inflect, lemma
 from handler.language.relations import coordinated
 from handler.language.trees import Tree
-from handler.language.wordlists import (
-    REPORTING,
-)
+from handler.language.wordlists import MEANT, REPORTING
 from handler.movement.adjuncts import adjuncts
 from handler.movement.clauses import (
     FINITE,
@@ -33,6 +31,7 @@ from handler.movement.clauses import (
     without,
 )
 from handler.movement.questions import inverted, one_vp
+from handler.movement.sequels import sequels
 from handler.movement.unpacking import Two, caused, described, done_so, happened, introduced, placed, relative, s
 
 Split = tuple[Tree, tuple[str, ...]]
@@ -67,6 +66,7 @@ def _splits(clause: Clause) -> Iterator[Two]:
     yield from described(clause)
     yield from placed(clause)
     yield from caused(clause)
+    yield from sequels(clause)
     yield from introduced(clause)
     yield from done_so(clause)
     yield from happened(clause)
@@ -286,6 +286,9 @@ def closed(clause: Clause) -> Iterator[Two]:
         unknown = node("VP", leaf("VBP", "do"), leaf("RB", "n't"), node("VP", leaf("VB", "know")))
         asked = clause.vp.children[-1]
         yield s(clause.subject, unknown), "so", node("S", node("VP", leaf("VB", "tell"), node("NP", leaf("PRP", "me")), asked)), "filler"
+    elif "should" in clause.moves and said(clause.subject) == "we":
+        think = node("S", node("ADVP", leaf("RB", "so")), node("NP", leaf("PRP", "I")), node("VP", leaf("VBP", "think")))
+        yield whole, "or", think, "filler"
     elif "should" in clause.moves:
         yield whole, "and", node("S", node("VP", leaf("VB", "thank"), node("NP", leaf("PRP", "you")))), "filler"
     elif "undo_question" in clause.moves:
@@ -295,5 +298,7 @@ def closed(clause: Clause) -> Iterator[Two]:
             there = head_leaf(clause.subject).label == "EX"
             verb = found[0] if there else agreeing(found[0], again)
             yield whole, "or", node("S", node("VP", verb, again)), "or_not"
+    elif said(clause.subject) == "i" and main_lemma(clause.vp) in MEANT:
+        yield whole, "and", s(node("NP", leaf("PRP", "I")), node("VP", leaf("VBP", "mean"), node("NP", leaf("PRP", "it")))), "filler"
     else:
         yield whole, "and", s(node("NP", leaf("DT", "that")), node("VP", leaf("VBZ", "is"), node("ADJP", leaf("JJ", "true")))), "filler"

@@ -336,12 +336,22 @@ def done_so(clause: Clause) -> Iterator[Two]:
                 agreeing(leaf(verb.label, inflect("be", verb.label)), again),
                 node("VP", leaf("VBG", "doing"), node("ADVP", leaf("RB", "so")), tail),
             )
+        elif lemma(verb.word or "", verb.label) == "have" and place is not None:
+            again_vp = node("VP", agreeing(leaf(verb.label, inflect("have", verb.label)), again), *_done(vp.children[place], tail))
         elif place is None:
             again_vp = node("VP", agreeing(leaf(verb.label, inflect("do", verb.label)), again), node("ADVP", leaf("RB", "so")), tail)
         else:
             continue
         yield s(clause.subject, rest), "and", s(again, again_vp), "do_so"
         return
+
+
+def _done(vp: Tree, tail: Tree) -> list[Tree]:
+    """What stands for the rest of a perfect: `done so`, `been doing so`."""
+    so = node("ADVP", leaf("RB", "so"))
+    if lemma(vp.children[0].word or "", vp.children[0].label) == "be" and inner(vp) is not None:
+        return [node("VP", leaf("VBN", "been"), node("VP", leaf("VBG", "doing"), so, tail))]
+    return [node("VP", leaf("VBN", "done"), so, tail)]
 
 
 def happened(clause: Clause) -> Iterator[Two]:

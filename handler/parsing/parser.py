@@ -31,7 +31,6 @@ chain, `S VP`, one node above the other. The layers began as the lowest of a pre
 import functools
 import re
 import unicodedata
-import warnings
 from typing import Any
 
 import numpy as np
@@ -39,6 +38,7 @@ import torch
 
 from handler.errors import ArtifactError, parse_json
 from handler.language.trees import MAX_DEPTH, PHRASES, TAGS, Tree
+from handler.parsing.network import PRECISIONS, Network
 
 FORMAT = 1
 CLS, SEP, UNK = 0, 1, 2
@@ -48,7 +48,6 @@ WORD_PIECES = 8  # most pieces of a word; of a longer one the first and the last
 SHAPES = 7
 MAX_WORDS = 80  # a longer sentence is read in stretches
 ENDS = frozenset(".?!;:,")  # after one of these a stretch ends if it can
-PRECISIONS = "fp32", "int8"
 HEADER = "format", "layers", "heads", "tags", "labels"
 PART = re.compile(r"[^\W_]+|[^\w\s]|_")
 
@@ -125,11 +124,9 @@ class Parser:
         """arrays: as in the file, checked by `from_arrays`."""
         self.tags, self.chains, self.heads, self.precision = tags, [label.split() for label in labels], heads, precision
         self._ids = {piece: i for i, piece in enumerate(pieces)}
-        linear = [name.removesuffix(".weight") for name in arrays if name.endswith(".weight")]
-        self.layers = sum(name.endswith(".qkv") for name in linear)
-        make = Int8 if precision == "int8" else Float
-        self._linear = {name: make(*(arrays.pop(f"{name}.{part}") for part in ("weight", "scale", "bias"))) for name in linear}
-        self._arrays = {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in arrays.items()}
+        self._network = Network(heads, arrays, precision)
+        self._embedding, self._scales = arrays["embedding"], arrays["embedding.scale"]
+        self._positions, self._shapes = (arrays[name].astype(np.float32) for name in ("position", "shape"))
 
     def parse(self, tokens: list[str]) -> Tree:
         """The tree of a sentence, its tokens at the leaves, under ROOT.
@@ -156,7 +153,7 @@ class Parser:
 
     def _stretch(self, tokens: list[str], cut: list[list[int]], begin: int) -> int:
         """Where the stretch that begins at a word ends."""
-        end, pieces, most = begin, 2, len(self._arrays["position"])
+        end, pieces, most = begin, 2, len(self._positions)
         while end < len(tokens) and end - begin < MAX_WORDS and pieces + len(cut[end]) <= most:
             pieces += len(cut[end])
             end += 1
@@ -177,39 +174,14 @@ class Parser:
 
     def _scores(self, tokens: list[str], cut: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
         """Of n words the scores of the spans (n (n + 1) / 2, L), in the order of `spans_of`, and of the tags (n, T)."""
-        arrays, counts = self._arrays, np.array([1, *map(len, cut), 1])
+        counts = np.array([1, *map(len, cut), 1])
         ids = np.array([CLS, *(piece for pieces in cut for piece in pieces), SEP])
         shapes = np.repeat([0, *map(shape, tokens), 0], counts)
-        x = unpack(arrays["embedding"][ids], arrays["embedding.scale"][ids])
-        x = self._norm("norm", x + arrays["position"][: len(ids)] + arrays["shape"][shapes])
-        for layer in range(self.layers):
-            x = self._norm(f"{layer}.norm1", x + self._linear[f"{layer}.out"](self._attend(self._linear[f"{layer}.qkv"](x))))
-            x = self._norm(f"{layer}.norm2", x + self._linear[f"{layer}.down"](gelu(self._linear[f"{layer}.up"](x))))
+        x = unpack(self._embedding[ids], self._scales[ids])
+        x += self._positions[: len(ids)]
+        x += self._shapes[shapes]
         ends = np.cumsum(counts)
-        w = (x[ends - counts] + x[ends - 1]) / 2  # (n + 2, D)
-        g = np.concatenate([w[:-1], w[1:]], 1)
-        begins, stops = spans_of(len(cut))
-        hidden = self._linear["left"](g)[begins] + self._linear["right"](g)[stops]
-        return self._linear["labels"](np.maximum(hidden, 0, out=hidden)), self._linear["tags"](w[1:-1])
-
-    def _norm(self, name: str, x: np.ndarray) -> np.ndarray:
-        """LayerNorm over the last axis, in place."""
-        x -= x.mean(1, keepdims=True)
-        x /= np.sqrt(np.einsum("ij,ij->i", x, x)[:, None] / np.float32(x.shape[1]) + np.float32(1e-12))
-        x *= self._arrays[name + ".gain"]
-        x += self._arrays[name + ".bias"]
-        return x
-
-    def _attend(self, qkv: np.ndarray) -> np.ndarray:
-        """(P, 3 D) -> (P, D)"""
-        length, width = len(qkv), qkv.shape[1] // 3
-        q, k, v = qkv.reshape(length, 3, self.heads, -1).transpose(1, 2, 0, 3)
-        scores = q @ k.transpose(0, 2, 1)
-        scores *= np.float32((width / self.heads) ** -0.5)
-        scores -= scores.max(2, keepdims=True)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(2, keepdims=True)
-        return (scores @ v).transpose(1, 0, 2).reshape(length, width)
+        return self._network(x, ends - counts, ends - 1, *spans_of(len(cut)))
 
     @classmethod
     def from_arrays(cls, metadata: dict[str, str], arrays: dict[str, np.ndarray], name: str, precision: str = "auto") -> "Parser":
@@ -229,35 +201,6 @@ class Parser:
         return cls(header["heads"], header["tags"], header["labels"], pieces, arrays, precision)
 
 
-class Float:
-    """A linear layer in fp32. weight int8 (out, in), scale and bias float16 (out,)."""
-
-    def __init__(self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray):
-        self.weight = np.ascontiguousarray((weight * scale[:, None].astype(np.float32)).T)
-        self.bias = bias.astype(np.float32)
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(N, in) -> (N, out)"""
-        y = x @ self.weight
-        y += self.bias
-        return y
-
-
-class Int8:
-    """The same with the weights as they are and the input rounded to 256 levels between its least and its greatest number."""
-
-    def __init__(self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray):
-        scales, zeros = torch.from_numpy(scale.astype(np.float64)), torch.zeros(len(scale), dtype=torch.long)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch announces that these types will go; its version is pinned
-            rounded = torch._make_per_channel_quantized_tensor(torch.from_numpy(weight), scales, zeros, 0)
-        self.packed = torch.ops.quantized.linear_prepack(rounded, torch.from_numpy(bias.astype(np.float32)))
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(N, in) -> (N, out)"""
-        return torch.ops.quantized.linear_dynamic(torch.from_numpy(x), self.packed).numpy()
-
-
 @functools.lru_cache(MAX_WORDS)
 def spans_of(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Begin and end of every span of n words, (n (n + 1) / 2,) each."""
@@ -271,20 +214,6 @@ def unpack(packed: np.ndarray, scales: np.ndarray) -> np.ndarray:
     numbers[:, ::2], numbers[:, 1::2] = packed & 15, packed >> 4
     numbers -= 8
     return (numbers.reshape(len(packed), -1, GROUP) * scales[..., None].astype(np.float32)).reshape(len(packed), -1)
-
-
-def gelu(x: np.ndarray) -> np.ndarray:
-    """By the hyperbolic tangent, as the network was trained."""
-    inner = x * x
-    inner *= np.float32(0.044715)
-    inner += 1
-    inner *= x
-    inner *= np.float32(0.7978845608028654)
-    np.tanh(inner, out=inner)
-    inner += 1
-    inner *= x
-    inner *= np.float32(0.5)
-    return inner
 
 
 def nest(leaves: list[Tree], constituents: list[tuple[int, int, list[str]]]) -> list[Tree]:

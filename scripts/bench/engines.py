@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handler import artifacts
+from handler import artifacts, weights
 from handler.model.network import PAD, SOS, SynPG
 from scripts.bench import ctranslate, reference, workload
 from scripts.bench.timing import StepClock, Steps
@@ -185,7 +185,7 @@ class Rival:
 def plain_nets(folder: Path) -> dict[str, SynPG]:
     """The networks of an artifact as `handler/model.py` has them, weights in fp32."""
     config = artifacts.verify(folder)
-    return {name: artifacts.load_net(folder / f"{name}.safetensors", getattr(config, name), torch.device("cpu")) for name in artifacts.NETS}
+    return {name: weights.load_net(folder / f"{name}.safetensors", getattr(config, name), torch.device("cpu")) for name in artifacts.NETS}
 
 
 def convert(folder: Path, converted: Path) -> None:

@@ -252,7 +252,7 @@ def artifact(name: str, r: dict) -> list[str]:
         s = r["server"]
         parts.append(
             f"TorchServe, {s['engine']}, {s['threads']} thread(s): one request {1e3 * s['lone']['server']['p50']:.1f} ms, in the "
-            f"engine alone {1e3 * s['lone']['engine']['p50']:.1f} ms, {s['lone']['overhead_ms']:.1f} ms more; worker "
+            f"engine alone {1e3 * s['lone']['engine']['p50']:.1f} ms; {s['lone']['overhead_ms']:.1f} ms of it outside of the model; worker "
             f"{s['peak_mb']['worker']:.0f} MB, Java {s['peak_mb']['java']:.0f} MB at most."
         )
         parts.append(

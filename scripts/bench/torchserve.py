@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 from scripts.bench import engines, timing, variants, workload
@@ -19,6 +20,27 @@ from scripts.serving.server import Server, members, running
 
 # TorchServe calls it once without data, to initialise.
 ECHO = "import torch\n\n\ndef handle(data, context):\n    return [torch.__version__ for _ in data or ()]\n"
+# The handler of the archive under test, which also says in a header how long the model took over the request: everything but TorchServe,
+# its worker's protocol, metrics and log.
+TIMED = """
+import time
+
+from synpg_handler import SynPGHandler
+
+
+class Timed(SynPGHandler):
+    spent = 0.0
+
+    def advance(self, bodies, observe):
+        began = time.perf_counter()
+        done = super().advance(bodies, observe)
+        self.spent += time.perf_counter() - began
+        for answer in done.values():
+            answer.headers[SECONDS] = str(self.spent)
+            self.spent = 0.0
+        return done
+"""
+SECONDS = "x-model-seconds"
 LOAD_SECONDS = 6.0  # of each number of clients, at least; whoever waits then for an answer still gets it
 
 # What the worker does before it can answer, in a process of its own: seconds of imports, load, first and second request.
@@ -48,6 +70,7 @@ class Client:
     def __init__(self, server: Server):
         self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
         self.path = f"/predictions/{server.model}"
+        self.inside = 0.0  # seconds that the model took of the last answer, where the archive's handler says it
 
     def ask(self, body: dict) -> float:
         """Seconds until the whole answer is here. Raises OSError for any status but 200."""
@@ -57,7 +80,13 @@ class Client:
         text = answer.read()
         if answer.status != 200:
             raise OSError(f"HTTP {answer.status}: {text[:200].decode('utf-8', 'replace')}")
-        return time.perf_counter() - began
+        took = time.perf_counter() - began
+        self.inside = float(answer.getheader(SECONDS, "0"))
+        return took
+
+    def outside(self, body: dict) -> float:
+        """Seconds of a request that the model did not take."""
+        return self.ask(body) - self.inside
 
 
 def under_load(server: Server, clients: int, seconds: float, count: int | None = None) -> dict:
@@ -95,10 +124,24 @@ def built(folder: Path, scratch: Path) -> Path:
     return mar
 
 
+def timed(mar: Path, output: Path) -> Path:
+    """The archive with a handler that says how long the model took, at `output`."""
+    with zipfile.ZipFile(mar) as source, zipfile.ZipFile(output, "w") as changed:
+        for member in source.infolist():
+            content = source.read(member)
+            if member.filename == archive.MANIFEST:
+                manifest = json.loads(content)
+                manifest["model"]["handler"] = "timed.py"
+                content = json.dumps(manifest).encode()
+            changed.writestr(member, content)
+        changed.writestr("timed.py", TIMED.replace("SECONDS", repr(SECONDS)))
+    return output
+
+
 def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float, rounds: int, mixed: int = 0, say=print) -> dict:
     """A server with this artifact, and beside it the same engine without a server. mixed: requests of all kinds that it answers
     at last, before its memory is read."""
-    mar = built(folder, scratch)
+    mar = timed(built(folder, scratch), scratch / "timed.mar")
     options, threads = variants.served()
     state = Path(tempfile.mkdtemp(prefix="bench-", dir=scratch))
     with Remote(engines.Ours, folder, options, threads, threads=threads) as engine, Server(mar, state, port=0) as server:
@@ -114,7 +157,7 @@ def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float
             3 * seconds,
             least=min(3, rounds),
         )
-        overhead = [through - alone for through, alone in zip(found["server"], found["engine"])]
+        overhead = [lone.outside(workload.served()) for _ in range(3 * rounds)]
         result = {
             "engine": engine.call("describe"),
             "threads": threads,
@@ -127,7 +170,7 @@ def served(folder: Path, scratch: Path, clients: tuple[int, ...], seconds: float
         }
         say(
             f"  one request: {1e3 * result['lone']['server']['p50']:.1f} ms through TorchServe, "
-            f"{1e3 * result['lone']['engine']['p50']:.1f} ms in the engine"
+            f"{1e3 * result['lone']['engine']['p50']:.1f} ms in the engine; {result['lone']['overhead_ms']:.1f} ms outside of the model"
         )
         for count in clients:
             result["load"].append(under_load(server, count, seconds))

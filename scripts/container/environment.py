@@ -170,7 +170,11 @@ VARIABLES = (
     ),
     Variable("SAGEMAKER_TS_BATCH_SIZE", Whole(1, 1024), None, "dynamic batching: requests that a worker has at once", "the model's: 12"),
     Variable(
-        "SAGEMAKER_TS_MAX_BATCH_DELAY", Whole(0, 60000), None, "dynamic batching: milliseconds to wait for more requests", "the model's: 1"
+        "SAGEMAKER_TS_MAX_BATCH_DELAY",
+        Whole(0, 60000),
+        None,
+        "dynamic batching: milliseconds to wait for more requests; 0 counts as 1",
+        "the model's: 1",
     ),
     Variable("TS_JOB_QUEUE_SIZE", Whole(1, 100000), 100, "requests that may wait"),
     Variable("SAGEMAKER_MAX_PAYLOAD_IN_MB", Whole(0, 100), None, "largest request body; 0 means 100", "6"),

@@ -150,9 +150,11 @@ def effective(config: dict, settings: Settings) -> dict:
     handler |= budget(settings)
     if settings.batch:
         handler["max_body_rows"] = max(BATCH_ROWS, handler.get("max_body_rows", 0))
+    config = {**config, **{key: value for key, value in asked.items() if value is not None}}
+    if config.get("maxBatchDelay") == 0:  # TorchServe takes 0 for not set and waits 100 ms
+        config["maxBatchDelay"] = 1
     return {
         **config,
-        **{key: value for key, value in asked.items() if value is not None},
         # `deviceType` is the image's affair: a worker is told its GPU by TorchServe, which counts those it is told of
         "minWorkers": 1,
         "maxWorkers": 1,

@@ -21,6 +21,7 @@ from scripts.common.damage import DAMAGED, MALFORMED, reason
 from scripts.common.paths import ARCHIVE, ROOT, TARBALL, shown
 
 ENTRY, SETTINGS = ROOT / "handler" / "synpg_handler.py", ROOT / "handler" / "model-config.yaml"
+START = ROOT / "handler" / "sitecustomize.py"
 TOOLKIT, PINS = ROOT / "handler" / "sagemaker_toolkit.py", ROOT / "handler" / "requirements.txt"
 LACKING = "onnxruntime", "subword-nmt", "safetensors"  # what the package needs and AWS's PyTorch containers do not have
 MANIFEST = "MAR-INF/MANIFEST.json"
@@ -33,8 +34,8 @@ class ArchiveError(UserError):
 def members(artifact: Path) -> dict[str, Path]:
     """Every file of the archive but the manifest: name there -> source."""
     package = [*sorted((ROOT / "handler").rglob("*.py")), ROOT / "handler" / "wire" / "openapi.yaml"]
-    files = {ENTRY.name: ENTRY, SETTINGS.name: SETTINGS}
-    files |= {str(source.relative_to(ROOT)): source for source in package if source not in (ENTRY, TOOLKIT)}
+    files = {ENTRY.name: ENTRY, SETTINGS.name: SETTINGS, START.name: START}
+    files |= {str(source.relative_to(ROOT)): source for source in package if source not in (ENTRY, START, TOOLKIT)}
     files |= {f"artifact/{name}": artifact / name for name in artifacts.members(artifact)}
     if (artifact / "README.md").is_file():  # whose data it was made from, and under which licence
         files["artifact/README.md"] = artifact / "README.md"

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from scripts.common.damage import DAMAGED, check_members, reason
+from scripts.common.damage import DAMAGED, reason, unpack_members
 from scripts.common.paths import ROOT, shown
 from scripts.serving.diagnosis import FAILED, ServerError, cause, until_told
 from scripts.serving.java import find_java
@@ -43,6 +43,7 @@ ADDRESSES = {
 }
 # Variables that would change the server without the caller's knowledge.
 UNWANTED_ENV = "PYTHONPATH", "PYTHONHOME", "TS_CONFIG_FILE", "TS_OPEN_INFERENCE_PROTOCOL"
+MODELS = "unpacked"  # folder of the temporary one with the model's files; TorchServe makes another, `models`
 TEMPORARY = "synpg-"  # how the name of a temporary folder outside the state folder begins
 SOCKET_PATH_MAX = 103  # bytes; the worker's socket lies in the temporary folder, whose path must be this short
 
@@ -78,10 +79,6 @@ class Server:
         deadline = time.monotonic() + timeout
         if not self.archive.is_file():
             raise ServerError(f"There is no archive {shown(self.archive)}; build it with `python -m scripts.build_archive`.")
-        try:
-            check_members(self.archive)
-        except DAMAGED as error:
-            raise ServerError(f"{shown(self.archive)} is not a model archive, or it is damaged: {reason(error)}.") from None
         java = find_java()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if os.getuid() not in (0, self.state.stat().st_uid):
@@ -91,12 +88,18 @@ class Server:
                 raise ServerError(f"A server is already running at {record['url']}; {stop_hint(self.state)}.")
             text, addresses = configure(self.config.read_text(), self.wanted_port)
             check_ports(text, addresses)
+            temporary = make_temporary(self.state)
+            try:
+                self._unpack(temporary / MODELS / self.model)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
             config = self.state / "torchserve.properties"
             config.write_text(text)
             self.url, self.management_url = addresses["inference_address"], addresses["management_address"]
             say(f"Starting TorchServe; its log is {shown(self.log)}")
             try:
-                self._launch(config, java)
+                self._launch(config, java, temporary)
                 self._wait(deadline, timeout)
             except BaseException:
                 self.stop()
@@ -107,8 +110,17 @@ class Server:
         """Stop it, whoever started it; False if nothing was running."""
         return stop(self.state)
 
-    def _launch(self, config: Path, java: Path) -> None:
-        temporary = make_temporary(self.state)
+    def _unpack(self, folder: Path) -> None:
+        """The archive's files, in a folder that TorchServe is given in its place: it would unpack the archive itself, in Java, which takes
+        seconds for 130 MB (scripts/bench/README.md). Raises ServerError."""
+        try:
+            unpack_members(self.archive, folder)
+        except DAMAGED as error:
+            raise ServerError(f"{shown(self.archive)} is not a model archive, or it is damaged: {reason(error)}.") from None
+        except OSError as error:
+            raise ServerError(f"{shown(self.archive)} cannot be unpacked under {folder}: {error.strerror or error}.") from None
+
+    def _launch(self, config: Path, java: Path, temporary: Path) -> None:
         env = {name: value for name, value in os.environ.items() if name not in UNWANTED_ENV}
         env |= {
             "JAVA_HOME": str(java),
@@ -129,9 +141,9 @@ class Server:
             "--log-config",
             str(LOG_CONFIG),
             "--model-store",
-            str(self.archive.parent),
+            str(temporary / MODELS),
             "--models",
-            f"{self.model}={self.archive.name}",
+            f"{self.model}={self.model}",
         ]
         with open(self.log, "wb") as log:
             launcher = subprocess.Popen(

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from handler import artifacts
+from handler import artifacts, weights
 from handler.cpu.graph import Ranges
 from handler.decoding import lexicon, proposers
 from handler.decoding.loop import Network
@@ -36,7 +36,7 @@ def calibrate(folder: Path, split: corpus.Split, base: Path | None = None) -> di
     fits = np.all([split.lengths(name) <= most for name, most in asdict(limits).items()], axis=0)
     for name in artifacts.NETS:
         net_config = getattr(config, name)
-        net = artifacts.load_net(folder / f"{name}.safetensors", net_config, torch.device("cpu"))
+        net = weights.load_net(folder / f"{name}.safetensors", net_config, torch.device("cpu"))
         ranges[name] = ranges_of(net, split, trainer.RECIPES[name], chosen[fits[chosen]][:SENTENCES])
     vocabulary = artifacts.read_vocabulary(folder / "vocab.json")
     counts, split_counts = (array[:, : config.paraphraser.output_vocab_size] for array in counts_of(vocabulary, split))

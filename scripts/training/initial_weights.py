@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from handler import artifacts
+from handler import artifacts, weights
 from handler.language.trees import SYNTAX_TOKENS
 from handler.language.vocabulary import SEPARATOR, SPECIALS
 from handler.model.network import UNK, ModelConfig, SynPG
@@ -63,7 +63,7 @@ def begin_from(base: Path, name: str, corpus: Path) -> SynPG:
     token that has a word vector begins where a linear map takes that vector: similar words are near each other in both spaces.
     """
     settings = artifacts.verify(base)
-    net = artifacts.load_net(base / f"{name}.safetensors", getattr(settings, name), torch.device("cpu"))
+    net = weights.load_net(base / f"{name}.safetensors", getattr(settings, name), torch.device("cpu"))
     old, new = (read_json(folder / "vocab.json") for folder in (base, corpus))
     record = read_json(corpus / "corpus.json")
     c = net.config

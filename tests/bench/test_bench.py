@@ -1,6 +1,10 @@
 """The benchmark measures what it claims: equal tokens, equal weights, interleaved timing, correct targets."""
 
 import json
+import sys
+import time
+import types
+import zipfile
 
 import pytest
 import torch
@@ -8,9 +12,11 @@ import torch
 from handler import artifacts
 from handler.model.network import EOS, SOS
 from handler.wire.request import read_request
+from handler.wire.response import Response
 from scripts.bench import __main__ as bench
-from scripts.bench import compare, ctranslate, published, quality, reference, report, timing, workers, workload
+from scripts.bench import compare, ctranslate, published, quality, reference, report, timing, torchserve, workers, workload
 from scripts.bench.workers import EngineError, Remote
+from scripts.serving import archive
 from tests.factories import TOKENS
 from tests.reference import Oracle, random_net, tiny_config
 
@@ -178,6 +184,34 @@ def test_mixed_requests_are_all_valid_and_of_every_kind():
     assert {request.num_paraphrases for request in found} == {1, 2, 3, 4} and {len(request.targets) for request in found} == {1, 2}
     assert {request.temperature for request in found} == {0.0, 0.8}
     assert any(target.whole for request in found for target in request.targets)
+
+
+def test_the_timed_archive_says_how_long_the_model_took(tiny_archive, tmp_path):
+    """All of a request, in however many turns, and nothing of the next one."""
+    timed = torchserve.timed(tiny_archive, tmp_path / "timed.mar")
+    with zipfile.ZipFile(timed) as changed, zipfile.ZipFile(tiny_archive) as source:
+        assert json.loads(changed.read(archive.MANIFEST))["model"]["handler"] == "timed.py"
+        assert {*changed.namelist()} == {*source.namelist(), "timed.py"}
+        code = changed.read("timed.py").decode()
+
+    class SynPGHandler:
+        turns = [{}, {"a": Response(200, "x", "text/plain")}, {"b": Response(200, "y", "text/plain")}]
+
+        def advance(self, bodies, observe):
+            time.sleep(0.02)
+            return self.turns.pop(0)
+
+    module = types.ModuleType("synpg_handler")
+    module.SynPGHandler = SynPGHandler
+    scope: dict = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "synpg_handler", module)
+        exec(code, scope)
+    handler = scope["Timed"]()
+    assert handler.advance({}, None) == {}
+    [first], [second] = (handler.advance({}, None).values() for _ in range(2))
+    assert float(first.headers[torchserve.SECONDS]) >= 0.04 and handler.spent == 0.0
+    assert 0.02 <= float(second.headers[torchserve.SECONDS])
 
 
 def test_agreement_and_tables():

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from handler import __version__
+from handler import __version__, artifacts
 from scripts import build_image
-from scripts.container import class_archive, image
+from scripts.common.paths import DEMO
+from scripts.container import bake, class_archive, image
 from scripts.serving.server import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -122,3 +123,13 @@ def test_the_archive_of_classes_is_written_quietly_unless_it_fails(tmp_path, mon
     monkeypatch.setattr(class_archive, "ready", lambda: False)
     assert class_archive.main([str(made)]) == 1
     assert capfd.readouterr() == ("", "the cause\nThe image does not serve its own model.\n")
+
+
+@pytest.mark.slow
+def test_the_image_has_the_weights_that_its_device_computes_with(tmp_path):
+    for device in "cpu", "gpu":
+        bake.bake(tmp_path / device, device)
+        artifacts.verify(tmp_path / device / "artifact")
+    same = [(tmp_path / device / "artifact" / "paraphraser.safetensors").read_bytes() for device in ("cpu", "gpu")]
+    assert same[1] == (DEMO / "paraphraser.safetensors").read_bytes() and len(same[0]) < len(same[1])
+    assert 'scripts.container.bake model "$DEVICE"' in DOCKERFILE

@@ -118,6 +118,13 @@ def test_only_the_front_has_a_full_queue():
     assert config["jobQueueSize"] == int(asked["job_queue_size"]) > 2 * (100_000 + 8 * 256)  # a request may be sent twice
 
 
+def test_no_delay_is_the_shortest_that_torchserve_has():
+    """It takes 0 for not set, and a lone request would wait 100 ms."""
+    assert effective(CONFIG, settings_of(SAGEMAKER_TS_MAX_BATCH_DELAY="0"))["maxBatchDelay"] == 1
+    assert effective({**CONFIG, "maxBatchDelay": 0}, settings_of())["maxBatchDelay"] == 1
+    assert effective(CONFIG, settings_of(SAGEMAKER_TS_MAX_BATCH_DELAY="7"))["maxBatchDelay"] == 7
+
+
 def test_the_models_own_settings_yield_to_the_environment():
     kept = effective(CONFIG, settings_of(SAGEMAKER_MODEL_SERVER_WORKERS="2"))
     assert (kept["batchSize"], kept["minWorkers"], kept["maxWorkers"], kept["responseTimeout"]) == (CONFIG["batchSize"], 1, 1, 68)

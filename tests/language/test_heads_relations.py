@@ -49,6 +49,7 @@ RELATIONS = [  # what it is about, tree, pairs
         "(S (NP (DT The) (NN bread)) (VP (VBD was) (VP (VBN baked) (PP (IN by) (NP (NN noon))))) (. .))",
         "bake object bread, bake other noon",
     ),
+    ("owner of what is done", "(NP (S (NP (PRP$ My)) (VP (VBG eating) (NP (NNS plums)))))", "eat subject i, eat object plum"),
     ("perfect", "(S (NP (PRP She)) (VP (VBZ has) (VP (VBN eaten) (NP (NNS plums)))) (. .))", "eat subject she, eat object plum"),
     (
         "passive question",

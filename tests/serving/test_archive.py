@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from handler import __version__, artifacts
+from handler import __version__, artifacts, weights
+from handler.cpu.graph import quantised
 from handler.errors import ArtifactError
 from handler.wire.request import read_request
 from scripts.build_archive import main
@@ -34,6 +35,9 @@ print(json.dumps({
 """
 
 
+TOP = {"synpg_handler.py", "sitecustomize.py"}  # of the archive, in the repository in `handler/`
+
+
 @pytest.fixture()
 def artifact(tmp_path):
     return tiny_artifact(tmp_path / "artifact")
@@ -44,7 +48,7 @@ def test_members_are_the_sources_and_the_manifest(tiny_archive):
         names = archive.namelist()
         manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
     package = {str(file.relative_to(ROOT)) for file in (ROOT / "handler").rglob("*.py")} - {"handler/sagemaker_toolkit.py"}
-    assert sorted(name for name in names if name.endswith(".py")) == sorted(package - {"handler/synpg_handler.py"} | {"synpg_handler.py"})
+    assert sorted(name for name in names if name.endswith(".py")) == sorted(package - {f"handler/{name}" for name in TOP} | TOP)
     assert {"model-config.yaml", "handler/wire/openapi.yaml", "artifact/config.json", "artifact/vocab.json"} <= set(names)
     assert manifest["model"] == {
         "modelName": "synpg",
@@ -52,6 +56,14 @@ def test_members_are_the_sources_and_the_manifest(tiny_archive):
         "handler": "synpg_handler.py",
         "configFile": "model-config.yaml",
     }
+
+
+def test_python_looks_for_less_garbage_while_a_worker_starts(tiny_archive, tmp_path):
+    with zipfile.ZipFile(tiny_archive) as archive:
+        archive.extractall(tmp_path)
+    ask = [sys.executable, "-c", "import gc; print(gc.isenabled(), *gc.get_threshold())"]
+    done = subprocess.run(ask, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "100000", "50", "50"] and done.stderr == ""
 
 
 @pytest.mark.slow
@@ -206,7 +218,7 @@ def test_archives_carry_the_weights_that_a_cpu_computes_with(served_demo):
 def test_a_machine_without_fast_int8_serves_the_same_archive(served_demo):
     assert artifacts.load(served_demo, precision="fp32").text_generator.precision == "fp32"
     plain, rounded = (
-        artifacts.load_net(folder / "paraphraser.safetensors", artifacts.read_config(DEMO / "config.json").paraphraser, torch.device("cpu"))
+        weights.load_net(folder / "paraphraser.safetensors", artifacts.read_config(DEMO / "config.json").paraphraser, torch.device("cpu"))
         for folder in (DEMO, served_demo)
     )
     for (name, one), other in zip(plain.state_dict().items(), rounded.state_dict().values()):
@@ -230,12 +242,39 @@ def test_precision_of_the_archive(artifact, tmp_path, capsys):
                 check(output, DEMO)
 
 
-@pytest.mark.parametrize("fault", ["short", "wide"])
+def test_int8_of_an_archive_is_never_made_fp32_again(served_demo):
+    """It would need four times the memory while the worker starts."""
+    config = artifacts.read_config(served_demo / "config.json").paraphraser
+    net, rounded = weights.load_rounded(served_demo / "paraphraser.safetensors", config)
+    linear = "transformer.encoder.layers.0.linear1.weight"
+    assert rounded[linear].weights.dtype == np.int8 and rounded[linear].scales.dtype == np.float32
+    for name, weight in net.state_dict().items():
+        assert weight.is_meta == (name in rounded), name
+    plain = weights.load_net(served_demo / "paraphraser.safetensors", config, torch.device("cpu"))
+    for name, weight in plain.state_dict().items():
+        if name in rounded:
+            again = quantised(weight.numpy())
+            assert (again.weights == rounded[name].weights).all() and (again.scales == rounded[name].scales).all(), name
+
+
+def test_embeddings_in_int8_are_looked_up_as_floats(served_demo, tmp_path):
+    config = artifacts.read_config(served_demo / "config.json").parse_generator
+    tensors, name = load_file(served_demo / "parse_generator.safetensors"), "embedding_encoder.weight"
+    name = name if name in tensors else "embedding_decoder.weight"
+    rounded = quantised(tensors[name].numpy())
+    tensors[name], tensors[name + weights.SCALES] = map(torch.from_numpy, rounded)
+    save_file(tensors, tmp_path / "parse_generator.safetensors")
+    net, left = weights.load_rounded(tmp_path / "parse_generator.safetensors", config)
+    assert name not in left and (net.state_dict()[name].numpy() == rounded.floats()).all()
+
+
+@pytest.mark.parametrize("fault", ["short", "wide", "infinite"])
 def test_scales_that_do_not_fit_are_one_sentence(served_demo, tmp_path, fault):
     config = artifacts.read_config(served_demo / "config.json").paraphraser
     tensors = load_file(served_demo / "paraphraser.safetensors")
-    name = next(name for name in tensors if name.endswith(artifacts.SCALES))
-    tensors[name] = tensors[name][:-1] if fault == "short" else tensors[name].double()
+    name = next(name for name in tensors if name.endswith(weights.SCALES))
+    tensors[name] = {"short": tensors[name][:-1], "wide": tensors[name].double(), "infinite": tensors[name] * torch.inf}[fault]
     save_file(tensors, tmp_path / "paraphraser.safetensors")
-    with pytest.raises(ArtifactError, match="int8 and scales"):
-        artifacts.load_net(tmp_path / "paraphraser.safetensors", config, torch.device("cpu"))
+    for load in weights.load_net, lambda file, config, _: weights.load_rounded(file, config):
+        with pytest.raises(ArtifactError, match="finite" if fault == "infinite" else "int8 and scales"):
+            load(tmp_path / "paraphraser.safetensors", config, torch.device("cpu"))

@@ -51,6 +51,7 @@ def probe(folder: Path, mode: str) -> Path:
     with zipfile.ZipFile(folder / f"{mode}.mar", "w") as archive:
         archive.writestr("probe.py", PROBE)
         archive.writestr("mode.txt", mode)
+        archive.writestr("sitecustomize.py", "import sys\nopen('found.txt', 'w').write(' '.join(sys.modules))\n")
         archive.write(ROOT / "handler" / "model-config.yaml", "model-config.yaml")
         archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
     return folder / f"{mode}.mar"
@@ -209,6 +210,27 @@ def test_archive_that_is_none(tmp_path):
     (tmp_path / "text.mar").write_text("not a zip file")
     with pytest.raises(ServerError, match=r"text\.mar is not a model archive, or it is damaged: File is not a zip file\.$"):
         Server(tmp_path / "text.mar", tmp_path).start()
+    with zipfile.ZipFile(tmp_path / "bent.mar", "w") as archive:
+        archive.writestr("one.txt", "a" * 99)
+        archive.writestr("two.txt", "b" * 99)
+    (tmp_path / "bent.mar").write_bytes((tmp_path / "bent.mar").read_bytes().replace(b"bbb", b"bab"))
+    with pytest.raises(ServerError, match=r"bent\.mar is not a model archive, or it is damaged: .*two\.txt.*\.$"):
+        Server(tmp_path / "bent.mar", tmp_path).start()
+    assert not (tmp_path / "tmp").exists(), "what was unpacked is left"
+
+
+def test_torchserve_is_given_the_unpacked_files(echo):
+    """It takes seconds to unpack a large archive by itself."""
+    temporary = Path(running(echo.state)["temporary"])
+    [model] = [each for each in (temporary / "models").rglob("*") if each.is_symlink()]
+    assert model.resolve() == temporary.resolve() / "unpacked" / echo.model and (model / "mode.txt").read_text() == "ready"
+
+
+def test_what_the_archive_has_for_the_start_runs_before_torch_is_imported(echo):
+    """`handler/sitecustomize.py` relies on it."""
+    [found] = Path(running(echo.state)["temporary"]).rglob("found.txt")
+    modules = found.read_text().split()
+    assert "sys" in modules and not {"torch", "ts"} & set(modules)
 
 
 def test_configuration_keeps_everything_but_the_ports():

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from handler import artifacts
+from handler import artifacts, weights
 from handler.model.network import EOS, PAD, SOS
 from handler.wire.request import read_request
 from scripts import train
@@ -215,7 +215,7 @@ def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(
     assert record["begun_from"]["paraphraser"]["curve"]
     assert record["paraphraser"]["epoch"] < 400 and min(curve[-2:]) > min(curve)  # stopped early
     best = torch.load(small / "tuned" / "paraphraser.pt", weights_only=True)["best"]["linear.bias"]
-    stored = artifacts.load_net(small / "second" / "paraphraser.safetensors", after.paraphraser, torch.device("cpu")).linear.bias
+    stored = weights.load_net(small / "second" / "paraphraser.safetensors", after.paraphraser, torch.device("cpu")).linear.bias
     torch.testing.assert_close(stored, best.half().float())
     with pytest.raises(SystemExit):
         run(small, "--from", str(small / "first"))
@@ -231,7 +231,7 @@ def test_fine_tuning_with_a_larger_vocabulary_keeps_what_the_artifact_knows(smal
     old, new = (json.loads((small / folder / "vocab.json").read_text()) for folder in ("first", "tuned/corpus"))
     assert (word := next(token for token in new if token not in old and "@@" not in token))
     base, corpus = small / "tuned" / "base", small / "tuned" / "corpus"
-    first = artifacts.load_net(base / "paraphraser.safetensors", artifacts.verify(base).paraphraser, torch.device("cpu"))
+    first = weights.load_net(base / "paraphraser.safetensors", artifacts.verify(base).paraphraser, torch.device("cpu"))
     begun = initial_weights.begin_from(base, "paraphraser", corpus)
     known = [i for i, token in enumerate(new) if token in old]
     torch.testing.assert_close(begun.embedding_decoder.weight[known], first.embedding_decoder.weight[[old.index(new[i]) for i in known]])
