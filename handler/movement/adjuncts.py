@@ -52,7 +52,9 @@ def adjuncts(vp: Tree) -> list[Adjunct]:
 
 def is_reported(one: Adjunct) -> bool:
     """Whether it is what someone says or knows, rather than when or why."""
-    return one.moved.label == "SBAR" and (one.moved.children[0].label in ("S", "WHNP", "WHADJP") or one.score == KNOWN)
+    if one.moved.label != "SBAR":
+        return False
+    return one.score == KNOWN or [child.label for child in one.moved.children[:1]] in (["S"], ["WHNP"], ["WHADJP"])
 
 
 def _adjuncts(vp: Tree) -> Iterator[Adjunct]:

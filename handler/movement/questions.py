@@ -183,8 +183,10 @@ def what_questions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
 def _time_questions(clause: Clause) -> Iterator[tuple[Tree, tuple[str, ...]]]:
     """Asks for a time that is a number or a day: `what time does it open`, `what year was it in`."""
     for adjunct in adjuncts(clause.vp):
+        if [child.label for child in adjunct.piece.children] != ["IN", "NP"]:
+            continue
         noun = adjunct.piece.children[-1]
-        if [child.label for child in adjunct.piece.children] != ["IN", "NP"] or noun.leaves()[0].label not in ("CD", "NNP"):
+        if noun.leaves()[0].label not in ("CD", "NNP"):
             continue
         word, named = first_word(adjunct.piece), said(noun)
         left: list[Tree] = []

@@ -643,6 +643,18 @@ def test_nothing_breaks_on_mangled_trees():
             assert all(matches(proposal.tree, template) for proposal in propose(source, template))
 
 
+@pytest.mark.parametrize(
+    "text_",
+    [
+        "(ROOT (S (NP (PRP He)) (VP (VBD left) (NP (NN home)) (RB today)) (. .)))",  # a time that is no phrase
+        "(ROOT (S (NP (PRP I)) (VP (VBD did) (RB n't) (VP (VB know) (SBAR (IN that) (VP (VB speak) (NP (NNP French)))))) (. .)))",
+    ],
+)
+def test_parses_with_phrases_missing_are_moved_as_far_as_they_go(text_):
+    for template in TEMPLATES.values():
+        assert all(matches(proposal.tree, template) for proposal in propose(read_tree(text_), template))
+
+
 def test_folding_keeps_what_a_clause_says():
     clause = clauses_of(read_tree(SOURCES["though"]).children[0], ".")[0]
     assert clause.front and not folded(clause).front
