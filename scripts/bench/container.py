@@ -1,6 +1,6 @@
 """Starts of the container and of TorchServe with an echo handler in the same image, in turn, on one core and with 1 GB.
 
-    python -m scripts.bench.container synpg-torchserve:0.3.0-cpu
+    python -m scripts.bench.container IMAGE
     python -m scripts.bench.container IMAGE --beside OTHER --rounds 5    also the container of another image
 
 Needs a Docker engine on this machine: the containers are called at their own addresses. Times go from `docker run` to the first

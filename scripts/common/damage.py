@@ -29,10 +29,18 @@ def check_members(file: Path) -> None:
     with zipfile.ZipFile(file) as stored:
         broken = stored.testzip()
     if broken is not None:
-        raise zipfile.BadZipFile(f"{ascii(broken)[1:-1][:80]} does not match its checksum")
+        raise _changed(broken)
 
 
 def unpack_members(file: Path, into: Path) -> None:
     """Unpack a zip file; every member is compared with its checksum. Raises one of `DAMAGED`, or OSError."""
     with zipfile.ZipFile(file) as stored:
-        stored.extractall(into)  # leaves out drives, roots and `..`
+        for member in stored.infolist():
+            try:
+                stored.extract(member, into)  # leaves out drives, roots and `..`
+            except zipfile.BadZipFile as error:
+                raise _changed(member.filename) if "CRC" in str(error) else error from None
+
+
+def _changed(member: str) -> zipfile.BadZipFile:
+    return zipfile.BadZipFile(f"{ascii(member)[1:-1][:80]} does not match its checksum")
