@@ -6,7 +6,7 @@ import numpy as np
 
 from handler.decoding.loop import Network, decode
 from handler.decoding.processors import TreeGrammar, parse_rows, text_processors, text_rows
-from handler.decoding.proposers import FreeParseDrafts, LeafDrafts, NgramProposer, ParseDrafts, TextDrafts
+from handler.decoding.proposers import LeafDrafts, NgramProposer, ParseDrafts, TextDrafts
 from handler.decoding.rules import Hints, ParseRules, Rules
 from handler.decoding.sampling import Decoded, DecodingOptions
 from handler.model.network import ModelConfig
@@ -81,7 +81,7 @@ class StepwiseBackend:
     ) -> list[Decoded]:
         hinted = LeafDrafts(hints) if hints and self.drafts else None
         if rules is None:
-            free = FreeParseDrafts(self.ngrams, len(options)) if self.ngrams else hinted
+            free = ParseDrafts(self.ngrams, [None] * len(options)) if self.ngrams else hinted
             return decode(self.net, bag, syntax, options, stream, [free] if free else [], free, scored)
         if isinstance(rules, ParseRules):
             parses = parse_rows(rules)

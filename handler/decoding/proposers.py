@@ -6,6 +6,7 @@ sentence's words in their order: `TextDrafts` where rules hold it to the leaves,
 long decoding takes and nothing else (`loop.decode`).
 """
 
+from collections.abc import Sequence
 from copy import copy
 
 import numpy as np
@@ -72,43 +73,25 @@ class ParseDrafts(LogitsProcessor):
 
     longest = 8
 
-    def __init__(self, table: NgramProposer, rows: list[ParseRow]):
+    def __init__(self, table: NgramProposer, rows: Sequence[ParseRow | None]):
+        """rows: None for a row that no grammar holds, as in the published decoding."""
         self.table, self.rows = table, rows
         self.histories = [bytes([SOS])] * len(rows)
 
     def propose(self, row: int, length: int) -> list[int]:
-        here, state, history = self.rows[row], self.rows[row].state, self.histories[row]
+        here, history = self.rows[row], self.histories[row]
+        state = here.state if here else None
         guesses: list[int] = []
         while len(guesses) < length:
-            allowed = here.grammar.allowed[here.mask(state)]
+            allowed = here.grammar.allowed[here.mask(state)] if here and state else ANY
             token = next(iter(allowed)) if len(allowed) == 1 else self.table.propose(history, allowed)
-            if token is None or token == EOS:
+            if token is None:
                 break
-            guesses.append(token)
-            history += bytes([token])
-            state = here.after(state, token)
-        return guesses
-
-    def accept(self, row: int, token: int) -> None:
-        self.histories[row] += bytes([token])
-
-
-class FreeParseDrafts(LogitsProcessor):
-    """The same where no grammar holds, as in the published decoding."""
-
-    longest = ParseDrafts.longest
-
-    def __init__(self, table: NgramProposer, rows: int):
-        self.table = table
-        self.histories = [bytes([SOS])] * rows
-
-    def propose(self, row: int, length: int) -> list[int]:
-        history, guesses = self.histories[row], list[int]()
-        while len(guesses) < length and (token := self.table.propose(history, ANY)) is not None:
             guesses.append(token)
             if token == EOS:
                 break
             history += bytes([token])
+            state = here.after(state, token) if here and state else None
         return guesses
 
     def accept(self, row: int, token: int) -> None:

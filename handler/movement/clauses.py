@@ -132,6 +132,13 @@ def main_lemma(vp: Tree) -> str:
     return lemma(verb.word or "", verb.label) if verb else ""
 
 
+def copula_at(vp: Tree) -> int | None:
+    """Where a verb phrase has its `be`, if that is its only verb and not negated."""
+    at = verb_at(vp)
+    plain = at is not None and main_lemma(vp) == "be" and inner(vp) is None and not any(map(is_negation, vp.children))
+    return at if plain else None
+
+
 def finite(vp: Tree) -> Tree | None:
     """The finite verb, that of the first member of a coordination."""
     verb = verb_at(vp)

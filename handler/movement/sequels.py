@@ -14,6 +14,7 @@ from handler.movement.clauses import (
     Clause,
     agreed,
     agreeing,
+    copula_at,
     finite,
     first_word,
     head_lemma,
@@ -123,8 +124,8 @@ def _too(clause: Clause) -> Iterator[Two]:
 def degree_of(clause: Clause) -> tuple[str, Tree, Callable[[str], Tree]] | None:
     """Of `too tired to go`, `so cold that we left`: the word of degree, what follows from it as a clause, and the verb phrase without
     that, with whichever word of degree."""
-    vp, at = clause.vp, verb_at(clause.vp)
-    if at is None or main_lemma(vp) != "be" or inner(vp) is not None or any(map(is_negation, vp.children)):
+    vp = clause.vp
+    if copula_at(vp) is None:
         return None
     place = next((i for i, child in enumerate(vp.children) if child.label == "ADJP" and first_word(child) in ("too", "so")), None)
     if place is None:
@@ -159,8 +160,8 @@ def _consequence(clause: Clause, result: Tree, degree: str) -> Tree | None:
 
 def _one(clause: Clause) -> Iterator[Two]:
     """`he is a good doctor` as `he is a doctor , and he is a good one`."""
-    vp, at = clause.vp, verb_at(clause.vp)
-    if at is None or main_lemma(vp) != "be" or inner(vp) is not None or any(map(is_negation, vp.children)) or len(vp.children) != at + 2:
+    vp, at = clause.vp, copula_at(clause.vp)
+    if at is None or len(vp.children) != at + 2:
         return
     noun = vp.children[at + 1]
     if noun.label != "NP" or head_leaf(clause.subject).label == "EX" or said(clause.subject) == "it" or first_word(noun) not in ("a", "an"):

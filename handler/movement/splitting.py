@@ -13,6 +13,7 @@ from handler.movement.clauses import (
     Clause,
     agreed,
     agreeing,
+    copula_at,
     finite,
     first_word,
     inner,
@@ -88,8 +89,7 @@ def joined_verbs(clause: Clause) -> Iterator[Two]:
 
 def joined_predicates(clause: Clause) -> Iterator[Two]:
     """`she is tired but happy` as `she is tired , but she is happy`."""
-    at = verb_at(clause.vp)
-    if at is None or main_lemma(clause.vp) != "be" or inner(clause.vp) is not None or any(map(is_negation, clause.vp.children)):
+    if copula_at(clause.vp) is None:
         return
     for place, child in enumerate(clause.vp.children):
         labels = [part.label for part in child.children]

@@ -5,6 +5,7 @@ import collections
 import pytest
 import torch
 
+from handler.decoding.loop import LEAST_VERIFIED
 from handler.decoding.sampling import DecodingOptions, choose
 from handler.model.network import EOS, PAD, SOS
 from tests.factories import generate
@@ -90,3 +91,22 @@ def test_extreme_draws_stay_possible():
 def test_zero_temperature_is_argmax_beside_sampled_rows():
     logits = torch.tensor([[0.0, 5.0, 1.0]] * 2)
     assert choose(logits.numpy(), [0.0, 5.0], [0.999, 0.999]) == [1, 2]
+
+
+def test_a_row_of_a_large_batch_is_drafted_too():
+    """As many tokens as a small one for the whole batch, but a few of each row at least."""
+    asked = {}
+
+    class Watching:
+        longest = 8
+
+        def propose(self, row, length):
+            asked.setdefault(row, length)
+            return []
+
+    net = random_net(tiny_config(), 1)
+    for rows, room in ((1, 7), (2, 7), (4, 3), (8, LEAST_VERIFIED - 1), (32, LEAST_VERIFIED - 1)):
+        asked.clear()
+        bag, syntax = torch.full((rows, 4), 7), torch.full((rows, 5), 9)
+        generate(net, bag, syntax, [DecodingOptions(0.0)] * rows, "test", (), Watching())
+        assert set(asked) == set(range(rows)) and set(asked.values()) == {room}

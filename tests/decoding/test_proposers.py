@@ -5,7 +5,7 @@ import json
 import pytest
 
 from handler import artifacts
-from handler.decoding.proposers import FreeParseDrafts, LeafDrafts, NgramProposer, learn
+from handler.decoding.proposers import LeafDrafts, NgramProposer, ParseDrafts, learn
 from handler.decoding.rules import Hints
 from handler.model.network import EOS
 from handler.wire.request import CATALOGUE, read_request
@@ -68,7 +68,7 @@ def test_what_was_proposed_is_not_taken_for_written():
 
 def test_parses_without_a_grammar_are_guessed_to_their_end():
     table = NgramProposer(*learn([bytes([1, 7, 8, 9, EOS])] * 3, least=1))
-    proposer = FreeParseDrafts(table, 2)
+    proposer = ParseDrafts(table, [None, None])
     assert proposer.propose(0, 9) == [7, 8, 9, EOS]
     proposer.accept(1, 7)
     assert (proposer.propose(0, 9), proposer.propose(1, 2)) == ([7, 8, 9, EOS], [8, 9])
