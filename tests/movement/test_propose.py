@@ -7,7 +7,7 @@ import pytest
 from handler.language.morphology import lemma
 from handler.language.relations import CONTENT
 from handler.language.trees import Tree, read_tree, template_of, words
-from handler.movement.clauses import folded, person, read_clause, without
+from handler.movement.clauses import copula_at, folded, person, read_clause, without
 from handler.movement.propose import MAX_VARIANTS, Mover, lower_first, matches, propose, tidied
 from handler.movement.sources import clauses_of
 from handler.movement.voice import activated, passivated
@@ -653,6 +653,21 @@ def test_nothing_breaks_on_mangled_trees():
 def test_parses_with_phrases_missing_are_moved_as_far_as_they_go(text_):
     for template in TEMPLATES.values():
         assert all(matches(proposal.tree, template) for proposal in propose(read_tree(text_), template))
+
+
+@pytest.mark.parametrize(
+    "vp, at",
+    [
+        ("(VP (VBZ is) (ADJP (JJ tired)))", 0),
+        ("(VP (ADVP (RB now)) (VBZ is) (NP (NN night)))", 1),
+        ("(VP (VBZ has) (VP (VBN been) (ADJP (JJ tired))))", None),
+        ("(VP (VBZ is) (RB n't) (ADJP (JJ tired)))", None),
+        ("(VP (VBZ sleeps))", None),
+    ],
+)
+def test_a_verb_phrase_whose_only_verb_is_be(vp, at):
+    [tree] = read_tree(f"(ROOT {vp})").children
+    assert copula_at(tree) == at
 
 
 def test_folding_keeps_what_a_clause_says():
