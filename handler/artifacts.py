@@ -111,7 +111,7 @@ def save(
 def save_served(source: Path, folder: Path) -> bool:
     """Write to `folder` what a CPU needs of an artifact that is served in int8. Returns False, and writes nothing, if it has no ranges.
 
-    Linear weights become the int8 and scales that `cpu/graph.py` makes of them, so a CPU with fast int8 computes the same bits; any
+    Linear weights become the int8 and scales that `cpu/graph.py` makes of them, so a CPU computes the same bits; any
     other device computes in its own precision with int8 times scales. Of a constrained parse generator words are left out, which it
     neither reads nor writes. Files that stay as they are become symbolic links. Raises ArtifactError.
     """
@@ -279,8 +279,8 @@ def load(
 ) -> Pipeline:
     """Verify an artifact and build its pipeline on `device`. Raises ArtifactError, and then nothing is served.
 
-    precision: "fp32"; on a CPU "int8", which needs `ranges.json`; on a GPU "bf16" and "fp16"; "auto": int8 where there are
-               ranges and the CPU multiplies bytes fast; on a GPU bf16, or fp16 where it has no bf16.
+    precision: "fp32"; on a CPU "int8", which needs `ranges.json`; on a GPU "bf16" and "fp16"; "auto": on a CPU int8 if there
+               are ranges; on a GPU bf16, or fp16 where it has no bf16.
     drafts:    False: a token a step (the same tokens).
     compiled:  False: the plain network of `model/network.py`, which the backends are tested against; on other devices always.
     """
@@ -346,7 +346,7 @@ def _backends(
     ranges = read_ranges(folder / RANGES, config) if RANGES in present else None
     on_cpu, on_gpu = compiled and device.type == "cpu", compiled and device.type == "cuda"
     if precision == "auto" and not on_gpu:
-        precision = "int8" if on_cpu and ranges and torch.cpu._is_vnni_supported() else "fp32"
+        precision = "int8" if on_cpu and ranges else "fp32"
     allowed = "auto", *(GPU_PRECISIONS if on_gpu else PRECISIONS)
     if precision not in allowed:
         raise ValueError(f"precision must be {allowed[0]} or one of {', '.join(allowed[1:])}, not {precision!r}")
@@ -403,7 +403,7 @@ def load_tagger(file: Path) -> Tagger:
     return Tagger.from_arrays(*_with_metadata(file), file.name)
 
 
-def load_parser(file: Path, precision: str = "auto") -> Parser:
+def load_parser(file: Path, precision: str = "int8") -> Parser:
     """Read what `scripts.train_parser` wrote; precision as in `Parser.from_arrays`. Raises ArtifactError."""
     return Parser.from_arrays(*_with_metadata(file), file.name, precision)
 

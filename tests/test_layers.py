@@ -20,7 +20,7 @@ ROOMS = {
     "cpu": {"decoding", "language", "model", "numpy", "onnxruntime", "torch"},
     "gpu": {"decoding", "language", "model", "numpy", "torch"},
     "movement": {"language"},
-    "parsing": {"cpu", "errors", "language", "numpy", "torch"},
+    "parsing": {"cpu", "errors", "language", "numpy"},
     "planning": {"decoding", "errors", "language", "model", "movement", "wire"},
     "pipeline": {"decoding", "errors", "language", "model", "planning", "wire", "numpy", "torch"},
     "weights": {"cpu", "errors", "model", "safetensors", "torch"},

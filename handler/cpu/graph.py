@@ -15,7 +15,7 @@ What decides their form:
   its output too. Rows of different lengths, and several tokens a row, are a matter of `at` and `mask`.
 * One matrix makes all decoder layers' keys and values of the encoder's states.
 
-Numpy only. Shapes as in `model/network.py`; T tokens a row, C positions that the cache has room for.
+Shapes as in `model/network.py`; T tokens a row, C positions that the cache has room for.
 """
 
 import math
@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from handler.cpu import onnx_writer
+from handler.cpu.runtime import factor
 from handler.model.network import ModelConfig
 
 EPSILON = 1e-5  # of the norms
@@ -106,14 +107,15 @@ class Graph(onnx_writer.Builder):
         zero = self.constant(np.array(round(-low / float(scale)), np.uint8))
         rounded, scales = quantised(weight)
         step = self.constant(scale)
+        weights, weights_zero = map(self.constant, factor(rounded.T))
         return self.node(
             "MatMulIntegerToFloat",
             self.node("QuantizeLinear", x, step, zero),
-            self.constant(rounded.T),
+            weights,
             step,
             self.constant(scales if divisor is None else scales / divisor),
             zero,
-            "",
+            weights_zero,
             self.constant(bias),
             domain="com.microsoft",
         )

@@ -7,7 +7,7 @@ greatest number, all words of the sentence together, so a sentence is scored by 
 import numpy as np
 
 from handler.cpu import onnx_writer
-from handler.cpu.runtime import session
+from handler.cpu.runtime import factor, session
 
 PRECISIONS = "fp32", "int8"
 EPSILON = 1e-12  # of the norms
@@ -44,9 +44,9 @@ class _Builder(onnx_writer.Builder):
         weight, scale, bias = (self.arrays[f"{name}.{part}"] for part in ("weight", "scale", "bias"))
         scale, bias = scale.astype(np.float32), bias.astype(np.float32)
         if self.int8:
-            return self.node(
-                "DynamicQuantizeMatMul", x, *map(self.constant, (weight.T, scale)), "", self.constant(bias), domain="com.microsoft"
-            )
+            weight, zero = factor(weight.T)
+            operands = map(self.constant, (weight, scale, zero, bias))
+            return self.node("DynamicQuantizeMatMul", x, *operands, domain="com.microsoft")
         return self.node("Add", self.node("MatMul", x, self.constant((weight * scale[:, None]).T)), self.constant(bias))
 
     def norm(self, x: str, name: str) -> str:

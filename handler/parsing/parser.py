@@ -34,7 +34,6 @@ import unicodedata
 from typing import Any
 
 import numpy as np
-import torch
 
 from handler.errors import ArtifactError, parse_json
 from handler.language.trees import MAX_DEPTH, PHRASES, TAGS, Tree
@@ -184,20 +183,17 @@ class Parser:
         return self._network(x, ends - counts, ends - 1, *spans_of(len(cut)))
 
     @classmethod
-    def from_arrays(cls, metadata: dict[str, str], arrays: dict[str, np.ndarray], name: str, precision: str = "auto") -> "Parser":
+    def from_arrays(cls, metadata: dict[str, str], arrays: dict[str, np.ndarray], name: str, precision: str = "int8") -> "Parser":
         """Check what `train_parser --export` wrote. Raises ArtifactError for the file of that name.
 
-        precision: "fp32"; "int8": the inputs of linear layers are rounded as well, which is faster; "auto": int8 where the CPU
-                   multiplies bytes fast.
+        precision: "fp32"; "int8": the inputs of linear layers are rounded as well, which is faster.
         """
-        if precision not in ("auto", *PRECISIONS):
-            raise ValueError(f"precision must be auto or one of {', '.join(PRECISIONS)}, not {precision!r}")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         header = parse_json(metadata.get("parser", "null"), name, "a parser's header in JSON")
         _check_header(name, header)
         _check_arrays(name, arrays, header)
         pieces = _pieces(name, arrays.pop("pieces"), len(arrays["embedding"]))
-        if precision == "auto":
-            precision = "int8" if torch.cpu._is_vnni_supported() else "fp32"
         return cls(header["heads"], header["tags"], header["labels"], pieces, arrays, precision)
 
 
