@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ts.metrics.dimension import Dimension
-from ts.metrics.metric_type_enum import MetricTypes
 from ts.torch_handler.base_handler import BaseHandler
 
 from handler import paraphraser, scheduling
+from handler.metrics import Metrics
 from handler.pipeline import Stage
 from handler.wire import request, response
 
@@ -54,6 +53,10 @@ class SynPGHandler(BaseHandler):
         folder = Path(properties["model_dir"]) / "artifact"
         self.model = paraphraser.load(folder, str(self.device), options.get("precision", "auto"), threads, limits)
         self.scheduler = self.model.scheduler(budget)
+        self.metrics = None  # where nothing collects them
+        if context.metrics is not None:
+            self.metrics = Metrics(context.metrics)
+            self.metrics.start()
         gc.freeze()  # what is there now stays
         gc.set_threshold(*GARBAGE)
         self.initialized = True
@@ -87,7 +90,8 @@ class SynPGHandler(BaseHandler):
             else:
                 del context.request_ids[i]
         other = time.perf_counter() - began - sum(stage.seconds for stage in stages)
-        self.measure(context.metrics, {"other": other}, stages, list(done.values()))
+        if self.metrics is not None:
+            self.metrics.add(other, stages, done.values())
         return [done[name].body if name in done else "" for name in names.values()]
 
     def advance(self, bodies: dict[str, tuple], observe: Callable[[Stage], None]) -> dict[str, response.Response]:
@@ -111,27 +115,6 @@ class SynPGHandler(BaseHandler):
         context.set_response_content_type(i, answer.content_type)
         for name, value in answer.headers.items():
             context.set_response_header(i, name, value)
-
-    @staticmethod
-    def measure(metrics: Any, seconds: dict[str, float], stages: list[Stage], answers: list[response.Response]) -> None:
-        """Report a batch to TorchServe under the names of `metrics.yaml`. `metrics` is None where nothing collects them."""
-        if metrics is None:
-            return
-
-        def add(name: str, value: float, kind: MetricTypes = MetricTypes.COUNTER, **dimensions: str) -> None:
-            unit = "Seconds" if kind is MetricTypes.HISTOGRAM else "Count"
-            metrics.add_metric(name, value, unit, dimensions=[Dimension(*item) for item in dimensions.items()], metric_type=kind)
-
-        for name, value in (*seconds.items(), *((stage.name, stage.seconds) for stage in stages)):
-            add("synpg_stage_seconds", round(value, 6), MetricTypes.HISTOGRAM, Stage=name)
-        for stage in stages:
-            add("synpg_chunks", 1, Stage=stage.name)
-            add("synpg_rows", stage.rows, Stage=stage.name)
-            add("synpg_tokens", stage.tokens, Stage=stage.name)
-        add("synpg_batches", 1)
-        add("synpg_requests", len(answers))
-        add("synpg_refused_requests", sum(answer.status >= 400 for answer in answers))
-        add("synpg_truncated_requests", sum(response.ATTRIBUTES in answer.headers for answer in answers))
 
     @staticmethod
     def header(context: Any, i: int, name: str) -> str | None:

@@ -30,7 +30,8 @@ ROOMS = {
     },
     "scheduling": {"errors", "language", "pipeline", "wire"},
     "paraphraser": {"artifacts", "errors", "language", "pipeline", "scheduling", "wire", "torch"},
-    "synpg_handler": {"paraphraser", "pipeline", "scheduling", "wire", "torch", "ts"},
+    "metrics": {"pipeline", "wire", "ts"},
+    "synpg_handler": {"metrics", "paraphraser", "pipeline", "scheduling", "wire", "torch", "ts"},
     "sitecustomize": set(),
     "sagemaker_toolkit": {"paraphraser", "scheduling", "wire", "torch"},
 }

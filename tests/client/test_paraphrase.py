@@ -22,6 +22,7 @@ from scripts.common.command import InputError
 from scripts.common.paths import ROOT
 from tests.factories import RAIN, tiny_artifact
 from tests.gateway import Container
+from tests.waiting import until
 
 TREE = RAIN["synt"]
 PATIENCE = 240  # s, for a machine that is busy with other things
@@ -123,21 +124,14 @@ def test_a_run_in_processes_that_is_killed_leaves_none_and_goes_on(run, corpus, 
     options = "--seed", 5, "--tmpl", "command", "--artifact", artifact, "--chunk", 2
     process = subprocess.Popen(command(corpus, *options, "--output", output, "--processes", 2), cwd=ROOT, stderr=subprocess.DEVNULL)
     part = output.with_name("out.jsonl.part")
-    waited(lambda: process.poll() is not None or (part.exists() and part.read_bytes().count(b"\n") > 5))
+    until(lambda: process.poll() is not None or (part.exists() and part.read_bytes().count(b"\n") > 5))
     children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     process.kill()
     process.wait()
-    waited(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children))
+    until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children))
     if not output.exists():  # it was not quicker than this test
         assert run(corpus, *options[:2], "--output", output)[0] == 0
     assert output.read_bytes() == whole.read_bytes()
-
-
-def waited(happened) -> None:
-    until = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.mark.slow
@@ -231,7 +225,7 @@ def test_an_interrupted_run_goes_on_and_writes_the_same_bytes(fake, sentences, c
     fake.hold_from = 7
     process = subprocess.Popen(command(*asked(fake, sentences, output)), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert fake.reached.wait(PATIENCE)
-    waited(lambda: part.read_bytes().count(b"\n") == 1 + 2 * 7)  # the head, and what was answered
+    until(lambda: part.read_bytes().count(b"\n") == 1 + 2 * 7)  # the head, and what was answered
     process.send_signal(end)
     if end == signal.SIGINT:
         fake.pause = 0.4  # of each further answer: a busy machine may tell the process of the signal late

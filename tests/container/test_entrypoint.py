@@ -22,6 +22,7 @@ from scripts.container.environment import MB, SettingsError, read_environment
 from scripts.container.model_folder import effective, find_model, link_model, properties
 from scripts.serving import archive
 from scripts.serving.server import ROOT, call, free_ports
+from tests import waiting
 from tests.factories import RAIN, body, tiny_artifact
 
 CONFIG = yaml.safe_load(archive.SETTINGS.read_text())
@@ -389,16 +390,16 @@ def test_one_run(unpacked, tmp_path):
             if each.status == psutil.CONN_LISTEN
         }
         assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
-        metrics = call(f"http://127.0.0.1:{port}/metrics")[1]
-        for name in (
+        names = {
             "synpg_stage_seconds_sum",
             "synpg_rows",
             "synpg_tokens",
             "synpg_truncated_requests",
             "synpg_refused_requests",
             "ts_queue_latency_microseconds",
-        ):
-            assert re.search(rf"^{name}{{.*}} [\d.]+$", metrics, re.M), name
+        }
+        # the worker tells of its work a second later
+        waiting.until(lambda: names <= set(re.findall(r"^(\w+){.*} [\d.]+$", call(f"http://127.0.0.1:{port}/metrics")[1], re.M)))
     finally:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=40)

@@ -8,6 +8,7 @@ import pytest
 
 from handler import __version__
 from handler.wire.request import CATALOGUE
+from tests import waiting
 from tests.container.engine.conftest import Running, docker
 from tests.factories import PICNIC, RAIN, body
 from tests.gateway import Endpoint, Gateway, batch_transform
@@ -130,15 +131,19 @@ def test_one_port_is_open_to_the_outside(container):
 def test_metrics_and_log(container):
     assert container.call(data=body({"sent": "supercalifragilistic", "tmpl": "command"}))[0] == 200
     assert container.call(data=b'{"supercalifragilistic": 1}')[0] == 400
-    metrics = container.call("/metrics")[2].decode()
-    for name in (
+    names = (
         'synpg_stage_seconds_sum{Stage="text"',
         'synpg_tokens{Stage="parse"',
         "synpg_refused_requests{",
         "ts_queue_latency_microseconds{",
         "synpg_batches{",
-    ):
-        assert name in metrics, name
+    )
+
+    def all_told() -> bool:
+        metrics = container.call("/metrics")[2].decode()
+        return all(name in metrics for name in names)
+
+    waiting.until(all_told)  # the worker tells of its work a second later
     log = container.log()
     assert "POST /invocations 400 " in log and "supercalifragilistic" not in log
 
