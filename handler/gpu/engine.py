@@ -173,7 +173,7 @@ class CudaGraphEngine:
         if c.attend_pads and (bag.shape[1], syntax.shape[1]) != (c.bag_width, c.syntax_width):
             raise ValueError(f"widths {bag.shape[1]} and {syntax.shape[1]}, expected {c.bag_width} and {c.syntax_width}")
         with self._on_device():
-            buffers, start, step = self._ready(len(options), syntax.shape[1], constraint, any(o.temperature for o in options), scored)
+            buffers, start, step = self.prepare(len(options), syntax.shape[1], constraint, any(o.temperature for o in options), scored)
             buffers.load_batch(bag, syntax, options, stream, constraint)
             start()
             self.steps = self._run(buffers, step)
@@ -189,7 +189,7 @@ class CudaGraphEngine:
             for width in self.widths():
                 for sampled in (False, True):
                     with self._on_device():
-                        self._ready(size, width, constraint, sampled, scored)
+                        self.prepare(size, width, constraint, sampled, scored)
             size *= 2
 
     def widths(self) -> list[int]:
@@ -221,7 +221,7 @@ class CudaGraphEngine:
         step()
         return steps
 
-    def _ready(
+    def prepare(
         self, rows: int, width: int, constraint: StaticState | None, sampled: bool, scored: bool
     ) -> tuple[GraphBuffers, Callable[[], None], Callable[[], None]]:
         """The buffers for a batch, the function that starts it and the one that makes a step; records the two if needed."""

@@ -67,7 +67,7 @@ def test_no_step_waits_for_the_host(tmp_path, graphs):
         net.graphs = graphs
         for sampled in (False, True):
             with torch.inference_mode(), net._on_device():
-                _, start, step = net._ready(4, net.widths()[-1], constraint, sampled, scored)
+                _, start, step = net.prepare(4, net.widths()[-1], constraint, sampled, scored)
                 start(), step()
                 torch.cuda.synchronize()
                 torch.cuda.set_sync_debug_mode("error")
