@@ -11,9 +11,9 @@ artifact under `artifact/`; `model-config.yaml`; and MAR-INF/MANIFEST.json with 
 level, which SageMaker unpacks to /opt/ml/model, and `code/` for AWS's own PyTorch containers. The same sources make the same
 tarball, byte for byte.
 
-An artifact with ranges.json is served in int8 on CPUs that are fast at it, and the archive carries its linear weights as the very
-int8 that such a CPU computes with. So it starts faster. Every other machine serves it too, in its own precision with these
-rounded weights. `--precision fp32` carries the unrounded ones.
+A CPU serves an artifact with ranges.json in int8, and the archive carries its linear weights as the very int8 that a CPU computes
+with. So it starts faster. A GPU serves it too, in its own precision with these rounded weights. `--precision fp32` carries the
+unrounded ones.
 """
 
 import argparse
