@@ -7,8 +7,8 @@ from handler.language.morphology import lemma
 from handler.language.relations import coordinated
 from handler.language.trees import Tree
 from handler.language.wordlists import LIGHT_MODALS, STATES, UNSEEN
+from handler.movement.agreement import ACCUSATIVE, in_case
 from handler.movement.clauses import (
-    ACCUSATIVE,
     Clause,
     based,
     expanded,
@@ -17,7 +17,6 @@ from handler.movement.clauses import (
     first_word,
     folded,
     full_form,
-    in_case,
     inner,
     is_negation,
     is_passive,

@@ -8,24 +8,21 @@ from handler.language.relations import TIMES, coordinated
 from handler.language.trees import Tree
 from handler.language.wordlists import ADVERBIAL, LASTING, PREDICATIVE, SAID_AS
 from handler.movement.adjuncts import adjuncts, is_reported
+from handler.movement.agreement import agreed, is_animate, pronoun, taken_up
 from handler.movement.clauses import (
     Clause,
-    agreed,
     finite,
     first_word,
     folded,
     inner,
-    is_animate,
     is_request,
     is_time,
     leaf,
     main_lemma,
     main_verb,
     node,
-    pronoun,
     read_clause,
     said,
-    taken_up,
     verb_at,
     with_phrase,
     without,

@@ -7,18 +7,15 @@ from handler.language.morphology import lemma
 from handler.language.relations import coordinated
 from handler.language.trees import Tree
 from handler.language.wordlists import NOT_WHO
+from handler.movement.agreement import ACCUSATIVE, NOMINATIVE, in_case, is_animate
 from handler.movement.clauses import (
-    ACCUSATIVE,
-    NOMINATIVE,
     Clause,
     expanded,
     finite,
     folded,
     full_form,
     head_lemma,
-    in_case,
     inner,
-    is_animate,
     is_negation,
     leaf,
     main_vp,

@@ -8,10 +8,10 @@ from handler.language.relations import coordinated
 from handler.language.trees import Tree
 from handler.language.wordlists import NOT_ASKED, NOT_ASKED_WITH, STATES
 from handler.movement.adjuncts import LEAST, adjuncts, chooses, phrase_score
+from handler.movement.agreement import agreed, is_animate, pronoun
 from handler.movement.clauses import (
     FINITE,
     Clause,
-    agreed,
     based,
     finite,
     first_word,
@@ -19,7 +19,6 @@ from handler.movement.clauses import (
     full_form,
     head_lemma,
     inner,
-    is_animate,
     is_auxiliary,
     is_negation,
     is_request,
@@ -28,7 +27,6 @@ from handler.movement.clauses import (
     main_lemma,
     main_vp,
     node,
-    pronoun,
     said,
     statement_of,
     verb_at,

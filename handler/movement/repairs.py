@@ -5,7 +5,8 @@ from handler.language.morphology import inflect, lemma
 from handler.language.relations import TIMES
 from handler.language.trees import Tree
 from handler.language.wordlists import LEADS, UTTERING
-from handler.movement.clauses import QUOTES, first_word, head_lemma, is_negation, is_time, leaf, node, person, said, verb_at
+from handler.movement.agreement import person
+from handler.movement.clauses import QUOTES, first_word, head_lemma, is_negation, is_time, leaf, node, said, verb_at
 
 AUXILIARY_TAGS = dict(
     pair.split(":")

@@ -8,17 +8,15 @@ from handler.language.relations import coordinated
 from handler.language.trees import Tree
 from handler.language.wordlists import DATIVES, NOT_ASKED, NOT_WHO, SENTENCE_ADVERBS, SEPARABLE, STAYING
 from handler.movement.adjuncts import adjuncts
+from handler.movement.agreement import ACCUSATIVE, agreeing, is_animate, pronoun
 from handler.movement.clauses import (
-    ACCUSATIVE,
     Clause,
-    agreeing,
     based,
     expanded,
     finite,
     first_word,
     head_lemma,
     inner,
-    is_animate,
     is_auxiliary,
     is_negation,
     is_time,
@@ -26,7 +24,6 @@ from handler.movement.clauses import (
     main_lemma,
     main_vp,
     node,
-    pronoun,
     read_clause,
     reformed,
     said,

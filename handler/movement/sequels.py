@@ -10,10 +10,9 @@ from handler.language.morphology import inflect
 from handler.language.relations import coordinated
 from handler.language.trees import Tree
 from handler.language.wordlists import KNOWING, NEVER_SAID, RELATIVES, UNASKED, VAGUE, WONDERING
+from handler.movement.agreement import agreed, agreeing, person, pronoun, taken_up, with_article
 from handler.movement.clauses import (
     Clause,
-    agreed,
-    agreeing,
     copula_at,
     finite,
     first_word,
@@ -25,14 +24,10 @@ from handler.movement.clauses import (
     main_lemma,
     main_vp,
     node,
-    person,
-    pronoun,
     read_clause,
     said,
     swapped,
-    taken_up,
     verb_at,
-    with_article,
     with_main,
     without,
 )

@@ -8,6 +8,7 @@ from handler.language.morphology import lemma
 from handler.language.relations import VERBAL
 from handler.language.trees import Tree
 from handler.language.wordlists import ASKED_WORDS, PLACES
+from handler.movement.agreement import person, pronoun, taken_up
 from handler.movement.clauses import (
     FINITE,
     MARKS,
@@ -21,14 +22,11 @@ from handler.movement.clauses import (
     is_negation,
     leaf,
     node,
-    person,
-    pronoun,
     read_clause,
     reformed,
     said,
     statement_of,
     swapped,
-    taken_up,
     verb_at,
 )
 from handler.movement.restating import dative, lowered_negation

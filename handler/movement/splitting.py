@@ -8,11 +8,10 @@ from handler.language.relations import coordinated
 from handler.language.trees import Tree
 from handler.language.wordlists import MEANT, REPORTING
 from handler.movement.adjuncts import adjuncts
+from handler.movement.agreement import agreed, agreeing, taken_up
 from handler.movement.clauses import (
     FINITE,
     Clause,
-    agreed,
-    agreeing,
     copula_at,
     finite,
     first_word,
@@ -26,7 +25,6 @@ from handler.movement.clauses import (
     read_clause,
     said,
     swapped,
-    taken_up,
     verb_at,
     with_main,
     without,

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from handler.language.heads import head_leaf
 from handler.language.trees import Tree
 from handler.language.wordlists import CERTAIN, OPINIONS, SAID_AS, STANCES
+from handler.movement.agreement import ACCUSATIVE, in_case
 from handler.movement.clauses import (
-    ACCUSATIVE,
     Clause,
     finite,
     head_lemma,
-    in_case,
     inner,
     is_negation,
     leaf,

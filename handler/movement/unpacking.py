@@ -21,18 +21,14 @@ from handler.language.wordlists import (
     UNCOUNTED,
 )
 from handler.movement.adjuncts import adjuncts
+from handler.movement.agreement import ACCUSATIVE, agreed, agreeing, in_case, is_animate, person, pronoun, taken_up, with_article
 from handler.movement.clauses import (
-    ACCUSATIVE,
     FINITE,
     Clause,
-    agreed,
-    agreeing,
     finite,
     first_word,
     head_lemma,
-    in_case,
     inner,
-    is_animate,
     is_negation,
     is_passive,
     is_time,
@@ -40,13 +36,9 @@ from handler.movement.clauses import (
     main_lemma,
     main_vp,
     node,
-    person,
-    pronoun,
     said,
     swapped,
-    taken_up,
     verb_at,
-    with_article,
     with_main,
     without,
 )

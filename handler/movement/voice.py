@@ -5,13 +5,10 @@ from handler.language.morphology import inflect, lemma
 from handler.language.relations import TIMES, coordinated
 from handler.language.trees import Tree
 from handler.language.wordlists import GIVING, NO_AGENTS, NO_PASSIVE, TELLING
+from handler.movement.agreement import ACCUSATIVE, NOMINATIVE, agreed, in_case
 from handler.movement.clauses import (
-    ACCUSATIVE,
-    NOMINATIVE,
     Clause,
-    agreed,
     head_lemma,
-    in_case,
     inner,
     is_negation,
     is_time,

@@ -7,7 +7,8 @@ import pytest
 from handler.language.morphology import lemma
 from handler.language.relations import CONTENT
 from handler.language.trees import Tree, read_tree, template_of, words
-from handler.movement.clauses import copula_at, folded, person, read_clause, without
+from handler.movement.agreement import person
+from handler.movement.clauses import copula_at, folded, read_clause, without
 from handler.movement.propose import MAX_VARIANTS, Mover, lower_first, matches, propose, tidied
 from handler.movement.sources import clauses_of
 from handler.movement.voice import activated, passivated
