@@ -4,7 +4,7 @@ An artifact is a folder that describes itself:
 
     config.json                   format, settings of the pipeline with the named templates it adds, `ModelConfig` of each network
     parse_generator.safetensors   tensors under the published names; tied ones are stored once, as embedding_decoder.weight. In an
-                                  archive linear weights may be int8, with their scales beside them (`save_served`)
+                                  archive linear weights may be int8, with their scales beside them (`weights.py`)
     paraphraser.safetensors
     vocab.json                    token list; a network's vocabulary is its first `vocab_size` entries
     bpe.codes, bpe.vocab.txt      subword-nmt's merges and piece counts
@@ -22,7 +22,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 
 from handler.cpu.engine import PRECISIONS, Engine
-from handler.cpu.graph import Ranges, layer_names, quantised
+from handler.cpu.graph import Ranges, layer_names
 from handler.cpu.runtime import give_back
 from handler.decoding.backend import Backend, StepwiseBackend
 from handler.decoding.lexicon import Lexicon
@@ -53,7 +53,7 @@ from handler.model.network import ModelConfig
 from handler.parsing.parser import Parser
 from handler.pipeline import Pipeline
 from handler.planning import PipelineConfig
-from handler.weights import SCALES, load_net, load_rounded, looked_up, some, tied_names
+from handler.weights import load_net, load_rounded, some, tied_names
 
 FORMAT = 1
 NETS = "parse_generator", "paraphraser"
@@ -66,7 +66,6 @@ TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON, PARSER = OPTIONAL = (
     "lexicon.safetensors",
     "parser.safetensors",
 )
-VOCABULARY_TENSORS = "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias"  # a row for each token
 NEWER = "split_weight", "inflection", "templates"  # settings of the pipeline that versions before 0.3.0 do not know
 RENAMED = {"written": "generation_vocab_size"}  # fields of config.json: name in version 0.1.0 -> name in the code
 
@@ -106,44 +105,6 @@ def save(
         save_file(stored, folder / f"{net}.safetensors")
         (folder / f"{net}.safetensors").chmod(0o644)  # safetensors makes it readable by its owner only; a container may run as another user
     write_manifest(folder)
-
-
-def save_served(source: Path, folder: Path) -> bool:
-    """Write to `folder` what a CPU needs of an artifact that is served in int8. Returns False, and writes nothing, if it has no ranges.
-
-    Linear weights become the int8 and scales that `cpu/graph.py` makes of them, so a CPU computes the same bits; any
-    other device computes in its own precision with int8 times scales. Of a constrained parse generator words are left out, which it
-    neither reads nor writes. Files that stay as they are become symbolic links. Raises ArtifactError.
-    """
-    names = members(source)
-    if RANGES not in names:
-        return False
-    config = read_config(source / "config.json")
-    syntax_end = _vocabulary(source, config)[1]
-    made = {"manifest.json"}
-    parser = config.parse_generator
-    if config.pipeline.constrained and parser.vocab_size > syntax_end and parser.generation_vocab_size is None:
-        config = replace(config, parse_generator=replace(parser, vocab_size=syntax_end))
-        write_config(folder / "config.json", config)
-        made.add("config.json")
-    for net in NETS:
-        c, stored = getattr(config, net), {}
-        with safe_open(source / f"{net}.safetensors", framework="pt") as tensors:
-            for name in tensors.keys():
-                tensor = tensors.get_tensor(name)
-                if name in VOCABULARY_TENSORS:
-                    tensor = tensor[: c.vocab_size].contiguous()
-                if tensor.ndim == 2 and not looked_up(name, c):
-                    tensor, stored[name + SCALES] = map(torch.from_numpy, quantised(tensor.float().numpy()))
-                stored[name] = tensor
-        save_file(stored, folder / f"{net}.safetensors")
-        (folder / f"{net}.safetensors").chmod(0o644)
-        made.add(f"{net}.safetensors")
-    for name in names:
-        if name not in made:
-            (folder / name).symlink_to((source / name).resolve())
-    write_manifest(folder)
-    return True
 
 
 def write_json(file: Path, value: object) -> None:
@@ -294,7 +255,7 @@ def _built(
     folder: Path, config: ArtifactConfig, present: Collection[str], device: torch.device, precision: str, drafts: bool, compiled: bool
 ) -> Pipeline:
     """The pipeline of an artifact. Arguments as in `load`; present: the names of its files."""
-    vocabulary, syntax_end = _vocabulary(folder, config)
+    vocabulary, syntax_end = checked_vocabulary(folder, config)
     pieces = read_pieces(folder / "bpe.codes", folder / "bpe.vocab.txt", config.pipeline.bpe_threshold)
     parse_generator, text_generator = _backends(folder, config, present, syntax_end, device, precision, drafts, compiled)
     tagger = load_tagger(folder / TAGGER) if TAGGER in present else None
@@ -313,18 +274,6 @@ def check_templates(pipeline: Pipeline, templates: dict[str, str]) -> None:
             pipeline.planner.check_template(template)
         except RequestError as error:
             raise ArtifactError("config.json", "templates that the networks can read", f"{name}, which {error.reason}") from None
-
-
-def write_templates(folder: Path, templates: dict[str, str]) -> None:
-    """Replace the named templates that an artifact adds, and seal it. Raises ArtifactError, and then nothing is written."""
-    config = verify(folder)
-    try:
-        config = replace(config, pipeline=replace(config.pipeline, templates=templates))
-    except ValueError as error:
-        raise ArtifactError("config.json", "usable templates", str(error)) from None
-    check_templates(load(folder), templates)
-    write_config(folder / "config.json", config)
-    write_manifest(folder)
 
 
 def _backends(
@@ -426,8 +375,9 @@ def _read_text(file: Path, expected: str) -> str:
         raise ArtifactError(file.name, expected, str(error)) from None
 
 
-def _vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary, int]:
-    """Read the vocabulary and check it against both networks. Also returns how many of its first tokens are special or syntax."""
+def checked_vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary, int]:
+    """Read the vocabulary and check it against both networks. Also returns how many of its first tokens are special or syntax.
+    Raises ArtifactError."""
     vocabulary = read_vocabulary(folder / "vocab.json")
     if config.paraphraser.vocab_size != len(vocabulary):  # any word may be in a sentence
         raise ArtifactError(

@@ -19,10 +19,11 @@ without a target, which ask for all names.
 import argparse
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from handler import artifacts, load
-from handler.errors import RequestError, SyntaxTreeError
+from handler.errors import ArtifactError, RequestError, SyntaxTreeError
 from handler.language.trees import read_tree, template_of
 from handler.movement.propose import LAST_RESORT
 from handler.wire.request import CATALOGUE
@@ -130,10 +131,22 @@ def change(artifact: Path, added: list[str] | None, removed: str | None) -> int:
     if removed is not None and removed not in names:
         raise InputError(f"{removed} is no name that {artifact} adds; it adds {', '.join(names) or 'none'}.")
     names = {name: template for name, template in names.items() if name != removed}
-    artifacts.write_templates(artifact, names | ({added[0]: added[1]} if added else {}))
+    write_templates(artifact, names | ({added[0]: added[1]} if added else {}))
     now = ", ".join(artifacts.verify(artifact).pipeline.templates) or "no names"
     print(f"{artifact} adds {now}; build its archive anew to serve it so")
     return 0
+
+
+def write_templates(folder: Path, templates: dict[str, str]) -> None:
+    """Replace the named templates that an artifact adds, and seal it. Raises ArtifactError, and then nothing is written."""
+    config = artifacts.verify(folder)
+    try:
+        config = replace(config, pipeline=replace(config.pipeline, templates=templates))
+    except ValueError as error:
+        raise ArtifactError("config.json", "usable templates", str(error)) from None
+    artifacts.check_templates(artifacts.load(folder), templates)
+    artifacts.write_config(folder / "config.json", config)
+    artifacts.write_manifest(folder)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from handler import artifacts
 from handler.errors import ArtifactError
 from handler.language.trees import TAGS
 from handler.wire.request import read_request
+from scripts.templates import write_templates
 from tests.factories import RAIN, TOKENS, WRITTEN, random_counts, tiny_artifact
 
 
@@ -127,13 +128,13 @@ ADDED = {"exclamation": "(ROOT (S (INTJ ) (, ) (NP ) (VP ) (. )))"}
 
 def test_named_templates_are_added_to_an_artifact_and_stay(copy, tmp_path):
     assert not json.loads((copy / "config.json").read_text())["pipeline"].keys() & set(artifacts.NEWER)  # earlier versions can read it
-    artifacts.write_templates(copy, ADDED)
+    write_templates(copy, ADDED)
     assert artifacts.load(copy).config.templates == ADDED
     nets = {net: load_file(copy / f"{net}.safetensors") for net in artifacts.NETS}
     vocabulary = json.loads((copy / "vocab.json").read_text())
     artifacts.save(tmp_path / "again", artifacts.verify(copy), nets, vocabulary, copy / "bpe.codes", copy / "bpe.vocab.txt")
     assert artifacts.load(tmp_path / "again").config.templates == ADDED
-    artifacts.write_templates(copy, {})
+    write_templates(copy, {})
     assert artifacts.load(copy).config.templates == {}
 
 
@@ -143,7 +144,7 @@ def test_named_templates_are_added_to_an_artifact_and_stay(copy, tmp_path):
 def test_templates_that_cannot_be_used_are_not_written(copy, templates, found):
     before = {file.name: file.read_bytes() for file in copy.iterdir()}
     with pytest.raises(ArtifactError, match=f"config.json: expected .*templates.*, found .*{found}"):
-        artifacts.write_templates(copy, templates)
+        write_templates(copy, templates)
     assert {file.name: file.read_bytes() for file in copy.iterdir()} == before
 
 

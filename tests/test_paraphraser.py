@@ -5,11 +5,11 @@ import json
 import pytest
 
 import handler
-from handler import artifacts
 from handler.errors import ArtifactError, RequestError
 from handler.wire.answer import Answer
 from handler.wire.request import CATALOGUE
 from scripts.common.paths import DEMO
+from scripts.templates import write_templates
 from tests.bodies import answer, build, read_body
 from tests.factories import RAIN, tiny_artifact
 
@@ -85,7 +85,7 @@ def test_without_a_target_there_is_an_answer_for_each_named_template(model):
 
 def test_names_that_the_model_adds_are_as_good_as_the_others(tmp_path):
     folder = tiny_artifact(tmp_path / "tiny")
-    artifacts.write_templates(folder, {"short": "(ROOT (NP ))"})
+    write_templates(folder, {"short": "(ROOT (NP ))"})
     model, fields = handler.load(folder), {"synt": RAIN["synt"], "temperature": 0}
     answers = model.paraphrase(RAIN["sent"], **fields)
     assert list(answers) == [*CATALOGUE, "short"] == list(model.templates)

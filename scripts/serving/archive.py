@@ -19,6 +19,7 @@ from handler import __version__, artifacts
 from scripts.common.command import UserError
 from scripts.common.damage import DAMAGED, MALFORMED, reason
 from scripts.common.paths import ARCHIVE, ROOT, TARBALL, shown
+from scripts.serving.served import save_served
 
 ENTRY, SETTINGS = ROOT / "handler" / "synpg_handler.py", ROOT / "handler" / "model-config.yaml"
 START = ROOT / "handler" / "sitecustomize.py"
@@ -51,10 +52,10 @@ PRECISIONS = "int8", "fp32"
 @contextlib.contextmanager
 def served(artifact: Path, precision: str = PRECISIONS[0]) -> Iterator[Path]:
     """The artifact as an archive is to carry it, a folder that lasts as long as the context. fp32: the artifact itself. int8: what
-    `artifacts.save_served` makes of it, but the artifact itself if it has no ranges. Raises ArtifactError."""
+    `save_served` makes of it, but the artifact itself if it has no ranges. Raises ArtifactError."""
     with tempfile.TemporaryDirectory(prefix="served-") as made:
         folder = Path(made)
-        if precision == "fp32" or not artifacts.save_served(artifact, folder):
+        if precision == "fp32" or not save_served(artifact, folder):
             yield artifact
             return
         if (artifact / "README.md").is_file():
