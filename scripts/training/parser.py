@@ -1,27 +1,26 @@
-"""The training of the source parser (`handler/parsing/parser.py`): the network in torch, its steps, the file it becomes."""
+"""The training of the source parser (`handler/parsing/parser.py`), from a pretrained encoder to the exported file."""
 
 import collections
 import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from safetensors import numpy as safetensors
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from handler.language.trees import words
-from handler.parsing.parser import FORMAT, GROUP, SHAPES, unpack
+from handler.parsing.parser import unpack
 from scripts.common.command import InputError
 from scripts.common.damage import MALFORMED
 from scripts.training.corpus import origin
 from scripts.training.parser_data import Recipe, choose_pieces, encode, inventory, make_batch, plan, read_corpus, some_trees
+from scripts.training.parser_file import quantize_embedding, write
+from scripts.training.parser_network import Net, loss_of
 from scripts.training.parser_scores import evaluate
 from scripts.training.work import read_arrays, read_checkpoint, read_json, resume
 
@@ -30,108 +29,6 @@ ENCODER = "config.json", "tokenizer.json", "model.safetensors"  # files of the p
 EMBEDDING = "embeddings.word_embeddings.weight"
 POSITIONS = 256
 SAVE_SECONDS = 180
-
-
-def quantize_embedding(table: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """(V, D) as four-bit numbers (V, D/2) uint8 and the scales (V, D/GROUP) float16 of groups; see the file format."""
-    groups = table.double().numpy().reshape(len(table), -1, GROUP)
-    largest = np.abs(groups).max(-1, keepdims=True)
-    best, scales, error = rounded_by(groups, largest / 7.5)
-    for share in (0.92, 0.85, 0.78, 0.7):  # cutting off the outermost numbers can be the smaller error
-        q, scale, e = rounded_by(groups, largest * share / 7.5)
-        better = e < error
-        best, scales, error = np.where(better, q, best), np.where(better, scale, scales), np.where(better, e, error)
-    packed = (best + 8).astype(np.uint8).reshape(len(table), -1)
-    return packed[:, ::2] | packed[:, 1::2] << 4, scales[..., 0].astype(np.float16)
-
-
-def rounded_by(groups: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers as multiples, from -8 to 7, of their group's scale; the scale in float16; the square of the error of each group."""
-    scale = np.maximum(scale, 1e-6).astype(np.float16)
-    q = np.clip(np.rint(groups / scale), -8, 7)
-    return q, scale, ((q * scale - groups) ** 2).sum(-1, keepdims=True)
-
-
-class Layer(nn.Module):
-    """One layer of BERT."""
-
-    def __init__(self, width: int, inner: int, heads: int, dropout: float):
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, inner), nn.Linear(inner, width)
-        self.norm1, self.norm2 = nn.LayerNorm(width, 1e-12), nn.LayerNorm(width, 1e-12)
-
-    def forward(self, x: Tensor, mask: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
-        """x (B, P, D), mask (B, 1, 1, P) -> (B, P, D); read: `rounded` or nothing, what happens to inputs"""
-        b, p, d = x.shape
-        q, k, v = self.qkv(read(x)).view(b, p, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).reshape(b, p, d)
-        x = self.norm1(x + F.dropout(self.out(read(attended)), self.dropout, self.training))
-        inner = F.gelu(self.up(read(x)), approximate="tanh")
-        return self.norm2(x + F.dropout(self.down(read(inner)), self.dropout, self.training))
-
-
-def rounded(x: Tensor) -> Tensor:
-    """To 256 levels between the least and the greatest, as `handler.parsing.parser.Int8` does; gradients pass."""
-    low, high = x.detach().aminmax()
-    scale = (high.clamp_min(0) - low.clamp_max(0)).clamp_min(1e-6) / 255
-    zero = torch.round(-low.clamp_max(0) / scale).to(torch.int32)
-    return torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, 255)
-
-
-class Net(nn.Module):
-    """The network of `handler.parsing.parser`; the embedding is a buffer, for it is not trained."""
-
-    embedding: Tensor
-
-    def __init__(
-        self,
-        embedding: Tensor,
-        positions: int,
-        layers: int,
-        heads: int,
-        inner: int,
-        hidden: int,
-        tags: int,
-        labels: int,
-        dropout: float = 0.0,
-    ):
-        super().__init__()
-        width = embedding.shape[1]
-        self.register_buffer("embedding", embedding)
-        self.position, self.shape = nn.Parameter(torch.zeros(positions, width)), nn.Parameter(torch.zeros(SHAPES, width))
-        self.norm = nn.LayerNorm(width, 1e-12)
-        self.layers = nn.ModuleList(Layer(width, inner, heads, dropout) for _ in range(layers))
-        self.tags = nn.Linear(width, tags)
-        self.left, self.right = nn.Linear(2 * width, hidden), nn.Linear(2 * width, hidden)
-        self.labels = nn.Linear(hidden, labels)
-        self.dropout, self.rounds = dropout, False
-
-    def pretrained(self) -> list[nn.Parameter]:
-        return [self.position, *self.norm.parameters(), *self.layers.parameters()]
-
-    def forward(self, ids: Tensor, shapes: Tensor, mask: Tensor, ends: Tensor, rows: Tensor, begins: Tensor, stops: Tensor, places: Tensor):
-        """ids and shapes (B, P); mask (B, P), True where a piece is; ends (2, B, W + 2), the first and last piece of each word;
-        rows, begins, stops (S,): the spans; places (N,): the words in (B x W). Returns scores (S, L) and tags (N, T)."""
-        x = self.norm(self.embedding[ids] + self.position[: ids.shape[1]] + self.shape[shapes])
-        x = F.dropout(x, self.dropout, self.training)
-        for layer in self.layers:
-            x = layer(x, mask[:, None, None, :], rounded if self.rounds else lambda same: same)
-        first, last = (x.gather(1, e[..., None].expand(-1, -1, x.shape[-1])) for e in ends)
-        w = (first + last) / 2  # (B, W + 2, D)
-        pairs = torch.cat([w[:, :-1], w[:, 1:]], -1)  # (B, W + 1, 2 D): of the gaps between words
-        left, right = self.left(pairs), self.right(pairs)
-        gaps = pairs.shape[1]
-        spans = torch.relu(left.flatten(0, 1)[rows * gaps + begins] + right.flatten(0, 1)[rows * gaps + stops])
-        spans = F.dropout(spans, self.dropout, self.training)
-        return self.labels(spans), self.tags(w[:, 1:-1].flatten(0, 1)[places])
-
-
-def loss_of(net: Net, inputs: list[Tensor], targets: Tensor, tags: Tensor) -> Tensor:
-    """Cross-entropy of the spans' labels and of the tags, nats a word."""
-    scores, kinds = net(*inputs)
-    return (F.cross_entropy(scores, targets, reduction="sum") + F.cross_entropy(kinds, tags, reduction="sum")) / len(tags)
 
 
 def require_encoder(folder: Path) -> None:
@@ -376,30 +273,3 @@ def export(work: Path, file: Path) -> dict[str, Any]:
         "torch": str(torch.__version__),
         "curve": state["curve"],
     }
-
-
-def write(net: Net, pieces: list[str], tags: list[str], labels: list[str], embedding: tuple[np.ndarray, np.ndarray], file: Path) -> None:
-    """Write the file. Weights are rounded to a 127th of their row's largest."""
-    half = lambda tensor: tensor.detach().numpy().astype(np.float16)  # noqa: E731
-    arrays = {
-        "pieces": np.frombuffer("\n".join(pieces).encode("utf-8"), np.uint8),
-        "embedding": embedding[0],
-        "embedding.scale": embedding[1],
-        "position": half(net.position),
-        "shape": half(net.shape),
-    }
-    for path, module in net.named_modules():
-        name = path.removeprefix("layers.")
-        if isinstance(module, nn.LayerNorm):
-            arrays |= {name + ".gain": half(module.weight), name + ".bias": half(module.bias)}
-        elif isinstance(module, nn.Linear):
-            weight = module.weight.detach().double().numpy()
-            scale = np.maximum(np.abs(weight).max(1) / 127, 1e-7).astype(np.float16)
-            arrays |= {
-                name + ".weight": np.clip(np.rint(weight / scale[:, None]), -127, 127).astype(np.int8),
-                name + ".scale": scale,
-                name + ".bias": half(module.bias),
-            }
-    header = {"format": FORMAT, "layers": len(net.layers), "heads": net.layers[0].heads, "tags": tags, "labels": labels}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(safetensors.save(arrays, {"parser": json.dumps(header)}))  # save_file would make it its owner's alone
