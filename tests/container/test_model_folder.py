@@ -1,12 +1,15 @@
-"""Archives and settings that no model should have: each is refused with one sentence."""
+"""The model folder: a model is found however it lies there; archives and settings that no model should have are one sentence."""
 
 import gzip
 import io
+import json
 import random
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
+import yaml
 
 from scripts.common.paths import ROOT
 from scripts.container.environment import SettingsError
@@ -119,3 +122,66 @@ def test_a_manifest_that_describes_no_model_is_one_sentence(tmp_path, text):
     (tmp_path / "MAR-INF" / "MANIFEST.json").write_text(text)
     with pytest.raises(SettingsError, match=r"^\S+/MANIFEST\.json is not a manifest: [^:]+(: line 1 column 1 \(char 0\))?\.$"):
         link_model(tmp_path, tmp_path / "store", {}, "1")
+
+
+def packed(folder: Path, kind: str, source: Path) -> Path:
+    """A folder with an archive of `source` in it."""
+    folder.mkdir(parents=True)
+    if kind == "mar":
+        with zipfile.ZipFile(folder / "synpg.mar", "w") as archive:
+            for file in source.rglob("*"):
+                archive.write(file, file.relative_to(source))
+    else:
+        with tarfile.open(folder / "model.tar.gz", "w:gz") as archive:
+            archive.add(source, "synpg" if kind == "tar with a folder" else ".")
+    return folder
+
+
+def test_a_model_is_found_however_it_lies_there(tmp_path, unpacked):
+    model, baked = unpacked / "model", tmp_path / "baked"
+    assert find_model(model, baked, tmp_path) == model
+    (tmp_path / "empty" / "lost+found").mkdir(parents=True)
+    assert find_model(tmp_path / "empty", baked, tmp_path) == find_model(tmp_path / "none", baked, tmp_path) == baked
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "outer" / "synpg").symlink_to(model)
+    assert find_model(tmp_path / "outer", baked, tmp_path) == tmp_path / "outer" / "synpg"
+    for kind in "mar", "tar", "tar with a folder":
+        found = find_model(packed(tmp_path / kind, kind, model), baked, tmp_path / f"scratch of {kind}")
+        assert (found / "MAR-INF" / "MANIFEST.json").is_file() and (found / "artifact" / "config.json").is_file()
+
+
+def test_what_is_no_model_is_one_sentence(tmp_path, unpacked):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "model.pth").write_bytes(b"x")
+    with pytest.raises(
+        SettingsError,
+        match=r"^.*other is not a model that this container serves: it has no MAR-INF/MANIFEST\.json, but "
+        r"model\.pth; .*\.$",
+    ):
+        find_model(tmp_path / "other", tmp_path, tmp_path)
+    for kind, cut in ("mar", "synpg.mar"), ("tar", "model.tar.gz"):
+        archive = packed(tmp_path / kind, kind, unpacked / "model") / cut
+        archive.write_bytes(archive.read_bytes()[:-200])
+        with pytest.raises(SettingsError, match=rf"^.*{cut} is not a .*, or it is damaged: .*\.$"):
+            find_model(tmp_path / kind, tmp_path, tmp_path / f"scratch of {kind}")
+
+
+@pytest.mark.parametrize("name, kind", [("../outside", tarfile.REGTYPE), ("link", tarfile.SYMTYPE), ("/etc/outside", tarfile.REGTYPE)])
+def test_a_tarball_stays_in_its_folder(tmp_path, name, kind):
+    (tmp_path / "in").mkdir()
+    with tarfile.open(tmp_path / "in" / "model.tgz", "w:gz") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname = kind, "/etc/passwd"
+        archive.addfile(entry, io.BytesIO())
+    with pytest.raises(SettingsError, match="which is not a file or folder of its own"):
+        find_model(tmp_path / "in", tmp_path, tmp_path / "scratch")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_the_model_is_linked_and_its_settings_replaced(tmp_path, unpacked):
+    link_model(unpacked / "model", tmp_path / "store" / "synpg", {"batchSize": 3}, "2")
+    store = tmp_path / "store" / "synpg"
+    assert (store / "artifact").is_symlink() and (store / "handler" / "pipeline.py").is_file()
+    assert yaml.safe_load((store / "model-config.yaml").read_text()) == {"batchSize": 3}
+    manifest = json.loads((store / "MAR-INF" / "MANIFEST.json").read_text())["model"]
+    assert (manifest["configFile"], manifest["modelVersion"]) == ("model-config.yaml", "2")
