@@ -1,7 +1,7 @@
 """The rules, each a `loop.LogitsProcessor`, each stated once. A row's state is one object; a token changes a few numbers of it.
 
 On a GPU a step is one recorded graph that cannot ask the host, so `gpu/constraints.py` has the same rules as tensor operations;
-`tests/gpu/test_constraints.py` holds the two against each other.
+`tests/gpu/test_*_constraint.py` holds the two against each other.
 
 Shapes: B rows of the batch, N rows of a step, V columns of the scores, A words or pieces of a sentence. Columns are numbered as
 `model.copying.CopyHead` says.

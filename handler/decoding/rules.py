@@ -1,7 +1,7 @@
 """What a batch must obey, as plain values. Each backend applies it in its own way.
 
 On a CPU `processors.py` keeps a few integers a row; on a GPU `gpu/constraints.py` has the same rules as tensor operations that a CUDA
-graph can record. Both give the same scores (`tests/gpu/test_constraints.py`).
+graph can record. Both give the same scores (`tests/gpu/test_*_constraint.py`).
 """
 
 from dataclasses import dataclass
