@@ -4,7 +4,7 @@ import re
 
 from handler.movement.propose import LAST_RESORT
 from scripts.playground import moves
-from tests.movement.test_propose import GOLDEN
+from tests.movement.golden import GOLDEN
 
 
 def test_every_move_has_words():
