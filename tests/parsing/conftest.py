@@ -1,6 +1,7 @@
 """One training serves all tests of the folder."""
 
 import pytest
+import torch
 
 from handler import artifacts
 from handler.language.trees import read_tree, words
@@ -11,6 +12,7 @@ from tests.parsing.tiny_parser import RECIPE, TREES, files, random_encoder
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A folder with a corpus, an encoder, what training on them left in `work`, and the parser it wrote."""
+    torch.set_num_threads(1)  # a fixture of the session is made before `one_thread`
     folder = tmp_path_factory.mktemp("parser")
     random_encoder(folder / "encoder")
     for name in "train", "dev":
