@@ -21,7 +21,7 @@ from handler.decoding.sampling import Decoded
 from handler.language.detokenizer import write
 from handler.language.split_tags import NONE, content_tags, split_tags
 from handler.language.tagger import Tagger
-from handler.language.trees import from_syntax_tokens, read_tree, template_of
+from handler.language.trees import Tree, from_syntax_tokens, read_tree, template_of, words
 from handler.language.vocabulary import Vocabulary, WordPieces
 from handler.language.word_classes import COMMON, NO_TAG, ROWS
 from handler.model.network import EOS, PAD, SOS
@@ -47,8 +47,8 @@ class Run:
 
     def __init__(self, rows: list[Row]):
         self.rows = rows
-        self.best: list[tuple] = [()] * len(rows)  # score, candidate, parse and text
-        self.undecided = self.untaken = sum(row.candidates for row in rows)  # candidates that have not been decoded, or taken
+        self.best: list[tuple] = [()] * len(rows)  # (score, minus its number), candidate, parse and text
+        self.undecided = self.untaken = sum(row.candidates for row in rows)  # candidates that are neither kept nor dropped, or not taken
         self._tries = (Try(self, place, row.candidate(number)) for place, row in enumerate(rows) for number in range(row.candidates))
 
     def take(self, most: int) -> "list[Try]":
@@ -57,13 +57,20 @@ class Run:
         self.untaken -= len(taken)
         return taken
 
-    def keep(self, place: int, score: Callable[..., float], candidate: Row, parse: Decoded, text: Decoded) -> None:
-        """Take note of a decoded candidate of the row at a place. Of equals the first one stays."""
-        row = self.rows[place]
-        value = score(row, candidate, parse, text) if row.candidates > 1 else 0.0
-        if not self.best[place] or value > self.best[place][0]:
-            self.best[place] = value, candidate, parse, text
+    def keep(self, place: int, value: float, candidate: Row, parse: Decoded, text: Decoded) -> None:
+        """Take note of a decoded candidate of the row at a place and its score. Of equals the first one stays."""
+        ranked = value, -candidate.options.candidate
+        if not self.best[place] or ranked > self.best[place][0]:
+            self.best[place] = ranked, candidate, parse, text
         self.undecided -= 1
+
+    def drop(self) -> None:
+        """Take note of a candidate that cannot be the best any more, and has not been decoded."""
+        self.undecided -= 1
+
+    def beaten(self, place: int, most: float | None) -> bool:
+        """Whether a candidate that can score so much at most (None: nobody knows) cannot be the best of its row any more."""
+        return most is not None and bool(self.best[place]) and most < self.best[place][0][0]
 
 
 @dataclass(frozen=True)
@@ -134,16 +141,40 @@ class Pipeline:
         return self.paraphrases(run)
 
     def decode(self, tries: "list[Try]", observe: Callable[[Stage], None] = lambda stage: None) -> None:
-        """Decode candidates as one chunk, of one run or of several, and keep the best of each row. Calls `observe` for every stage."""
-        for attempt, made in zip(tries, self._run_chunk([attempt.row for attempt in tries], observe)):
-            attempt.run.keep(attempt.place, self._rerank_score, *made)
+        """Decode candidates as one chunk, of one run or of several, and keep the best of each row. Calls `observe` for every stage.
+
+        Of the moved candidates of a row it is known beforehand what they will say, and so how much they can score at most. The most
+        promising one is decoded first, and then those that can still be better.
+        """
+        promised = [self._promise(attempt.run.rows[attempt.place], attempt.row) for attempt in tries]
+        best: dict[tuple[int, int], tuple[float, int]] = {}  # of each row: what its most promising candidate promises, and minus its place
+        for i, most in enumerate(promised):
+            if most is not None:
+                row = id(tries[i].run), tries[i].place
+                best[row] = max(best.get(row, (most, -i)), (most, -i))
+        leading = {-i for _, i in best.values()}
+        at_once = len(tries) <= self.text_generator.free_rows
+        first = [i for i, most in enumerate(promised) if at_once or most is None or i in leading]
+        for some in (first, [i for i in range(len(tries)) if i not in first]):
+            left = []
+            for i in some:
+                if tries[i].run.beaten(tries[i].place, promised[i]):
+                    tries[i].run.drop()
+                else:
+                    left.append(i)
+            for i, made in zip(left, self._run_chunk([tries[i].row for i in left], observe)):
+                run, place = tries[i].run, tries[i].place
+                several = run.rows[place].candidates > 1
+                run.keep(place, self._rerank_score(run.rows[place], *made, promised=promised[i]) if several else 0.0, *made)
 
     def paraphrases(self, run: "Run") -> list[Paraphrase]:
-        """The answers to a run's rows, in their order. Every candidate of it has been decoded."""
+        """The answers to a run's rows, in their order. No candidate of it is left to be decoded."""
         return [self._paraphrase(row, *done[1:]) for row, done in zip(run.rows, run.best)]
 
     def _run_chunk(self, rows: Sequence[Row], observe: Callable[[Stage], None]) -> list[tuple[Row, Decoded, Decoded]]:
         """Generate the parse and the text of each row, and return them with the row that the text was written by."""
+        if not rows:
+            return []
         parses = [Decoded(row.syntax + [EOS], ended=True) for row in rows]
         from_template = [i for i, row in enumerate(rows) if not row.follows]
         began = time.perf_counter()
@@ -264,13 +295,24 @@ class Pipeline:
         syntax = self.vocabulary.decode_syntax(parse.ids[: len(parse.ids) - parse.ended])
         return self.planner.inflected(row, content_tags(syntax))
 
-    def _rerank_score(self, row: Row, candidate: Row, parse: Decoded, text: Decoded) -> float:
-        """The higher, the better. row: whose answer is wanted, one of whose candidates this is."""
+    def _promise(self, row: Row, candidate: Row) -> float | None:
+        """What a candidate of a row can score at most; None where it is not known what it will say, or where nothing competes with it."""
+        if row.candidates == 1 or row.source is None or candidate.tree is None:
+            return None
+        return self._promise_of(row.source, candidate, candidate.tree, words(candidate.tree))
+
+    def _promise_of(self, source: rerank.Meaning, candidate: Row, tree: Tree, said: list[str]) -> float:
+        said = [word.lower() for word in said]
+        return rerank.promise(source, tree, said, self.config.relation_weight) - rerank.RESORT_PENALTY * candidate.resort
+
+    def _rerank_score(self, row: Row, candidate: Row, parse: Decoded, text: Decoded, promised: float | None = None) -> float:
+        """The higher, the better. row: whose answer is wanted, one of whose candidates this is; promised: as `_promise` says of it."""
         if row.source is None:
             return rerank.rerank_score(parse, text, rerank.content_of(row.tagged_words), self._leaves(parse.ids))
-        tree, said = read_tree(self._tree(parse)), self._text(candidate, text).split(" ")
-        score = rerank.meaning_score(parse, text, row.source, tree, said, self.config.relation_weight)
-        return score - rerank.RESORT_PENALTY * candidate.resort
+        said = self._text(candidate, text).split(" ")
+        if promised is None or candidate.tree is None or said != [word.lower() for word in words(candidate.tree)]:
+            promised = self._promise_of(row.source, candidate, read_tree(self._tree(parse)), said)
+        return rerank.meaning_score(parse, text, promised)
 
     @staticmethod
     def _pad(sequences: list[list[int]], backend: Backend, width: int) -> np.ndarray:

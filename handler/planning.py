@@ -90,6 +90,7 @@ class Moved:
     syntax: list[int]  # ids of its brackets and labels
     moves: tuple[str, ...]  # that led to it from the source's parse
     resort: int  # as `Proposal.resort`
+    tree: Tree  # with its words
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Row:
     stand_ins: dict[str, str] = field(default_factory=dict)  # word that stands for one the vocabulary lacks -> that word
     unknown: int = 0  # pieces of the sentence that are not in the vocabulary
     resort: int = 0  # as `Moved.resort`, where this candidate's parse is moved
+    tree: Tree | None = None  # this candidate's parse with its words, where it is moved
 
     def candidate(self, number: int) -> "Row":
         """One of its candidates, to be made by itself. Where moves reach the template, all have moved parses; else all are generated,
@@ -137,6 +139,7 @@ class Row:
                 leaf_words=one.leaf_words,
                 mark=FILL,
                 resort=one.resort,
+                tree=one.tree,
             )
             return replace(made, options=replace(self.options, candidate=number), scored=scored)
         return replace(self, options=replace(self.options, candidate=number), scored=scored)
@@ -276,7 +279,7 @@ class Planner:
             leaf_words = self.text_grammar.begin(pieces)
             if fits and UNK not in pieces and len(leaf_words) == len(proposal.tree.leaves()):
                 tagged = self.tagged_words(pieces, tags(proposal.tree))
-                found.append(Moved(pieces, tagged, leaf_words, syntax, proposal.moves, proposal.resort))
+                found.append(Moved(pieces, tagged, leaf_words, syntax, proposal.moves, proposal.resort, proposal.tree))
         return found
 
     def final_mark(self, target: Target, tokens: list[str]) -> int:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from handler import artifacts
-from handler.decoding.rerank import Meaning, meaning_score
+from handler.decoding.rerank import Meaning, meaning_score, promise
 from handler.decoding.sampling import Decoded
 from handler.language.trees import read_tree
 from handler.planning import FRAME_GAP, PipelineConfig, Planner
@@ -91,6 +91,24 @@ def test_a_row_with_moved_parses_is_the_same_alone_and_in_any_batch(moving):
     assert together == [moving.run([row])[0] for row in rows] == moving.run(rows, chunk_rows=3)
 
 
+@pytest.mark.parametrize("temperature", [0, 0.9])
+@pytest.mark.parametrize("ranks, decoded", [((400, 0, 400), 1), ((0, 400, 0), 2), ((1, 0, 1), 3)])
+def test_candidates_that_cannot_win_are_not_decoded_and_answers_are_the_same(moving, monkeypatch, ranks, decoded, temperature):
+    """Candidates that say the same differ in what they can score by their rank as a last resort, 100 nats a token where it is 400."""
+    [row] = rows_of(moving, {**SENTENCE, "tmpl": FRONTED, "temperature": temperature, "seed": 5})
+    moved = tuple(dataclasses.replace(row.moved[0], resort=rank, moves=(f"move {i}",)) for i, rank in enumerate(ranks))
+    row = dataclasses.replace(row, moved=moved, candidates=len(moved))
+    monkeypatch.setattr(moving, "shares_texts", False)
+    few: list[int] = []
+    answers = moving.run([row], observe=lambda stage: few.append(stage.rows))
+    assert sum(few) == decoded
+    assert moving.run([row, row], chunk_rows=1) == 2 * answers  # what an earlier chunk decoded counts too
+    monkeypatch.setattr(moving.text_generator, "free_rows", 3)
+    every: list[int] = []
+    assert moving.run([row], observe=lambda stage: every.append(stage.rows)) == answers
+    assert every == [3]  # all at once, where that takes no longer
+
+
 def test_words_of_moved_leaves_do_not_pass_to_another_request_with_the_same_parse(tmp_path):
     pipeline = artifacts.load(tiny_artifact(tmp_path / "tiny", tag_weight=1.0, movement=True, word_weight=50.0))
     statement = {"sent": "the n is in it .", "synt": "(ROOT (S (NP (DT the) (NN n)) (VP (VBZ is) (PP (IN in) (NP (PRP it)))) (. .)))"}
@@ -128,7 +146,10 @@ def test_without_a_parse_and_without_a_parser_nothing_moves(moving):
 def test_the_choice_prefers_who_does_what_to_whom():
     source = read_tree("(ROOT (S (NP (DT the) (NN dog)) (VP (VBD bit) (NP (DT the) (NN man))) (. .)))")
     parse, text = Decoded([1], -1.0, True), Decoded([1, 2, 3, 4, 5, 6, 7], -1.0, True)
-    score = lambda words, weight=4.0: meaning_score(parse, text, Meaning(source), source, words.split(), weight)  # noqa: E731
+
+    def score(words, weight=4.0):
+        return meaning_score(parse, text, promise(Meaning(source), source, words.split(), weight))
+
     right, reversed_, invented = "the dog bit the man !", "the man bit the dog !", "the cat bit the man !"
     assert score(right) > score(reversed_) > score(invented)
     assert score(right, 0.0) == score(reversed_, 0.0) > score(invented, 0.0)

@@ -31,6 +31,11 @@ class Backend(Protocol):
         """How many logits there are, but for copied tokens."""
         ...
 
+    @property
+    def free_rows(self) -> int:
+        """So many rows decoded together take hardly longer than one."""
+        ...
+
     def generate(
         self,
         bag: np.ndarray,
@@ -60,6 +65,8 @@ class StepwiseBackend:
     ngrams: guess the next tokens of a parse; None: a token a step.
     drafts: texts are drafted.
     """
+
+    free_rows = 1
 
     def __init__(self, net: Network, precision: str, output_vocab_size: int, ngrams: NgramProposer | None = None, drafts: bool = False):
         self.net, self.precision, self.output_vocab_size = net, precision, output_vocab_size

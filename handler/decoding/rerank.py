@@ -60,16 +60,20 @@ class Meaning:
         return relations(self.parse)
 
 
-def meaning_score(parse: Decoded, text: Decoded, source: Meaning, tree: Tree, said: list[str], weight: float) -> float:
-    """`rerank_score` by meaning: beside content words missing and made up, the share of the sentence's relations that are kept.
+def meaning_score(parse: Decoded, text: Decoded, promised: float) -> float:
+    """`rerank_score` by meaning. promised: `promise` of what the text says."""
+    return (text.log_probability + parse.log_probability) / max(1, len(text.ids)) + promised
+
+
+def promise(source: Meaning, tree: Tree, said: list[str], weight: float) -> float:
+    """The score that a text would have if the networks were certain of it, which it cannot exceed: less for content words missing and
+    made up, more for the share of the sentence's relations that are kept.
 
     tree: the candidate's parse; said: its words, one a leaf. weight: nats a token for all relations kept.
     """
-    likely = (text.log_probability + parse.log_probability) / max(1, len(text.ids))
     if len(said) != len(tree.leaves()):  # cut short by the step limit: nothing is known of its relations
-        return likely - MISSING_PENALTY - EXTRA_PENALTY
-    if said == source.words:
-        likely -= UNCHANGED_PENALTY
+        return -MISSING_PENALTY - EXTRA_PENALTY
     wanted, found = source.content, content(tree, said)
     lost = (MISSING_PENALTY * missing(wanted, found) + EXTRA_PENALTY * made_up(wanted, found)) / max(1, wanted.total())
-    return likely - lost + weight * kept(source.relations, relations(tree, said))
+    unchanged = UNCHANGED_PENALTY if said == source.words else 0.0
+    return weight * kept(source.relations, relations(tree, said)) - lost - unchanged

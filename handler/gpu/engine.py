@@ -136,6 +136,8 @@ class CudaGraphEngine:
     always_scored: always compute log-probabilities, because a step without them would be another graph.
     """
 
+    free_rows = 32  # a step is bound by its launches; how many rows that holds for has not been measured on a GPU
+
     @torch.inference_mode()
     def __init__(
         self,
