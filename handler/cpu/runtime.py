@@ -7,6 +7,7 @@ import onnxruntime
 import torch
 
 SIGNED = torch.cpu._is_vnni_supported()  # see `factor`
+SPIN = 20  # µs that a thread waits actively for more work, about the time between two products; then it leaves its core to others
 
 
 def factor(rounded: np.ndarray, signed: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +26,7 @@ def session(model: bytes) -> onnxruntime.InferenceSession:
     """Ready to run, on as many threads as torch has been given."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits leaves the core to others
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN))
     options.add_session_config_entry("session.set_denormal_as_zero", "1")  # unlikely positions would slow attention down tenfold
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # there is nothing left to fuse
     options.enable_mem_pattern = options.enable_cpu_mem_arena = False  # both keep what each new shape once needed
