@@ -59,7 +59,7 @@ ARG DEVICE
 RUN /opt/venv/bin/python -m scripts.container.bake model "$DEVICE" \
  # the model brings its own handler/; of this one the commands need the version, and TorchServe its metrics
  && mkdir kept && mv handler/__init__.py handler/metrics.yaml kept \
- && rm -rf handler model_store scripts/serving/archive.py scripts/serving/served.py \
+ && rm -rf handler model_store scripts/serving/archive.py scripts/serving/served.py scripts/common/artifact_files.py \
       scripts/container/bake.py scripts/container/image.py \
  && mv kept handler \
  && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash model handler scripts

@@ -1,4 +1,6 @@
-"""Saves, verifies and loads a model artifact. All file access of the package is here. It reads and writes no pickle.
+"""Verifies and loads a model artifact. All file access of the package is here. It reads no pickle.
+
+`scripts/common/artifact_files.py` writes what is read here.
 
 An artifact is a folder that describes itself:
 
@@ -19,10 +21,9 @@ An artifact is a folder that describes itself:
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file as load_numpy
-from safetensors.numpy import save_file as save_numpy
-from safetensors.torch import save_file
 
 from handler.cpu.engine import PRECISIONS, Engine
 from handler.cpu.graph import Ranges, layer_names
@@ -53,7 +52,7 @@ from handler.model.network import ModelConfig
 from handler.parsing.parser import Parser
 from handler.pipeline import Pipeline
 from handler.planning import PipelineConfig
-from handler.weights import load_net, load_rounded, some, tied_names
+from handler.weights import load_net, load_rounded, some
 
 FORMAT = 1
 NETS = "parse_generator", "paraphraser"
@@ -66,7 +65,6 @@ TAGGER, DRAFTS, RANGES, ENDINGS, LEXICON, PARSER = OPTIONAL = (
     "lexicon.safetensors",
     "parser.safetensors",
 )
-NEWER = "split_weight", "inflection", "templates"  # settings of the pipeline that versions before 0.3.0 do not know
 RENAMED = {"written": "generation_vocab_size"}  # fields of config.json: name in version 0.1.0 -> name in the code
 
 
@@ -78,52 +76,6 @@ class ArtifactConfig:
     parse_generator: ModelConfig
     paraphraser: ModelConfig
     format: int = FORMAT
-
-
-def save(
-    folder: Path,
-    config: ArtifactConfig,
-    tensors: dict[str, dict[str, torch.Tensor]],
-    vocabulary: list[str],
-    codes: Path,
-    counts: Path,
-    dtype: torch.dtype | None = None,
-) -> None:
-    """Write an artifact. `tensors` holds a state dict for each network, which is stored as `dtype` if one is given."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_config(folder / "config.json", config)
-    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
-    (folder / "bpe.codes").write_bytes(codes.read_bytes())
-    (folder / "bpe.vocab.txt").write_bytes(counts.read_bytes())
-    for net in NETS:
-        aliases = tied_names(getattr(config, net))
-        stored = {
-            name: tensor.detach().cpu().to(dtype or tensor.dtype).contiguous()
-            for name, tensor in tensors[net].items()
-            if name not in aliases and name != "pos_encoder.pe"
-        }
-        save_file(stored, folder / f"{net}.safetensors")
-        (folder / f"{net}.safetensors").chmod(0o644)  # safetensors makes it readable by its owner only; a container may run as another user
-    write_manifest(folder)
-
-
-def write_json(file: Path, value: object) -> None:
-    file.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-
-
-def write_config(file: Path, config: ArtifactConfig) -> None:
-    """Write `config.json`. The youngest settings are left out where they are off, so that earlier versions can read it too."""
-    value = asdict(config)
-    for name in NEWER:
-        if not value["pipeline"][name]:
-            del value["pipeline"][name]
-    write_json(file, value)
-
-
-def write_manifest(folder: Path) -> None:
-    """Write `manifest.json` for the files as they are now."""
-    names = [*FILES, *(name for name in OPTIONAL if (folder / name).is_file())]
-    write_json(folder / "manifest.json", {"files": {name: fingerprint(folder / name) for name in names}})
 
 
 def members(folder: Path) -> list[str]:
@@ -405,12 +357,6 @@ def checked_vocabulary(folder: Path, config: ArtifactConfig) -> tuple[Vocabulary
     return vocabulary, syntax_end
 
 
-def save_drafts(file: Path, contexts: np.ndarray, tokens: np.ndarray) -> None:
-    """Write the arrays of an n-gram proposer (`decoding/proposers.py`)."""
-    save_numpy({"contexts": contexts, "tokens": tokens}, file)
-    file.chmod(0o644)
-
-
 def load_drafts(file: Path) -> NgramProposer:
     tensors = _arrays(file)
     contexts, tokens = tensors.get("contexts"), tensors.get("tokens")
@@ -423,12 +369,6 @@ def load_drafts(file: Path) -> NgramProposer:
     ):
         raise ArtifactError(file.name, f"contexts (N, {DRAFT_WIDTH}) and tokens (N), uint8", _described(tensors))
     return NgramProposer(contexts, tokens)
-
-
-def save_lexicon(file: Path, counts: np.ndarray, split_counts: np.ndarray | None = None) -> None:
-    """Write the counts that `lexicon.packed` returned."""
-    save_numpy({"counts": counts} | ({} if split_counts is None else {"split_counts": split_counts}), file)
-    file.chmod(0o644)
 
 
 def load_lexicon(file: Path, size: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -37,6 +37,7 @@ import torch
 
 from handler import artifacts, load
 from handler.pipeline import Pipeline
+from scripts.common import artifact_files
 from scripts.training import comparison
 from scripts.training.command import run
 from scripts.training.evaluation import COLUMNS, evaluate, markdown
@@ -90,7 +91,7 @@ def evaluate_artifacts(args: argparse.Namespace) -> int:
     if args.json:
         for row in [*after["table"], *(before or after)["table"]]:
             row.pop("each", None)
-        artifacts.write_json(args.json, {**after, "before": before, "changes": changes} if before else after)
+        artifact_files.write_json(args.json, {**after, "before": before, "changes": changes} if before else after)
     return 0
 
 
@@ -127,8 +128,8 @@ def load_without(artifact: Path, left_out: str | None, device: str, precision: s
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "artifact"
         shutil.copytree(artifact, copy)
-        artifacts.write_config(copy / "config.json", replace(config, pipeline=replace(config.pipeline, **WITHOUT[left_out])))
-        artifacts.write_manifest(copy)
+        artifact_files.write_config(copy / "config.json", replace(config, pipeline=replace(config.pipeline, **WITHOUT[left_out])))
+        artifact_files.write_manifest(copy)
         return load(copy, device, precision).pipeline
 
 

@@ -27,6 +27,7 @@ from handler.errors import ArtifactError, RequestError, SyntaxTreeError
 from handler.language.trees import read_tree, template_of
 from handler.movement.propose import LAST_RESORT
 from handler.wire.request import CATALOGUE
+from scripts.common import artifact_files
 from scripts.common.command import InputError, tell
 from scripts.common.paths import DEMO
 from scripts.training.command import run
@@ -145,8 +146,8 @@ def write_templates(folder: Path, templates: dict[str, str]) -> None:
     except ValueError as error:
         raise ArtifactError("config.json", "usable templates", str(error)) from None
     artifacts.check_templates(artifacts.load(folder), templates)
-    artifacts.write_config(folder / "config.json", config)
-    artifacts.write_manifest(folder)
+    artifact_files.write_config(folder / "config.json", config)
+    artifact_files.write_manifest(folder)
 
 
 if __name__ == "__main__":

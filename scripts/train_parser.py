@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from handler import artifacts
+from scripts.common import artifact_files
 from scripts.training import parser as training
 from scripts.training.command import run
 from scripts.training.corpus import origin
@@ -67,9 +68,9 @@ def train_and_export(args: argparse.Namespace) -> int:
         if args.test:
             splits = {name: some_trees(file) for name, file in (("dev", args.dev), ("test", args.test)) if file}
             record |= {"test_data": origin(args.test), **figures(args.export, splits, GOLD)}
-        artifacts.write_json(args.export.with_suffix(".record.json"), record)
+        artifact_files.write_json(args.export.with_suffix(".record.json"), record)
         if (args.export.parent / "manifest.json").is_file() and args.export.name == artifacts.PARSER:
-            artifacts.write_manifest(args.export.parent)
+            artifact_files.write_manifest(args.export.parent)
         print(json.dumps({name: record[name] for name in PRINTED if name in record}))
     return 0
 

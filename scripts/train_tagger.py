@@ -28,6 +28,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from handler import artifacts
+from scripts.common import artifact_files
 from scripts.common.command import InputError
 from scripts.training.command import run
 from scripts.training.tagger import Recipe, evaluate, read_sentences, save, speed, train
@@ -101,7 +102,7 @@ def train_and_measure(args: argparse.Namespace) -> int:
     }
     args.out.with_suffix(".record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if (args.out.parent / "manifest.json").is_file() and args.out.name == artifacts.TAGGER:
-        artifacts.write_manifest(args.out.parent)
+        artifact_files.write_manifest(args.out.parent)
     print(json.dumps(record))
     return 0
 

@@ -22,6 +22,7 @@ from handler.language.trees import SYNTAX_TOKENS
 from handler.language.vocabulary import SPECIALS, Vocabulary
 from handler.model.network import EOS, SynPG
 from handler.planning import PipelineConfig
+from scripts.common import artifact_files
 from scripts.serving.server import EXAMPLE
 from tests.reference import random_net, tiny_config
 
@@ -99,12 +100,12 @@ def tiny_artifact(
         tiny_config(vocab_size=len(TOKENS), syntax_width=64, max_steps=12, generation_vocab_size=generation_vocab_size, **shape),
     )
     nets = {"parse_generator": random_net(config.parse_generator, seed), "paraphraser": random_net(config.paraphraser, seed + 1)}
-    artifacts.save(
+    artifact_files.save(
         folder, config, {name: net.state_dict() for name, net in nets.items()}, TOKENS, source / "bpe.codes", source / "bpe.vocab.txt"
     )
     if tag_weight:
-        artifacts.save_lexicon(folder / artifacts.LEXICON, random_counts(seed)[:, :generation_vocab_size])
-        artifacts.write_manifest(folder)
+        artifact_files.save_lexicon(folder / artifacts.LEXICON, random_counts(seed)[:, :generation_vocab_size])
+        artifact_files.write_manifest(folder)
     return folder
 
 

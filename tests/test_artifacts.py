@@ -14,6 +14,7 @@ from handler import artifacts
 from handler.errors import ArtifactError
 from handler.language.trees import TAGS
 from handler.wire.request import read_request
+from scripts.common import artifact_files
 from scripts.templates import write_templates
 from tests.factories import RAIN, TOKENS, WRITTEN, random_counts, tiny_artifact
 
@@ -29,7 +30,7 @@ def copy(good, tmp_path):
 
 
 def reseal(folder):
-    artifacts.write_manifest(folder)
+    artifact_files.write_manifest(folder)
     return folder
 
 
@@ -56,7 +57,7 @@ def test_half_precision_is_stored_half_and_computed_whole(good, tmp_path, dtype)
     nets = {net: load_file(good / f"{net}.safetensors") for net in artifacts.NETS}
     config = artifacts.verify(good)
     vocabulary = json.loads((good / "vocab.json").read_text(encoding="utf-8"))
-    artifacts.save(tmp_path / "half", config, nets, vocabulary, good / "bpe.codes", good / "bpe.vocab.txt", dtype=dtype)
+    artifact_files.save(tmp_path / "half", config, nets, vocabulary, good / "bpe.codes", good / "bpe.vocab.txt", dtype=dtype)
     assert {t.dtype for t in load_file(tmp_path / "half" / "paraphraser.safetensors").values()} == {dtype}
     loaded = artifacts.load(tmp_path / "half", compiled=False)
     assert {p.dtype for p in loaded.text_generator.net.net.parameters()} == {torch.float32}
@@ -127,12 +128,12 @@ ADDED = {"exclamation": "(ROOT (S (INTJ ) (, ) (NP ) (VP ) (. )))"}
 
 
 def test_named_templates_are_added_to_an_artifact_and_stay(copy, tmp_path):
-    assert not json.loads((copy / "config.json").read_text())["pipeline"].keys() & set(artifacts.NEWER)  # earlier versions can read it
+    assert not json.loads((copy / "config.json").read_text())["pipeline"].keys() & set(artifact_files.NEWER)  # earlier versions can read it
     write_templates(copy, ADDED)
     assert artifacts.load(copy).config.templates == ADDED
     nets = {net: load_file(copy / f"{net}.safetensors") for net in artifacts.NETS}
     vocabulary = json.loads((copy / "vocab.json").read_text())
-    artifacts.save(tmp_path / "again", artifacts.verify(copy), nets, vocabulary, copy / "bpe.codes", copy / "bpe.vocab.txt")
+    artifact_files.save(tmp_path / "again", artifacts.verify(copy), nets, vocabulary, copy / "bpe.codes", copy / "bpe.vocab.txt")
     assert artifacts.load(tmp_path / "again").config.templates == ADDED
     write_templates(copy, {})
     assert artifacts.load(copy).config.templates == {}
@@ -274,7 +275,7 @@ def test_a_lexicon_of_another_kind_is_refused(copy, tensors):
     file.write_bytes(b"x")
     with pytest.raises(ArtifactError, match="lexicon.safetensors: expected a safetensors file"):
         artifacts.load(reseal(copy))
-    artifacts.save_lexicon(file, random_counts())
+    artifact_files.save_lexicon(file, random_counts())
     assert artifacts.load(reseal(copy)).lexicon is None  # not used at a tag_weight of 0
     edit_json(copy / "config.json", lambda c: c["pipeline"].update(tag_weight=2.5))
     assert artifacts.load(reseal(copy)).lexicon.weight == 2.5
@@ -287,7 +288,7 @@ def test_a_lexicon_has_a_column_for_each_word_that_is_written(tmp_path, generati
     loaded, size = artifacts.load(folder), generation_vocab_size or len(TOKENS)
     assert loaded.lexicon.table.shape[1] == size + (60 if generation_vocab_size else 0)
     assert loaded.run(loaded.plan(read_request({**RAIN, "seed": 1})))[0].text
-    artifacts.save_lexicon(folder / artifacts.LEXICON, random_counts()[:, :found])
+    artifact_files.save_lexicon(folder / artifacts.LEXICON, random_counts()[:, :found])
     with pytest.raises(ArtifactError) as caught:
         artifacts.load(reseal(folder))
     assert str(caught.value) == (

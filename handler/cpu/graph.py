@@ -64,7 +64,7 @@ def quantised(weight: Matrix) -> Quantised:
     """A linear layer's weights (N, K), quantised if they are not.
 
     Scales have 17 significant bits, so their products with the seven bits of a weight are exact in fp32: the products, quantised
-    again, are the same weights and scales. That lets an archive carry int8 (`artifacts.save_served`) without changing a bit.
+    again, are the same weights and scales. That lets an archive carry int8 (`scripts/serving/served.py`) without changing a bit.
     """
     if isinstance(weight, Quantised):
         return weight

@@ -5,7 +5,7 @@ none of it on the bag (the encoder's table starts with as many zero rows as the 
 pads attended to, they are ordinary source tokens, as in the published code.
 
 What differs: CTranslate2's encoder has no block-diagonal mask, so the bag and the syntax attend to each other there. The
-cost is the same or a little higher; the tokens differ. `tests/test_bench.py` holds the conversion against
+cost is the same or a little higher; the tokens differ. `tests/bench/test_bench.py` holds the conversion against
 `reference.PlainTransformer` without that mask: log-probabilities agree to rounding, greedy tokens are equal.
 
 Its parse generator may be given the syntax tokens alone as target vocabulary (`vocabulary=109`): what a careful user

@@ -21,6 +21,7 @@ from handler.language.vocabulary import Vocabulary
 from handler.model.network import EOS, PAD, SOS, ModelConfig, SynPG
 from handler.planning import PipelineConfig
 from scripts.bench import workload
+from scripts.common import artifact_files
 from scripts.training.recording import record
 
 VOCABULARY = 31_414
@@ -77,14 +78,14 @@ def write(folder: Path, words: Path, shape: dict, vocabulary: int, sentences, se
         net.reset_parameters(generator)
         enliven(net)
         teach(net, examples[name])
-    artifacts.save(
+    artifact_files.save(
         folder, config, {name: net.state_dict() for name, net in nets.items()}, tokens, words / "bpe.codes", words / "bpe.vocab.txt"
     )
     if (words / artifacts.DRAFTS).is_file():  # of real parses, like those imposed here
         shutil.copyfile(words / artifacts.DRAFTS, folder / artifacts.DRAFTS)
     ranges = {name: calibrate(nets[name], examples[name]) for name in artifacts.NETS}
-    artifacts.write_json(folder / artifacts.RANGES, ranges)
-    artifacts.write_manifest(folder)
+    artifact_files.write_json(folder / artifacts.RANGES, ranges)
+    artifact_files.write_manifest(folder)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 Written from the description of the published code, and as it does: the encoder once, then always `max_steps` decoder
 passes over everything generated so far, the output layer for the last position only; fp32, no cache, one row at a time.
-`tests/reference.py` holds the project's oracle; `tests/test_bench.py` holds this one against it.
+`tests/reference.py` holds the project's oracle; `tests/bench/test_bench.py` holds this one against it.
 """
 
 import math

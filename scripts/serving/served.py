@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from handler import artifacts
 from handler.cpu.graph import quantised
 from handler.weights import SCALES, looked_up
+from scripts.common import artifact_files
 
 VOCABULARY_TENSORS = "embedding_encoder.weight", "embedding_decoder.weight", "linear.weight", "linear.bias"  # a row for each token
 
@@ -30,7 +31,7 @@ def save_served(source: Path, folder: Path) -> bool:
     parser = config.parse_generator
     if config.pipeline.constrained and parser.vocab_size > syntax_end and parser.generation_vocab_size is None:
         config = replace(config, parse_generator=replace(parser, vocab_size=syntax_end))
-        artifacts.write_config(folder / "config.json", config)
+        artifact_files.write_config(folder / "config.json", config)
         made.add("config.json")
     for net in artifacts.NETS:
         c, stored = getattr(config, net), {}
@@ -48,5 +49,5 @@ def save_served(source: Path, folder: Path) -> bool:
     for name in names:
         if name not in made:
             (folder / name).symlink_to((source / name).resolve())
-    artifacts.write_manifest(folder)
+    artifact_files.write_manifest(folder)
     return True

@@ -16,6 +16,7 @@ from handler.language.split_tags import SPLIT, split_tags
 from handler.language.vocabulary import SEPARATOR, Vocabulary
 from handler.model.copying import to_extended_ids
 from handler.model.network import PAD, SynPG
+from scripts.common import artifact_files
 from scripts.common.command import InputError
 from scripts.training import corpus, trainer
 from scripts.training.recording import record
@@ -46,11 +47,11 @@ def calibrate(folder: Path, split: corpus.Split, base: Path | None = None) -> di
         counts += earlier
         split_counts += 0 if earlier_split is None else earlier_split
     contexts, tokens = proposers.learn([row.astype(np.uint8).tobytes() for row in split.rows("parse", np.sort(chosen[:PARSES]))])
-    artifacts.write_json(folder / artifacts.RANGES, ranges)
-    artifacts.write_json(folder / artifacts.ENDINGS, {"tokens": endings_of(vocabulary, split)})
-    artifacts.save_drafts(folder / artifacts.DRAFTS, contexts, tokens)
-    artifacts.save_lexicon(folder / artifacts.LEXICON, *lexicon.packed(counts, split_counts))
-    artifacts.write_manifest(folder)
+    artifact_files.write_json(folder / artifacts.RANGES, ranges)
+    artifact_files.write_json(folder / artifacts.ENDINGS, {"tokens": endings_of(vocabulary, split)})
+    artifact_files.save_drafts(folder / artifacts.DRAFTS, contexts, tokens)
+    artifact_files.save_lexicon(folder / artifacts.LEXICON, *lexicon.packed(counts, split_counts))
+    artifact_files.write_manifest(folder)
     return {"sentences": min(SENTENCES, int(fits.sum())), "parses": min(PARSES, len(split)), "contexts": len(tokens), "words": words}
 
 
@@ -95,8 +96,8 @@ def borrow_drafts(source: Path, folder: Path) -> None:
             return
         lookup[i] = j
     arrays = load_file(source / artifacts.DRAFTS)
-    artifacts.save_drafts(folder / artifacts.DRAFTS, lookup[arrays["contexts"]], lookup[arrays["tokens"]])
-    artifacts.write_manifest(folder)
+    artifact_files.save_drafts(folder / artifacts.DRAFTS, lookup[arrays["contexts"]], lookup[arrays["tokens"]])
+    artifact_files.write_manifest(folder)
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from handler import artifacts
 from handler.model.network import ModelConfig
 from handler.planning import PipelineConfig
+from scripts.common import artifact_files
 from scripts.common.command import UserError, tell
 from scripts.training import calibration
 from scripts.training.corpus import Split
@@ -116,7 +117,7 @@ def export(work_folder: Path, out: Path, share: float = 1.0) -> None:
         split = Split.load(work.corpus / "train.npz")
         calibration.calibrate(made, split, work.base if work.keeps_vocabulary() else None)
         record = record_of(work, states, settings)
-        artifacts.write_json(made / RECORD, record)
+        artifact_files.write_json(made / RECORD, record)
         draw(record, made / PICTURE)
     for name, state in states.items():
         tell(exported(name, state["curve"]))
@@ -162,7 +163,7 @@ def save_networks(work: Work, states: dict[str, dict], settings: dict, made: Pat
     tensors = {name: load_file(work.base / f"{name}.safetensors") for name in unchanged}
     tensors |= {name: {key: tensor.half() for key, tensor in state["best"].items()} for name, state in states.items()}
     config = artifacts.ArtifactConfig(pipeline_of(work.base, settings["bpe_threshold"]), **configs)
-    artifacts.save(made, config, tensors, read_tokens(work.corpus), work.corpus / "bpe.codes", work.corpus / "bpe.vocab.txt")
+    artifact_files.save(made, config, tensors, read_tokens(work.corpus), work.corpus / "bpe.codes", work.corpus / "bpe.vocab.txt")
 
 
 def record_of(work: Work, states: dict[str, dict], settings: dict) -> dict:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from handler import artifacts
 from handler.errors import SyntaxTreeError
 from handler.language.relations import content, kept, made_up, missing, relations
 from handler.language.trees import Tree, read_tree
 from handler.movement.clauses import leaf, node
 from handler.movement.propose import LAST_RESORT, Mover, tidied
+from scripts.common import artifact_files
 from scripts.common.command import InputError
 from scripts.training.corpus import Encoder, Limits, Split, read_columns
 from scripts.training.progress import counted
@@ -80,7 +80,7 @@ def prepare(folder: Path, file: Path, say=print) -> None:
         raise InputError(f"{file.name}: no sentence has constituents that can be moved.")
     Split.of(sources).save(folder / SOURCES)
     Split.of(targets).save(folder / TARGETS)
-    artifacts.write_json(folder / "corpus.json", {**record, "moved": {"pairs": len(sources), "moves": dict(moves.most_common())}})
+    artifact_files.write_json(folder / "corpus.json", {**record, "moved": {"pairs": len(sources), "moves": dict(moves.most_common())}})
     say(f"moved pairs: {len(sources)}")
 
 

@@ -17,6 +17,7 @@ from handler.language.vocabulary import SEPARATOR, SPECIALS, Vocabulary, WordPie
 from handler.model.network import EOS, PAD, SOS, ModelConfig, PositionTable, SynPG
 from handler.planning import PipelineConfig
 from handler.wire.request import EXAMPLE, read_request
+from scripts.common import artifact_files
 from scripts.common.paths import DEMO
 from scripts.training import calibration
 from scripts.training.checkpoints import CheckpointError, is_finite, read_config, read_dictionary, read_state
@@ -131,7 +132,7 @@ def write(
         pipeline = replace(pipeline, movement=True, relation_weight=RELATION_WEIGHT)
         if options.tagger == TAGGER and PARSER.is_file():
             shutil.copyfile(PARSER, made / artifacts.PARSER)
-    artifacts.save(
+    artifact_files.save(
         made,
         artifacts.ArtifactConfig(pipeline, configs["parse_generator"], configs["paraphraser"]),
         states,

@@ -8,6 +8,7 @@ from handler.decoding.plain import PlainNetwork
 from handler.language.trees import read_tree, syntax_tokens
 from handler.model.network import SynPG
 from handler.wire.request import CATALOGUE, read_request
+from scripts.common import artifact_files
 from scripts.training.recording import record
 from tests.factories import PICNIC
 
@@ -22,10 +23,10 @@ def calibrated(folder):
         for name in artifacts.NETS:
             ranges[name] = record(plain.backend(name).net.net)
         plain.run(plain.plan(read_request({**PICNIC, "seed": 1, "temperature": 1.0})))
-    artifacts.write_json(folder / artifacts.RANGES, ranges)
+    artifact_files.write_json(folder / artifacts.RANGES, ranges)
     parses = [bytes([1, *(plain.vocabulary.syntax_ids[t] for t in syntax_tokens(read_tree(PICNIC["synt"]))), 2])]
-    artifacts.save_drafts(folder / artifacts.DRAFTS, *proposers.learn(parses, least=1))
-    artifacts.write_manifest(folder)
+    artifact_files.save_drafts(folder / artifacts.DRAFTS, *proposers.learn(parses, least=1))
+    artifact_files.write_manifest(folder)
 
 
 def encode(net, bag, syntax):

@@ -18,6 +18,7 @@ from handler.errors import ArtifactError
 from handler.language.word_classes import ROWS
 from handler.model.network import EOS
 from handler.wire.request import CATALOGUE, read_request
+from scripts.common import artifact_files
 from tests.cpu.steps import TEMPLATES, calibrated, encode, logits_of, verify
 from tests.factories import PICNIC, RAIN, parse_constraint, parse_processors, random_net, text_constraint, text_processors, tiny_artifact
 from tests.reference import inputs
@@ -284,13 +285,13 @@ def test_what_a_folder_cannot_do_is_refused(folder, tmp_path):
     good = json.loads((folder / artifacts.RANGES).read_text())
     assert set(good["paraphraser"]) == layer_names(artifacts.verify(folder).paraphraser)
     for bad in ({**good, "paraphraser": {"logits": [0, 1]}}, {**good, "parse_generator": {**good["parse_generator"], "logits": [1, 1]}}):
-        artifacts.write_json(bare / artifacts.RANGES, bad)
-        artifacts.write_manifest(bare)
+        artifact_files.write_json(bare / artifacts.RANGES, bad)
+        artifact_files.write_manifest(bare)
         with pytest.raises(ArtifactError, match="ranges.json"):
             artifacts.load(bare)
     (bare / artifacts.RANGES).unlink()
     (bare / artifacts.DRAFTS).write_bytes(b"x")
-    artifacts.write_manifest(bare)
+    artifact_files.write_manifest(bare)
     with pytest.raises(ArtifactError, match="drafts.safetensors: expected a safetensors file"):
         artifacts.load(bare)
 

@@ -8,6 +8,7 @@ from handler.language.vocabulary import SPECIALS
 from handler.model.network import EOS, SOS, ModelConfig
 from handler.planning import PipelineConfig
 from handler.wire.request import read_request
+from scripts.common import artifact_files
 from scripts.serving import archive
 from scripts.serving.server import Server
 from tests.factories import CODES, RAIN, body
@@ -40,7 +41,7 @@ def test_the_published_shape_is_served_and_equals_the_oracle(tmp_path, state_fac
     (tmp_path / "bpe.vocab.txt").write_text("".join(f"{token} 100\n" for token in tokens[109:]))
     nets = {"parse_generator": random_net(config.parse_generator, 1), "paraphraser": random_net(config.paraphraser, 2)}
     assert [round(sum(p.numel() for p in net.parameters()) / 1e6, 1) for net in nets.values()] == [49.6, 49.6]
-    artifacts.save(
+    artifact_files.save(
         tmp_path / "artifact",
         config,
         {name: net.state_dict() for name, net in nets.items()},

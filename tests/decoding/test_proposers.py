@@ -11,6 +11,7 @@ from handler.model.network import EOS
 from handler.wire.request import CATALOGUE, read_request
 from scripts.bench import __main__ as bench
 from scripts.bench import published, workload
+from scripts.common import artifact_files
 
 # the(10) old(11) man(12, 13 in two pieces) saw(14) the(10) sea(15) .(16)
 WORDS = [((10,), "DT"), ((11,), "JJ"), ((12, 13), "NN"), ((14,), "VBD"), ((10,), "DT"), ((15,), "NN"), ((16,), ".")]
@@ -88,7 +89,7 @@ def test_texts_that_no_lexicon_aligns_are_drafted_and_stay_the_same(taught, cons
     config = json.loads((taught / "config.json").read_text())
     config["pipeline"]["constrained"] = constrained
     (taught / "config.json").write_text(json.dumps(config))
-    artifacts.write_manifest(taught)
+    artifact_files.write_manifest(taught)
     fast, slow = artifacts.load(taught, precision="fp32"), artifacts.load(taught, precision="fp32", drafts=False)
     steps = dict.fromkeys(artifacts.NETS, 0)
     for name in artifacts.NETS:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from handler import artifacts, weights
 from handler.wire.request import read_request
 from scripts import train
+from scripts.common import artifact_files
 from scripts.common.command import UserError
 from scripts.common.paths import DEMO
 from scripts.training import calibration, corpus, export, initial_weights, trainer
@@ -33,7 +34,7 @@ def test_fine_tuning_goes_on_from_an_artifact_and_stops_when_it_no_longer_helps(
     run(small)
     run(small, "--export", str(small / "first"))
     shutil.copyfile(DEMO / artifacts.TAGGER, small / "first" / artifacts.TAGGER)
-    artifacts.write_manifest(small / "first")
+    artifact_files.write_manifest(small / "first")
     before = artifacts.read_config(small / "first" / "config.json")
     monkeypatch.setitem(trainer.FINE_TUNE, "peak_rate", 3e-3)
     monkeypatch.setitem(trainer.RECIPES, "paraphraser", dataclasses.replace(trainer.RECIPES["paraphraser"], patience=2, epochs=400))
@@ -114,7 +115,8 @@ def test_fine_tuning_keeps_attended_pads(small, tmp_path):
 @pytest.mark.slow
 def test_a_network_that_was_not_trained_is_that_of_the_artifact_begun_from(small, tmp_path):
     base = tiny_artifact(tmp_path / "base")
-    artifacts.write_json(base / "training.json", {"parse_generator": {"curve": [{"epoch": 1, "loss": 3.0}]}, "paraphraser": {"curve": []}})
+    curves = {"parse_generator": {"curve": [{"epoch": 1, "loss": 3.0}]}, "paraphraser": {"curve": []}}
+    artifact_files.write_json(base / "training.json", curves)
     tune = ["--from", str(base), "--train", str(small / "train.tsv"), "--dev", str(small / "dev.tsv"), "--epochs", "1"]
     out = small / "out"
     assert train.main([str(small / "one"), *tune, "--net", "paraphraser"]) == 0

@@ -15,6 +15,7 @@ from handler.language.word_classes import ROWS
 from handler.model.copying import to_extended_ids
 from handler.wire.request import read_request
 from scripts import calibrate
+from scripts.common import artifact_files
 from scripts.training import calibration, trainer
 from tests.factories import PICNIC, TOKENS, WRITTEN, tiny_artifact
 
@@ -53,7 +54,7 @@ def test_drafts_are_borrowed_under_the_ids_of_another_vocabulary(tmp_path, data)
     source, other = tiny_artifact(tmp_path / "one"), tiny_artifact(tmp_path / "two")
     calibrate.main([str(source), "--data", str(data)])
     turned = [*TOKENS[:5], *TOKENS[5:109][::-1], *TOKENS[109:]]
-    artifacts.write_json(other / "vocab.json", turned)
+    artifact_files.write_json(other / "vocab.json", turned)
     calibration.borrow_drafts(source, other)
     artifacts.verify(other)
     ours, theirs = (Vocabulary(tokens) for tokens in (TOKENS, turned))
@@ -82,8 +83,8 @@ def test_pieces_that_only_end_words_are_no_words(tmp_path):
     pieces = p.planner.pieces.split(["raining"])
     assert pieces[-1] in endings and not {"it", "a"} & set(endings)
     assert not p.text_grammar.is_word[p.vocabulary.ids[pieces[-1]]] and p.text_grammar.is_word[p.vocabulary.ids["it"]]
-    artifacts.write_json(folder / artifacts.ENDINGS, {"tokens": ["no such token"]})
-    artifacts.write_manifest(folder)
+    artifact_files.write_json(folder / artifacts.ENDINGS, {"tokens": ["no such token"]})
+    artifact_files.write_manifest(folder)
     with pytest.raises(ArtifactError, match="endings.json: expected tokens of the vocabulary"):
         artifacts.load(folder)
 

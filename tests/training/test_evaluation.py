@@ -10,6 +10,7 @@ from handler.language.trees import read_tree
 from handler.wire.request import CATALOGUE
 from handler.wire.response import Paraphrase
 from scripts import evaluate
+from scripts.common import artifact_files
 from scripts.training import evaluation, progress
 from scripts.training.meaning import measure
 from tests.factories import RAIN, tiny_artifact
@@ -60,7 +61,7 @@ def test_from_files_to_a_table(tmp_path, capsys, monkeypatch, tagged):
     tiny_artifact(tmp_path / "artifact")
     if tagged:
         (tmp_path / "artifact" / artifacts.TAGGER).touch()
-        artifacts.write_manifest(tmp_path / "artifact")
+        artifact_files.write_manifest(tmp_path / "artifact")
         monkeypatch.setattr(artifacts, "load_tagger", lambda file: Tagger(["NN"], [], [], b"", [], {}, {}))
     (tmp_path / "rebuild.tsv").write_text(f"{RAIN['sent']}\t{RAIN['synt']}\tsource\n" * 3, encoding="utf-8")
     (tmp_path / "pairs.tsv").write_text("\t".join(PASSIVE) + "\n" + "\t".join((*PASSIVE[:3], "")) + "\n", encoding="utf-8")

@@ -18,6 +18,7 @@ from handler.language.trees import SYNTAX_TOKENS
 from handler.language.vocabulary import SPECIALS
 from handler.pipeline import Pipeline
 from handler.wire.request import read_request
+from scripts.common import artifact_files
 from scripts.training import published
 from tests.factories import PICNIC, RAIN, TOKENS
 from tests.training.checkpoint_files import CONFIGS, dictionary, pickled, refused
@@ -183,18 +184,18 @@ def test_nothing_is_left_when_writing_fails(given, capsys, monkeypatch):
         assert (folder / "paraphraser.safetensors").is_file()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
-    monkeypatch.setattr(artifacts, "write_manifest", full)
+    monkeypatch.setattr(artifact_files, "write_manifest", full)
     refused(given, capsys, "No space left on device")
 
 
 def test_nothing_is_left_when_a_server_would_refuse_it(given, capsys, monkeypatch):
-    write = artifacts.write_manifest
+    write = artifact_files.write_manifest
 
     def spoil(folder):
         write(folder)
         (folder / "vocab.json").write_text("[]", encoding="utf-8")
 
-    monkeypatch.setattr(artifacts, "write_manifest", spoil)
+    monkeypatch.setattr(artifact_files, "write_manifest", spoil)
     refused(given, capsys, "A server would refuse this: vocab.json: expected")
 
 

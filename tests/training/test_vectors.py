@@ -11,6 +11,7 @@ from handler import artifacts
 from handler.model.network import EOS, PAD, SOS
 from handler.wire.request import read_request
 from scripts import train
+from scripts.common import artifact_files
 from scripts.training import corpus, initial_weights, trainer
 from tests.factories import tiny_artifact
 from tests.reference import random_net, tiny_config
@@ -164,8 +165,8 @@ def test_words_seldom_seen_are_copied_after_fine_tuning_with_vectors(small, tmp_
 
     settings = json.loads((out / "config.json").read_text())
     settings["pipeline"]["copy_odds"] = 50
-    artifacts.write_json(out / "config.json", settings)
-    artifacts.write_manifest(out)
+    artifact_files.write_json(out / "config.json", settings)
+    artifact_files.write_manifest(out)
     parse = "(ROOT (S (NP (DT the) (NN zebra)) (VP (VBZ likes) (NP (DT a) (NN giraffe))) (. .)))"
     for options in (dict(compiled=False), dict(precision="fp32"), dict(precision="int8")):
         paraphraser = artifacts.load(out, **options)
