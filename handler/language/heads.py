@@ -6,6 +6,8 @@ verb's content: an auxiliary or a copula gives way to the verb phrase, adjective
 its first member. Every node has a head, whatever its label and children.
 """
 
+from functools import lru_cache
+
 from handler.language.trees import PHRASES, Tree
 
 # For a label: where to search from, and the labels sought, first come first served. `left` takes for each label in turn the first
@@ -45,26 +47,38 @@ NOMINAL = [
 ]
 PUNCTUATION = frozenset(", : . `` '' -LRB- -RRB-".split())  # not $ and #, which are words
 CONJUNCTIONS = frozenset({"CC", "CONJP"})
+CACHED_EXPANSIONS = 4096  # labels of nodes with those of their children; few of the many there are make up nearly all of a text
+CACHED_CHILDREN = 16  # of a node at most, so that they take little memory whatever trees requests have
 
 
 def head_child(node: Tree) -> int:
     """Which child is the head, by number; a leaf has none to ask for."""
-    labels = [child.label for child in node.children]
-    first = _coordinated(node.label, labels)
+    labels = tuple([child.label for child in node.children])
+    return _known_head(node.label, labels) if len(labels) <= CACHED_CHILDREN else _head_among(node.label, labels)
+
+
+@lru_cache(CACHED_EXPANSIONS)
+def _known_head(label: str, labels: tuple[str, ...]) -> int:
+    return _head_among(label, labels)
+
+
+def _head_among(label: str, labels: tuple[str, ...]) -> int:
+    """The head among the labels of a node's children, by number."""
+    first = _coordinated(label, labels)
     if first is not None:
         return first
-    if node.label in ("NP", "NX", "NAC"):
+    if label in ("NP", "NX", "NAC"):
         return _nominal(labels)
-    for way, sought in RULES.get(node.label, ()):
+    for way, sought in RULES.get(label, ()):
         found = _search(labels, way, sought.split())
         if found is not None:
-            if node.label == "SQ" and labels[found] == "NP":  # is he a man: the last noun phrase
+            if label == "SQ" and labels[found] == "NP":  # is he a man: the last noun phrase
                 found = len(labels) - 1 - labels[::-1].index("NP")
             return found
     return _fallback(labels)
 
 
-def _coordinated(label: str, labels: list[str]) -> int | None:
+def _coordinated(label: str, labels: tuple[str, ...]) -> int | None:
     """The first member of a coordination of like phrases."""
     places = [i for i, one in enumerate(labels) if one in CONJUNCTIONS]
     if not places or not places[0]:
@@ -78,14 +92,14 @@ def _coordinated(label: str, labels: list[str]) -> int | None:
     return alike[0] if alike else None
 
 
-def _search(labels: list[str], way: str, sought: list[str]) -> int | None:
+def _search(labels: tuple[str, ...], way: str, sought: list[str]) -> int | None:
     order = range(len(labels)) if way.startswith("left") else range(len(labels) - 1, -1, -1)
     if way.endswith("dis"):
         return next((i for i in order if labels[i] in sought), None)
     return next((i for label in sought for i in order if labels[i] == label), None)
 
 
-def _nominal(labels: list[str]) -> int:
+def _nominal(labels: tuple[str, ...]) -> int:
     """Collins' rules for noun phrases; a possessive's head is not its POS but the noun before it."""
     for way, sought in NOMINAL:
         found = _search(labels, way, sought.split())
@@ -94,7 +108,7 @@ def _nominal(labels: list[str]) -> int:
     return _fallback(labels)
 
 
-def _fallback(labels: list[str]) -> int:
+def _fallback(labels: tuple[str, ...]) -> int:
     """The last child that is no punctuation, whatever it is."""
     return next((i for i in range(len(labels) - 1, -1, -1) if labels[i] not in PUNCTUATION), len(labels) - 1)
 
