@@ -4,8 +4,11 @@ A tree is written `(ROOT (S (NP (PRP it)) (VP (VBZ rains)) (. .)))`: labels of t
 A template is the top of a tree, labels only: `(ROOT (S (NP ) (VP ) (. )))`. Nothing here knows vocabulary ids.
 """
 
+import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from handler.errors import SyntaxTreeError
 
@@ -56,13 +59,36 @@ MAX_DEPTH = 100
 TEMPLATE_DEPTH = 3  # ROOT, the clause, the clause's children
 
 
+Found = TypeVar("Found")
+
+
+def memoized(function: Callable[["Tree"], Found]) -> Callable[["Tree"], Found]:
+    """A function of a tree, which is called once for each tree. The tree keeps what was found, which must not be the tree itself."""
+
+    @functools.wraps(function)
+    def of(tree: "Tree") -> Found:
+        memo = tree.memo
+        if memo is None:
+            memo = tree.memo = {}
+        elif function in memo:
+            return memo[function]
+        found = memo[function] = function(tree)
+        return found
+
+    return of
+
+
 @dataclass(slots=True)
 class Tree:
-    """A node: its label, and either its children or, at a leaf, its word. A leaf of a template has neither."""
+    """A node: its label, and either its children or, at a leaf, its word. A leaf of a template has neither.
+
+    A tree is not changed after it has been built, nor are the lists that it gives.
+    """
 
     label: str
     children: list["Tree"] = field(default_factory=list)
     word: str | None = None
+    memo: dict[Callable, Any] | None = field(default=None, init=False, repr=False, compare=False)  # see `memoized`
 
     def __str__(self) -> str:
         """One line, as the Penn Treebank prints it; a bare label prints as `(NP )`."""
@@ -72,10 +98,21 @@ class Tree:
 
     def leaves(self) -> list["Tree"]:
         """The nodes without children, left to right."""
-        return [self] if not self.children else [leaf for child in self.children for leaf in child.leaves()]
+        return _leaves(self) if self.children else [self]
+
+    def first_leaf(self) -> "Tree":
+        node = self
+        while node.children:
+            node = node.children[0]
+        return node
 
     def depth(self) -> int:
         return 1 + max((child.depth() for child in self.children), default=0)
+
+
+@memoized
+def _leaves(node: Tree) -> list[Tree]:
+    return [leaf for child in node.children for leaf in child.leaves()]
 
 
 def escape(word: str) -> str:
@@ -201,7 +238,11 @@ def template_of(tree: Tree, depth: int = TEMPLATE_DEPTH) -> Tree:
 
 def syntax_tokens(tree: Tree) -> list[str]:
     """Brackets and labels in order, without words: `( ROOT ( S ( NP ) ) )`."""
-    return ["(", tree.label, *(token for child in tree.children for token in syntax_tokens(child)), ")"]
+    tokens = ["(", tree.label]
+    for child in tree.children:
+        tokens += syntax_tokens(child)
+    tokens.append(")")
+    return tokens
 
 
 def from_syntax_tokens(tokens: list[str]) -> str:
