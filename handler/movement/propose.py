@@ -9,11 +9,14 @@ What has exactly the asked top is proposed. Words that are not the source's are 
 Moves of LAST_RESORT bring in a frame of their own and come after all others.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import groupby, islice
 
-from handler.language.relations import content, kept, made_up, missing, relations
+from handler.language.relations import Relation, content, kept, made_up, missing, relations
 from handler.language.trees import Tree, template_of
 from handler.language.wordlists import COMMON, OPINIONS
 from handler.movement.clauses import (
@@ -39,6 +42,7 @@ from handler.movement.splitting import split
 from handler.movement.wh_questions import of_wh_question
 
 MAX_VARIANTS = 200
+ANY = ".*"
 # Moves that bring in a frame of their own, or a label that Penn would not give.
 LAST_RESORT = {
     "wrap": 1,
@@ -91,20 +95,70 @@ LAST_RESORT = {
 STIFF = 2  # added for a passive with a pronoun for its agent
 
 
+class Said:
+    """What a source says, to compare proposals with."""
+
+    def __init__(self, source: Tree):
+        self.source = source
+
+    @cached_property
+    def pairs(self) -> list[Relation]:
+        return relations(self.source)
+
+    @cached_property
+    def bag(self) -> Counter[str]:
+        return content(self.source)
+
+
 @dataclass(frozen=True)
 class Proposal:
-    """A whole target parse with its words."""
+    """A whole target parse with its words. What it keeps of the source is worked out when it is asked for."""
 
     tree: Tree
     moves: tuple[str, ...]  # that led to it from the source; none: the source as it is
-    kept: float  # relations, of 1
-    missing: int  # content words of the source that it lacks
-    made_up: int  # content words that the source lacks
+    said: Said = field(repr=False, compare=False)  # by the source
 
-    @property
+    @cached_property
     def resort(self) -> int:
         """How much of a last resort it is: 0 for the sentence's own words in another order, up to 12 for an empty frame."""
         return sum(LAST_RESORT.get(move, 0) for move in self.moves) + STIFF * ("passive" in self.moves and _by_pronoun(self.tree))
+
+    @cached_property
+    def bag(self) -> Counter[str]:
+        return content(self.tree)
+
+    @cached_property
+    def missing(self) -> int:
+        """Content words of the source that it lacks."""
+        return missing(self.said.bag, self.bag) if self.moves else 0
+
+    @cached_property
+    def made_up(self) -> int:
+        """Content words that the source lacks."""
+        return made_up(self.said.bag, self.bag) if self.moves else 0
+
+    @cached_property
+    def kept(self) -> float:
+        """Relations of the source, of 1."""
+        return kept(self.said.pairs, relations(self.tree)) if self.moves else 1.0
+
+
+# What makes one proposal better than another, the least first. Each is asked only of those that are equal in all before it.
+RANKS: tuple[Callable[[Proposal], float], ...] = (
+    lambda proposal: proposal.resort,
+    lambda proposal: proposal.missing + proposal.made_up,
+    lambda proposal: -round(proposal.kept, 2),
+    lambda proposal: len(proposal.moves),
+)
+
+
+def ranked(proposals: list[Proposal], ranks: tuple[Callable[[Proposal], float], ...] = RANKS) -> list[Proposal]:
+    """The best first; of equals the first one."""
+    if len(proposals) < 2 or not ranks:
+        return proposals
+    by, *rest = ranks
+    groups = groupby(sorted(proposals, key=by), by)
+    return [proposal for _, equals in groups for proposal in ranked(list(equals), tuple(rest))]
 
 
 def _by_pronoun(tree: Tree) -> bool:
@@ -120,27 +174,22 @@ def propose(source: Tree, template: Tree, most: int = 8) -> list[Proposal]:
 
 
 class Mover:
-    """A source, moved once for all templates that are asked for."""
+    """A source, moved for all templates that are asked for. What was made for one of them is kept for the others."""
 
     def __init__(self, source: Tree):
         self.source, self.lowered = source, lower_first(source)
         top = top_of(self.lowered)
         mended = repaired(top) if top else None
-        self.variants = list(islice(variants(self.lowered, top, mended), MAX_VARIANTS)) if top and mended else []
-        said = self.lowered if mended is top or not mended else node("ROOT", mended)  # without what the parser got wrong
-        self.pairs, self.bag = relations(said), content(said)
+        self.kinds = kinds_of(self.lowered, top, mended) if top and mended else []
+        self.said = Said(self.lowered if mended is top or not mended else node("ROOT", mended))  # without what the parser got wrong
+
+    @property
+    def variants(self) -> list[Variant]:
+        """All that movement makes of the source, in a fixed order."""
+        return list(islice((variant for kind in self.kinds for variant in kind.variants), MAX_VARIANTS))
 
     def propose(self, template: Tree, most: int = 8) -> list[Proposal]:
-        proposals = []
-        for tree, moves in self.matching(template):
-            if not moves:
-                proposals.append(Proposal(tree, moves, 1.0, 0, 0))
-                continue
-            said_now = content(tree)
-            proposals.append(
-                Proposal(tree, moves, kept(self.pairs, relations(tree)), missing(self.bag, said_now), made_up(self.bag, said_now))
-            )
-        return sorted(proposals, key=rank)[:most]
+        return ranked([Proposal(tree, moves, self.said) for tree, moves in self.matching(template)])[:most]
 
     def matching(self, template: Tree) -> list[tuple[Tree, tuple[str, ...]]]:
         """Moved parses with the asked top and their moves, without doubles, in the order in which they are made."""
@@ -148,19 +197,18 @@ class Mover:
         if len(asked.children) != 1:
             return []
         label, below = asked.children[0].label, [child.label for child in asked.children[0].children]
-        found: dict[str, tuple[Tree, tuple[str, ...]]] = {}
-        for top, mark, moves in self.variants:
+        wanted = outline(asked.children[0])
+        made = (variant for kind in self.kinds if kind.may_be(wanted) for variant in kind.variants)
+        found: list[tuple[Tree, tuple[str, ...]]] = []
+        for top, mark, moves in islice(made, MAX_VARIANTS):
             children = shaped(top, mark, below) if top.label == label else None
             whole = node(asked.label, Tree(label, children)) if children else None
             done = whole if not moves else whole and tidied(whole)
-            if done and matches(done, template):
+            if done and matches(done, asked):
                 done = with_case(done, self.source, self.lowered)
-                found.setdefault(str(done), (done, moves))
-        return list(found.values())
-
-
-def rank(proposal: Proposal) -> tuple:
-    return proposal.resort, proposal.missing + proposal.made_up, -round(proposal.kept, 2), len(proposal.moves)
+                if all(done != other for other, _ in found):
+                    found.append((done, moves))
+        return found
 
 
 def matches(tree: Tree, template: Tree) -> bool:
@@ -235,30 +283,57 @@ def _dropped(tree: Tree, drop: set[int]) -> Tree | None:
 # Variants
 
 
-def variants(source: Tree, top: Tree, mended: Tree) -> Iterator[Variant]:
+class Kind:
+    """Variants of one kind, made when a template that they may meet is first asked for."""
+
+    def __init__(self, tops: str, make: Callable[[], Iterable[Variant]]):
+        """tops: of which outline a variant may be, as a regular expression."""
+        self.tops, self.make = re.compile(tops), make
+
+    def may_be(self, asked: str) -> bool:
+        return self.tops.fullmatch(asked) is not None
+
+    @cached_property
+    def variants(self) -> list[Variant]:
+        return list(self.make())
+
+
+def outline(top: Tree) -> str:
+    """The labels of a clause and of its children but for commas and final marks, which a template may have or not: `S PP NP VP`."""
+    return " ".join([top.label, *(child.label for child in top.children if child.label not in (",", "."))])
+
+
+def kinds_of(source: Tree, top: Tree, mended: Tree) -> list[Kind]:
     """All that movement makes of a source, in a fixed order. top: its clause; mended: the same, repaired."""
     mark = next((one.word or "." for one in reversed(source.leaves()) if one.label == "."), ".")
     if top.label in ("SQ", "SBARQ") and mark == ".":
         mark = "?"
-    yield Tree(top.label, top.children[:-1] if top.children[-1].label == "." else top.children), mark, ()
     plain = mark if mark != "?" else "."
-    if top.label in ("S", "SQ", "SBARQ", "SINV"):
-        bare = Tree(top.label, unquoted(top))
-        yield bare, mark, ("unquote",)
     clauses = clauses_of(mended, mark)
+
+    def marked(made: Iterable[tuple[Tree, tuple[str, ...]]]) -> Iterator[Variant]:
+        return ((tree, plain, moves) for tree, moves in made)
+
+    kinds = [
+        Kind(ANY, lambda: as_it_is(top, mended, mark)),
+        Kind("S S CC S", lambda: marked(split_source(mended))),
+        Kind("S VP", lambda: marked(commands(mended, clauses))),
+    ]
+    kinds += [Kind(tops, partial(make, clause)) for clause in clauses for tops, make in MOVES]
+    kinds.append(Kind("NP .*", lambda: marked(noun_phrases(mended, clauses))))
+    if mended.label == "SBARQ" and not any("should" in clause.moves for clause in clauses):
+        kinds.append(Kind(ANY, lambda: of_wh_question(mended)))
+    return kinds
+
+
+def as_it_is(top: Tree, mended: Tree, mark: str) -> Iterator[Variant]:
+    """The source's clause, without quotation marks, and repaired."""
+    yield Tree(top.label, top.children[:-1] if top.children[-1].label == "." else top.children), mark, ()
+    if top.label in ("S", "SQ", "SBARQ", "SINV"):
+        yield Tree(top.label, unquoted(top)), mark, ("unquote",)
     if mended is not top:
-        top = mended
-        yield Tree(top.label, unquoted(top)), "?" if top.label in ("SQ", "SBARQ") else "." if mark == "?" else mark, ("repair",)
-    for tree, moves in split_source(top):
-        yield tree, plain, moves
-    for tree, moves in commands(top, clauses):
-        yield tree, plain, moves
-    for clause in clauses:
-        yield from of_clause(clause)
-    for tree, moves in noun_phrases(top, clauses):
-        yield tree, plain, moves
-    if top.label == "SBARQ" and not any("should" in clause.moves for clause in clauses):
-        yield from of_wh_question(top)
+        asks = mended.label in ("SQ", "SBARQ")
+        yield Tree(mended.label, unquoted(mended)), "?" if asks else "." if mark == "?" else mark, ("repair",)
 
 
 def top_of(source: Tree) -> Tree | None:
@@ -272,37 +347,64 @@ def top_of(source: Tree) -> Tree | None:
     return top
 
 
-def of_clause(clause: Clause) -> Iterator[Variant]:
-    """Statements, fronted phrases, questions and two clauses of one clause."""
+def stated(clause: Clause) -> Iterator[Variant]:
     whole = folded(clause)
     yield statement_of(clause), clause.mark, whole.moves
-    yield from fronted(clause)
-    wished = list(wishes(clause))
-    for tree, moves in wished:
+
+
+def wished(clause: Clause) -> Iterator[Variant]:
+    for tree, moves in wishes(clause):
         yield tree, clause.mark if tree.label == "S" else "?", moves
-    for other in restated(whole):
+
+
+def stated_otherwise(clause: Clause) -> Iterator[Variant]:
+    for other in restated(folded(clause)):
         yield node("S", other.subject, other.vp), clause.mark, other.moves
-    if "wonder" not in clause.moves:
-        thought = main_lemma(whole.vp) in OPINIONS | {"know", "hope", "guess", "wonder", "suppose"}
-        own = said(whole.subject) == "i" and not thought and not wished and not {"undo_question", "passive"} & set(clause.moves)
-        by_me = "passive" in clause.moves and " by me" in said(whole.vp)
-        if own:
-            tree, moves = did_you_know(whole)
-            yield tree, "?", moves
-        for tree, moves in yes_no(asking(clause)) if not (by_me or wished) else ():
-            yield tree, "?", (*moves, "ask_oneself") if own else moves
-    for tree, moves in split(whole):
-        yield tree, "?" if "or_not" in moves else clause.mark, moves
+
+
+def asked(clause: Clause) -> Iterator[Variant]:
+    """Yes/no questions. What one says of oneself is rather asked of others."""
     if "wonder" in clause.moves:
         return
-    asked = () if wished else (*what_questions(clause), *how_questions(clause))
-    for tree, moves in (*suggestions(clause), *asked):
+    whole, wish = folded(clause), any(wishes(clause))
+    thought = main_lemma(whole.vp) in OPINIONS | {"know", "hope", "guess", "wonder", "suppose"}
+    own = said(whole.subject) == "i" and not thought and not wish and not {"undo_question", "passive"} & set(clause.moves)
+    by_me = "passive" in clause.moves and " by me" in said(whole.vp)
+    if own:
+        tree, moves = did_you_know(whole)
         yield tree, "?", moves
-    if "passive" in clause.moves or "active" in clause.moves:
-        return
-    for tree, moves in (could_it_be(clause), what_if(clause), how_is_it(clause)):
+    for tree, moves in yes_no(asking(clause)) if not (by_me or wish) else ():
+        yield tree, "?", (*moves, "ask_oneself") if own else moves
+
+
+def divided(clause: Clause) -> Iterator[Variant]:
+    for tree, moves in split(folded(clause)):
+        yield tree, "?" if "or_not" in moves else clause.mark, moves
+
+
+def suggested(clause: Clause) -> Iterator[Variant]:
+    return _asking(clause, suggestions)
+
+
+def asked_what(clause: Clause) -> Iterator[Variant]:
+    return _asking(clause, what_questions) if not any(wishes(clause)) else iter(())
+
+
+def asked_how(clause: Clause) -> Iterator[Variant]:
+    return _asking(clause, how_questions) if not any(wishes(clause)) else iter(())
+
+
+def _asking(clause: Clause, questions: Callable[[Clause], Iterable[tuple[Tree, tuple[str, ...]]]]) -> Iterator[Variant]:
+    if "wonder" not in clause.moves:
+        for tree, moves in questions(clause):
+            yield tree, "?", moves
+
+
+def _framed(clause: Clause, frame: Callable[[Clause], tuple[Tree, tuple[str, ...]]]) -> Iterator[Variant]:
+    """The whole under a question of another verb; only of what has not changed its voice."""
+    if not {"wonder", "passive", "active"} & set(clause.moves):
+        tree, moves = frame(clause)
         yield tree, "?", moves
-    yield from between(whole)
 
 
 def asking(clause: Clause) -> Clause:
@@ -315,11 +417,14 @@ def asking(clause: Clause) -> Clause:
 
 def between(clause: Clause) -> Iterator[Variant]:
     """An adverb between subject and verb as a child of the clause."""
-    verb = verb_at(clause.vp)
-    if verb and clause.vp.children[0].label == "ADVP":
-        adverb, rest = clause.vp.children[0], clause.vp.children[1:]
+    if {"wonder", "passive", "active"} & set(clause.moves):
+        return
+    whole = folded(clause)
+    verb = verb_at(whole.vp)
+    if verb and whole.vp.children[0].label == "ADVP":
+        adverb, rest = whole.vp.children[0], whole.vp.children[1:]
         vp = rest[0] if len(rest) == 1 and rest[0].label == "VP" else Tree("VP", rest)
-        yield node("S", clause.subject, adverb, vp), clause.mark, (*clause.moves, "split_adverb")
+        yield node("S", whole.subject, adverb, vp), whole.mark, (*whole.moves, "split_adverb")
 
 
 def split_source(top: Tree) -> Iterator[tuple[Tree, tuple[str, ...]]]:
@@ -331,3 +436,21 @@ def split_source(top: Tree) -> Iterator[tuple[Tree, tuple[str, ...]]]:
         (one, other), word = found
         if all(read_clause(part) or len(part.children) == 1 for part in (one, other)):
             yield node("S", one, leaf(",", ","), leaf("CC", word), other), ("join",) if word not in said(top).split() else ("comma",)
+
+
+# What movement makes of a clause, in this order, with the outlines that the variants may have.
+MOVES: tuple[tuple[str, Callable[[Clause], Iterable[Variant]]], ...] = (
+    ("S NP VP", stated),
+    (r"S \S+ NP VP", fronted),
+    ("S VP|SQ .*|SBARQ .*", wished),
+    ("S NP VP", stated_otherwise),
+    ("SQ .*", asked),
+    ("S S CC S", divided),
+    (r"SBARQ WH\S+ SQ", suggested),
+    ("SBARQ WHNP SQ", asked_what),
+    ("SBARQ WHADVP SQ", asked_how),
+    ("SQ MD NP VP", partial(_framed, frame=could_it_be)),
+    ("SBARQ WHNP SQ", partial(_framed, frame=what_if)),
+    ("SBARQ WHADVP SQ", partial(_framed, frame=how_is_it)),
+    ("S NP ADVP VP", between),
+)
