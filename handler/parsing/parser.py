@@ -49,6 +49,7 @@ MAX_WORDS = 80  # a longer sentence is read in stretches
 ENDS = frozenset(".?!;:,")  # after one of these a stretch ends if it can
 HEADER = "format", "layers", "heads", "tags", "labels"
 PART = re.compile(r"[^\W_]+|[^\w\s]|_")
+UNPACKED = np.array([(byte % 16 - 8, byte // 16 - 8) for byte in range(256)], np.float32)  # both numbers of a byte of the embedding
 
 
 def shape(word: str) -> int:
@@ -65,7 +66,9 @@ def shape(word: str) -> int:
 
 def word_pieces(word: str, ids: dict[str, int]) -> list[int]:
     """The ids of a word's pieces: cut at punctuation, then from the left the longest that is known. Never empty."""
-    plain = "".join(c for c in unicodedata.normalize("NFD", word.lower()) if unicodedata.category(c) != "Mn")
+    plain = word.lower()
+    if not plain.isascii():
+        plain = "".join(c for c in unicodedata.normalize("NFD", plain) if unicodedata.category(c) != "Mn")
     found = []
     for part in PART.findall(plain[:200]):
         begin, mark, pieces = 0, "", []
@@ -92,26 +95,24 @@ def best_tree(labels: np.ndarray, margins: np.ndarray) -> list[tuple[int, int, i
     n = len(labels)
     gains = np.maximum(margins, 0)
     gains[0, n] = margins[0, n]
+    diagonals = gains.ravel()
     best = np.zeros((n + 1, n + 1), np.float32)  # (begin, length)
     ended = np.zeros((n + 1, n + 1), np.float32)  # the same by (end, length)
-    splits = np.zeros((n + 1, n + 1), np.int64)
     for length in range(1, n + 1):
         count = n - length + 1
-        value = gains.ravel()[length :: n + 2][:count].copy()  # the diagonal of spans of this length
+        value = diagonals[length :: n + 2][:count]  # of the spans of this length
         if length > 1:
-            sums = best[:count, 1:length] + ended[length:, 1:length][:, ::-1]
-            where = sums.argmax(1)
-            splits[:count, length] = where + 1
-            value += sums[np.arange(count), where]
+            value = value + np.maximum.reduce(best[:count, 1:length] + ended[length:, length - 1 : 0 : -1], 1)
         best[:count, length] = value
         ended[length:, length] = value
     found, todo = [], [(0, n)]
     while todo:
         begin, end = todo.pop()
-        if margins[begin, end] > 0 or end - begin == n:
+        length = end - begin
+        if margins[begin, end] > 0 or length == n:
             found.append((begin, end, int(labels[begin, end])))
-        if end - begin > 1:
-            middle = begin + int(splits[begin, end - begin])
+        if length > 1:
+            middle = begin + 1 + int((best[begin, 1:length] + ended[end, length - 1 : 0 : -1]).argmax())
             todo += [(middle, end), (begin, middle)]
     return found
 
@@ -136,7 +137,7 @@ class Parser:
         """
         if not tokens:
             raise ValueError("there are no tokens to parse")
-        if any(not token or re.search(r"\s", token) for token in tokens):
+        if any(token.split() != [token] for token in tokens):
             raise ValueError("a token is empty or has a blank in it")
         cut = [word_pieces(token, self._ids) for token in tokens]
         root, begin = Tree("ROOT"), 0
@@ -166,8 +167,8 @@ class Parser:
         scores, tags = self._scores(tokens, cut)
         begins, ends = spans_of(n)
         labels, margins = np.zeros((n, n + 1), np.int64), np.zeros((n, n + 1), np.float32)
-        best = scores[:, 1:].argmax(1)
-        labels[begins, ends], margins[begins, ends] = best + 1, scores[np.arange(len(best)), best + 1] - scores[:, 0]
+        labels[begins, ends] = scores[:, 1:].argmax(1) + 1
+        margins[begins, ends] = scores[:, 1:].max(1) - scores[:, 0]
         leaves = [Tree(self.tags[tag], [], token) for tag, token in zip(tags.argmax(1), tokens)]
         return nest(leaves, [(begin, end, self.chains[label]) for begin, end, label in best_tree(labels, margins)])
 
@@ -206,10 +207,9 @@ def spans_of(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def unpack(packed: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """Rows of an embedding, (N, D) float32, from how the file has them."""
-    numbers = np.empty((len(packed), packed.shape[1] * 2), np.float32)
-    numbers[:, ::2], numbers[:, 1::2] = packed & 15, packed >> 4
-    numbers -= 8
-    return (numbers.reshape(len(packed), -1, GROUP) * scales[..., None].astype(np.float32)).reshape(len(packed), -1)
+    numbers = UNPACKED.take(packed, 0).reshape(len(packed), -1, GROUP)
+    numbers *= scales[..., None].astype(np.float32)
+    return numbers.reshape(len(packed), -1)
 
 
 def nest(leaves: list[Tree], constituents: list[tuple[int, int, list[str]]]) -> list[Tree]:
