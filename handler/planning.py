@@ -1,8 +1,9 @@
 """Turns a request into rows of ids and checks them against the networks' limits. No network, no files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import islice
 from typing import Protocol
 
 from handler.decoding import rerank
@@ -199,7 +200,7 @@ class Planner:
             raise RequestError(f"has {len(pieces)} word pieces, at most {self.text_limits.bag_width} are read", "sent")
         targets = [self.template_like(target) if target.like is not None else target for target in request.targets]
         from_template = not all(target.whole for target in targets)
-        source = self.source_tree(request) if from_template or self.aligned else None
+        source = self.source_tree(request, tokens) if from_template or self.aligned else None
         labels = self.source_tags(request, source) if from_template or self.aligned else None
         source_tags = self.encode_tags(request, labels) if from_template else []
         tagged = self.tagged_words(pieces, labels)
@@ -214,8 +215,9 @@ class Planner:
         rows = []
         for target in targets:
             syntax = self.encode_syntax(target)
-            moved = self.moved(mover, target, stand_ins) if mover and not target.whole else []
             candidates = 1 if target.whole else request.candidates or self.config.candidates
+            competing = request.num_paraphrases - 1 + candidates  # parses that a sample may begin with or compare
+            moved = list(islice(self.moved(mover, target, stand_ins), competing)) if mover and not target.whole else []
             for sample in range(request.num_paraphrases):
                 left = tuple(moved[sample : sample + candidates])  # another sample begins with another parse, while there are some
                 left = tuple(one for one in left if one.resort < left[0].resort + FRAME_GAP)  # an empty frame only for want of better
@@ -256,11 +258,11 @@ class Planner:
             raise RequestError("needs a parser, which this model has not; give tmpl", target.field)
         return replace(target, tree=template_of(self.parser.parse(tokenize(target.like or ""))))
 
-    def source_tree(self, request: Request) -> Tree | None:
-        """The sentence's parse: the request's, or the parser's where there is none; None without either."""
+    def source_tree(self, request: Request, tokens: list[str]) -> Tree | None:
+        """The sentence's parse: the request's, or the parser's where there is none; None without either. tokens: of the sentence."""
         if request.source is not None or self.parser is None:
             return request.source
-        return self.parser.parse(tokenize(request.sentence))  # case is kept: it tells names
+        return self.parser.parse(tokens if self.config.tokenization == "ptb" else tokenize(request.sentence))  # case tells names
 
     def source_tags(self, request: Request, source: Tree | None) -> list[str] | None:
         """The sentence's part-of-speech tags: its parse's, or the tagger's where there is none; None without either."""
@@ -268,9 +270,8 @@ class Planner:
             return tags(source)
         return self.tagger.tag(tokenize(request.sentence)) if self.tagger else None
 
-    def moved(self, mover: Mover, target: Target, stand_ins: dict[str, str]) -> list[Moved]:
+    def moved(self, mover: Mover, target: Target, stand_ins: dict[str, str]) -> Iterator[Moved]:
         """Parses under a target's template that are made of the source's own, best first, as far as the networks can write them."""
-        found = []
         for proposal in mover.propose(target.tree, MOST_MOVED):
             pieces = self.encode_words(words(proposal.tree), stand_ins)
             syntax = [self.vocabulary.syntax_ids[token] for token in syntax_tokens(proposal.tree)]
@@ -279,8 +280,7 @@ class Planner:
             leaf_words = self.text_grammar.begin(pieces)
             if fits and UNK not in pieces and len(leaf_words) == len(proposal.tree.leaves()):
                 tagged = self.tagged_words(pieces, tags(proposal.tree))
-                found.append(Moved(pieces, tagged, leaf_words, syntax, proposal.moves, proposal.resort, proposal.tree))
-        return found
+                yield Moved(pieces, tagged, leaf_words, syntax, proposal.moves, proposal.resort, proposal.tree)
 
     def final_mark(self, target: Target, tokens: list[str]) -> int:
         """The id of the mark that a target ends in, if it ends in one; FILL where the network chooses.
@@ -354,14 +354,16 @@ class Planner:
         """
         if not self.config.constrained or self.config.tokenization == "raw":
             return {}
-        lowered = [token.lower() for token in tokens]
+        lowered = dict.fromkeys(token.lower() for token in tokens)
+        unknown = [token for token in lowered if None in pieces_of(token)]
+        if not unknown:
+            return {}
         free = [name for name in STAND_INS if name in self.vocabulary.ids and name not in lowered]
-        unknown = [token for token in dict.fromkeys(lowered) if None in pieces_of(token)]
         return dict(zip(unknown, free))
 
     def _known_pieces(self, word: str) -> list[str | None]:
         """The BPE pieces of a word, None for each that the vocabulary lacks."""
-        return [piece if piece in self.vocabulary.ids else None for piece in self.pieces.split([word])]
+        return [piece if piece in self.vocabulary.ids else None for piece in self.pieces.of(word)]
 
     def encode_words(self, tokens: list[str], stand_ins: dict[str, str] | None = None) -> list[int]:
         """Ids of the BPE pieces of tokens, lower-cased where they are Penn Treebank's."""

@@ -14,7 +14,8 @@ def is_english(tokens: list[str], pieces: Callable[[str], list[str | None]]) -> 
     marks say nothing: a sentence of them passes.
     """
     worded = [token for token in tokens if any(map(str.isalpha, token))]
-    if 2 * sum(_is_strange(token) or not token.isascii() and None in pieces(token.lower()) for token in worded) > len(worded):
+    beyond = [token for token in worded if not token.isascii()]
+    if 2 * sum(_is_strange(token) or None in pieces(token.lower()) for token in beyond) > len(worded):
         return False
     plain = [token.lower() for token in worded if token.isalpha()]
     english, foreign = (sum(token in words for token in plain) for words in (LOWER, FOREIGN))

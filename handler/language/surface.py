@@ -63,9 +63,8 @@ def aligned(sentence: str, tokens: list[str]) -> tuple[list[str], list[bool]]:
         while place < len(text) and text[place].isspace():
             place += 1
         end = _exactly(text, place, token) or _by_letters(text, place, token)
-        forms.append(text[place:end].strip() if end else token)
-        if end and _letters(forms[-1]) != _letters(token):
-            forms[-1] = token
+        form = text[place:end].strip() if end else token
+        forms.append(form if form == token or _letters(form) == _letters(token) else token)
         place = end or place
         joined.append(bool(end) and end < len(text) and not text[end].isspace())
     return forms, joined
@@ -73,6 +72,8 @@ def aligned(sentence: str, tokens: list[str]) -> tuple[list[str], list[bool]]:
 
 def _exactly(text: str, place: int, token: str) -> int:
     """Where a token that stands at this place ends; 0 if another stands there. Case does not count, nor the shape of quotes."""
+    if token.isascii() and text.startswith(token, place):
+        return place + len(token)
     found, wanted = "", token.translate(STRAIGHT).lower()
     while place < len(text) and len(found) < len(wanted):
         found += text[place].translate(STRAIGHT).lower()

@@ -83,18 +83,32 @@ class WordPieces:
         except (SystemExit, ValueError, IndexError) as error:  # subword_nmt raises SystemExit on a bad line
             found = "a line that is no pair of pieces" if isinstance(error, SystemExit) else str(error)
             raise ArtifactError(name, "merges as subword-nmt learn-bpe writes them", found) from None
+        self._bpe.cache = _Forgetful()
+        self.cache: dict[str, tuple[str, ...]] = {}  # token -> its pieces
         if self._bpe.version not in ((0, 1), (0, 2)):  # subword_nmt would fail only at the first word
             raise ArtifactError(name, "version 0.1 or 0.2", ".".join(map(str, self._bpe.version)))
 
     def split(self, tokens: list[str]) -> list[str]:
         """The pieces of the tokens, in order."""
-        if len(self._bpe.cache) > CACHED_WORDS:
-            self._bpe.cache.clear()
-        pieces = self._bpe.segment_tokens(tokens)
-        for token in tokens:
-            if len(token) > CACHED_LENGTH:
-                self._bpe.cache.pop(token, None)
-        return pieces
+        return [piece for token in tokens for piece in self.of(token)]
+
+    def of(self, token: str) -> tuple[str, ...]:
+        """The pieces of one token; none of an empty one."""
+        found = self.cache.get(token)
+        if found is None:
+            found = tuple(self._bpe.segment_tokens([token]))
+            if len(self.cache) >= CACHED_WORDS:
+                self.cache.clear()
+            if len(token) <= CACHED_LENGTH:
+                self.cache[token] = found
+        return found
+
+
+class _Forgetful(dict):
+    """In the place of subword-nmt's own cache, which has no bound: nothing is kept."""
+
+    def __setitem__(self, key: str, value: tuple[str, ...]) -> None:
+        pass
 
 
 def counted_pieces(text: str, threshold: int, name: str) -> set[str]:

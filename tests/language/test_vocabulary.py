@@ -187,7 +187,7 @@ def test_the_cache_is_bounded_and_changes_nothing(tmp_path, monkeypatch):
     sizes = []
     for i in range(300):
         assert pieces.split(["raining", f"the{i}"])[:2] == ["rain@@", "ing"]
-        sizes.append(len(pieces._bpe.cache))
+        sizes.append(len(pieces.cache))
     assert 40 < max(sizes) <= 50 + 2
     assert min(sizes[60:]) < 10
 
@@ -195,8 +195,8 @@ def test_the_cache_is_bounded_and_changes_nothing(tmp_path, monkeypatch):
 def test_long_words_are_split_but_not_kept(tmp_path):
     pieces = word_pieces(tmp_path)
     assert pieces.split(["the" * 100, "raining"])[-2:] == ["rain@@", "ing"]
-    assert set(pieces._bpe.cache) == {"raining"}
-    assert pieces.split(["q" * CACHED_LENGTH]) and len(pieces._bpe.cache) == 2
+    assert set(pieces.cache) == {"raining"}
+    assert pieces.split(["q" * CACHED_LENGTH]) and len(pieces.cache) == 2
 
 
 @pytest.mark.parametrize(
