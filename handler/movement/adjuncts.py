@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from handler.language.heads import head_leaf
 from handler.language.relations import TIMES, coordinated
-from handler.language.trees import Tree
+from handler.language.trees import Tree, memoized
 from handler.language.wordlists import (
     ADVERBIAL,
     ASKING,
@@ -42,6 +42,7 @@ class Adjunct:
     score: float
 
 
+@memoized
 def adjuncts(vp: Tree) -> list[Adjunct]:
     """What can be moved, best first; of equals the last in the sentence."""
     found = list(_adjuncts(vp))

@@ -57,7 +57,7 @@ def said(tree: Tree) -> str:
 
 
 def first_word(tree: Tree) -> str:
-    return (tree.leaves()[0].word or "").lower()
+    return (tree.first_leaf().word or "").lower()
 
 
 def head_lemma(tree: Tree) -> str:
@@ -87,7 +87,10 @@ def is_time(tree: Tree) -> bool:
 
 def verb_at(vp: Tree) -> int | None:
     """Where among its children a verb phrase has its verb."""
-    return next((i for i, child in enumerate(vp.children) if child.label in VERBAL), None)
+    for i, child in enumerate(vp.children):
+        if child.label in VERBAL:
+            return i
+    return None
 
 
 def inner(vp: Tree) -> int | None:
@@ -362,7 +365,9 @@ def statement_of(clause: Clause) -> Tree:
 
 def folded(clause: Clause) -> Clause:
     """The same with what was before the subject put back into the verb phrase."""
+    if not clause.front:
+        return clause
     vp = clause.vp
     for piece in reversed(clause.front):
         vp = with_phrase(vp, piece)
-    return clause.but(*(["unfront"] if clause.front else []), vp=vp, front=())
+    return clause.but("unfront", vp=vp, front=())

@@ -42,7 +42,6 @@ from handler.movement.splitting import split
 from handler.movement.wh_questions import of_wh_question
 
 MAX_VARIANTS = 200
-ANY = ".*"
 # Moves that bring in a frame of their own, or a label that Penn would not give.
 LAST_RESORT = {
     "wrap": 1,
@@ -95,28 +94,28 @@ LAST_RESORT = {
 STIFF = 2  # added for a passive with a pronoun for its agent
 
 
-class Said:
-    """What a source says, to compare proposals with."""
+class Meaning:
+    """What a parse says, to compare others with. Each part is worked out when it is first asked for."""
 
-    def __init__(self, source: Tree):
-        self.source = source
+    def __init__(self, parse: Tree):
+        self.parse = parse
 
     @cached_property
     def pairs(self) -> list[Relation]:
-        return relations(self.source)
+        return relations(self.parse)
 
     @cached_property
     def bag(self) -> Counter[str]:
-        return content(self.source)
+        return content(self.parse)
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A whole target parse with its words. What it keeps of the source is worked out when it is asked for."""
+    """A whole target parse with its words. What it keeps of the source is worked out when it is first asked for."""
 
     tree: Tree
     moves: tuple[str, ...]  # that led to it from the source; none: the source as it is
-    said: Said = field(repr=False, compare=False)  # by the source
+    source: Meaning = field(repr=False, compare=False)
 
     @cached_property
     def resort(self) -> int:
@@ -124,23 +123,23 @@ class Proposal:
         return sum(LAST_RESORT.get(move, 0) for move in self.moves) + STIFF * ("passive" in self.moves and _by_pronoun(self.tree))
 
     @cached_property
-    def bag(self) -> Counter[str]:
-        return content(self.tree)
+    def meaning(self) -> Meaning:
+        return Meaning(self.tree)
 
     @cached_property
     def missing(self) -> int:
         """Content words of the source that it lacks."""
-        return missing(self.said.bag, self.bag) if self.moves else 0
+        return missing(self.source.bag, self.meaning.bag) if self.moves else 0
 
     @cached_property
     def made_up(self) -> int:
         """Content words that the source lacks."""
-        return made_up(self.said.bag, self.bag) if self.moves else 0
+        return made_up(self.source.bag, self.meaning.bag) if self.moves else 0
 
     @cached_property
     def kept(self) -> float:
         """Relations of the source, of 1."""
-        return kept(self.said.pairs, relations(self.tree)) if self.moves else 1.0
+        return kept(self.source.pairs, self.meaning.pairs) if self.moves else 1.0
 
 
 # What makes one proposal better than another, the least first. Each is asked only of those that are equal in all before it.
@@ -181,7 +180,7 @@ class Mover:
         top = top_of(self.lowered)
         mended = repaired(top) if top else None
         self.kinds = kinds_of(self.lowered, top, mended) if top and mended else []
-        self.said = Said(self.lowered if mended is top or not mended else node("ROOT", mended))  # without what the parser got wrong
+        self.meaning = Meaning(self.lowered if mended is top or not mended else node("ROOT", mended))  # without what the parser got wrong
 
     @property
     def variants(self) -> list[Variant]:
@@ -189,7 +188,7 @@ class Mover:
         return list(islice((variant for kind in self.kinds for variant in kind.variants), MAX_VARIANTS))
 
     def propose(self, template: Tree, most: int = 8) -> list[Proposal]:
-        return ranked([Proposal(tree, moves, self.said) for tree, moves in self.matching(template)])[:most]
+        return ranked([Proposal(tree, moves, self.meaning) for tree, moves in self.matching(template)])[:most]
 
     def matching(self, template: Tree) -> list[tuple[Tree, tuple[str, ...]]]:
         """Moved parses with the asked top and their moves, without doubles, in the order in which they are made."""
@@ -237,7 +236,7 @@ def lower_first(source: Tree) -> Tree:
 
 def with_case(tree: Tree, source: Tree, lowered: Tree) -> Tree:
     """The first word of the source as it was, where it stands first again."""
-    first, before, now = source.leaves()[0], lowered.leaves()[0], tree.leaves()[0]
+    first, before, now = source.first_leaf(), lowered.first_leaf(), tree.first_leaf()
     if now is not before or first is before:
         return tree
     return _replaced_first(tree, first)
@@ -286,9 +285,9 @@ def _dropped(tree: Tree, drop: set[int]) -> Tree | None:
 class Kind:
     """Variants of one kind, made when a template that they may meet is first asked for."""
 
-    def __init__(self, tops: str, make: Callable[[], Iterable[Variant]]):
-        """tops: of which outline a variant may be, as a regular expression."""
-        self.tops, self.make = re.compile(tops), make
+    def __init__(self, tops: re.Pattern, make: Callable[[], Iterable[Variant]]):
+        """tops: of which outline a variant may be."""
+        self.tops, self.make = tops, make
 
     def may_be(self, asked: str) -> bool:
         return self.tops.fullmatch(asked) is not None
@@ -301,6 +300,10 @@ class Kind:
 def outline(top: Tree) -> str:
     """The labels of a clause and of its children but for commas and final marks, which a template may have or not: `S PP NP VP`."""
     return " ".join([top.label, *(child.label for child in top.children if child.label not in (",", "."))])
+
+
+ANY, STATEMENT, TWO_CLAUSES, COMMAND, NOUN_PHRASE = map(re.compile, (".*", "S NP VP", "S S CC S", "S VP", "NP .*"))
+YES_NO, WHAT, HOW = map(re.compile, ("SQ .*", "SBARQ WHNP SQ", "SBARQ WHADVP SQ"))
 
 
 def kinds_of(source: Tree, top: Tree, mended: Tree) -> list[Kind]:
@@ -316,11 +319,11 @@ def kinds_of(source: Tree, top: Tree, mended: Tree) -> list[Kind]:
 
     kinds = [
         Kind(ANY, lambda: as_it_is(top, mended, mark)),
-        Kind("S S CC S", lambda: marked(split_source(mended))),
-        Kind("S VP", lambda: marked(commands(mended, clauses))),
+        Kind(TWO_CLAUSES, lambda: marked(split_source(mended))),
+        Kind(COMMAND, lambda: marked(commands(mended, clauses))),
     ]
     kinds += [Kind(tops, partial(make, clause)) for clause in clauses for tops, make in MOVES]
-    kinds.append(Kind("NP .*", lambda: marked(noun_phrases(mended, clauses))))
+    kinds.append(Kind(NOUN_PHRASE, lambda: marked(noun_phrases(mended, clauses))))
     if mended.label == "SBARQ" and not any("should" in clause.moves for clause in clauses):
         kinds.append(Kind(ANY, lambda: of_wh_question(mended)))
     return kinds
@@ -400,8 +403,8 @@ def _asking(clause: Clause, questions: Callable[[Clause], Iterable[tuple[Tree, t
             yield tree, "?", moves
 
 
-def _framed(clause: Clause, frame: Callable[[Clause], tuple[Tree, tuple[str, ...]]]) -> Iterator[Variant]:
-    """The whole under a question of another verb; only of what has not changed its voice."""
+def framed(clause: Clause, frame: Callable[[Clause], tuple[Tree, tuple[str, ...]]]) -> Iterator[Variant]:
+    """A question of another verb with all of the clause under it; none of a clause that has changed its voice."""
     if not {"wonder", "passive", "active"} & set(clause.moves):
         tree, moves = frame(clause)
         yield tree, "?", moves
@@ -439,18 +442,18 @@ def split_source(top: Tree) -> Iterator[tuple[Tree, tuple[str, ...]]]:
 
 
 # What movement makes of a clause, in this order, with the outlines that the variants may have.
-MOVES: tuple[tuple[str, Callable[[Clause], Iterable[Variant]]], ...] = (
-    ("S NP VP", stated),
-    (r"S \S+ NP VP", fronted),
-    ("S VP|SQ .*|SBARQ .*", wished),
-    ("S NP VP", stated_otherwise),
-    ("SQ .*", asked),
-    ("S S CC S", divided),
-    (r"SBARQ WH\S+ SQ", suggested),
-    ("SBARQ WHNP SQ", asked_what),
-    ("SBARQ WHADVP SQ", asked_how),
-    ("SQ MD NP VP", partial(_framed, frame=could_it_be)),
-    ("SBARQ WHNP SQ", partial(_framed, frame=what_if)),
-    ("SBARQ WHADVP SQ", partial(_framed, frame=how_is_it)),
-    ("S NP ADVP VP", between),
+MOVES: tuple[tuple[re.Pattern, Callable[[Clause], Iterable[Variant]]], ...] = (
+    (STATEMENT, stated),
+    (re.compile(r"S \S+ NP VP"), fronted),
+    (re.compile("S VP|SQ .*|SBARQ .*"), wished),
+    (STATEMENT, stated_otherwise),
+    (YES_NO, asked),
+    (TWO_CLAUSES, divided),
+    (re.compile(r"SBARQ WH\S+ SQ"), suggested),
+    (WHAT, asked_what),
+    (HOW, asked_how),
+    (YES_NO, partial(framed, frame=could_it_be)),
+    (WHAT, partial(framed, frame=what_if)),
+    (HOW, partial(framed, frame=how_is_it)),
+    (re.compile("S NP ADVP VP"), between),
 )
