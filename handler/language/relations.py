@@ -379,22 +379,22 @@ def subject_of(clause: Tree) -> Tree | None:
 def opened(node: Tree, subject: Tree | None = None) -> _Predicate:
     """The parts of a clause but its subject, and of its verb phrases; those joined by a conjunction stay together."""
     found = _Predicate()
-
-    def add(one: Tree) -> None:
-        for child in one.children:
-            if child is subject or child.label in PUNCTUATION or child.label == "TO":
-                continue
-            if child.label in VERBAL:
-                if not found.verbs:
-                    found.before = len(found.parts)
-                found.verbs.append(child)
-            elif child.label == "VP" and not coordinated(child):
-                add(child)
-            else:
-                found.parts.append(child)
-
     if node.label == "VP" and coordinated(node):
         found.parts.append(node)
     else:
-        add(node)
+        _add_parts(found, node, subject)
     return found
+
+
+def _add_parts(found: _Predicate, node: Tree, subject: Tree | None) -> None:
+    for child in node.children:
+        if child is subject or child.label in PUNCTUATION or child.label == "TO":
+            continue
+        if child.label in VERBAL:
+            if not found.verbs:
+                found.before = len(found.parts)
+            found.verbs.append(child)
+        elif child.label == "VP" and not coordinated(child):
+            _add_parts(found, child, subject)
+        else:
+            found.parts.append(child)

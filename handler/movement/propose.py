@@ -365,7 +365,7 @@ def stated_otherwise(clause: Clause) -> Iterator[Variant]:
         yield node("S", other.subject, other.vp), clause.mark, other.moves
 
 
-def asked(clause: Clause) -> Iterator[Variant]:
+def asked_whether(clause: Clause) -> Iterator[Variant]:
     """Yes/no questions. What one says of oneself is rather asked of others."""
     if "wonder" in clause.moves:
         return
@@ -447,7 +447,7 @@ MOVES: tuple[tuple[re.Pattern, Callable[[Clause], Iterable[Variant]]], ...] = (
     (re.compile(r"S \S+ NP VP"), fronted),
     (re.compile("S VP|SQ .*|SBARQ .*"), wished),
     (STATEMENT, stated_otherwise),
-    (YES_NO, asked),
+    (YES_NO, asked_whether),
     (TWO_CLAUSES, divided),
     (re.compile(r"SBARQ WH\S+ SQ"), suggested),
     (WHAT, asked_what),
