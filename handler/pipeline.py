@@ -19,9 +19,10 @@ from handler.decoding.lexicon import FILL, Alignment, Lexicon
 from handler.decoding.rules import Hints, ParseRules, TextRules
 from handler.decoding.sampling import Decoded
 from handler.language.detokenizer import write
+from handler.language.relations import Meaning
 from handler.language.split_tags import NONE, content_tags, split_tags
 from handler.language.tagger import Tagger
-from handler.language.trees import Tree, from_syntax_tokens, read_tree, template_of, words
+from handler.language.trees import from_syntax_tokens, read_tree, template_of
 from handler.language.vocabulary import Vocabulary, WordPieces
 from handler.language.word_classes import COMMON, NO_TAG, ROWS
 from handler.model.network import EOS, PAD, SOS
@@ -297,21 +298,20 @@ class Pipeline:
 
     def _promise(self, row: Row, candidate: Row) -> float | None:
         """What a candidate of a row can score at most; None where it is not known what it will say, or where nothing competes with it."""
-        if row.candidates == 1 or row.source is None or candidate.tree is None:
+        if row.candidates == 1 or row.source is None or candidate.meaning is None:
             return None
-        return self._promise_of(row.source, candidate, candidate.tree, words(candidate.tree))
+        return self._promise_of(row.source, candidate, candidate.meaning)
 
-    def _promise_of(self, source: rerank.Meaning, candidate: Row, tree: Tree, said: list[str]) -> float:
-        said = [word.lower() for word in said]
-        return rerank.promise(source, tree, said, self.config.relation_weight) - rerank.RESORT_PENALTY * candidate.resort
+    def _promise_of(self, source: Meaning, candidate: Row, meaning: Meaning) -> float:
+        return rerank.promise(source, meaning, self.config.relation_weight) - rerank.RESORT_PENALTY * candidate.resort
 
     def _rerank_score(self, row: Row, candidate: Row, parse: Decoded, text: Decoded, promised: float | None = None) -> float:
         """The higher, the better. row: whose answer is wanted, one of whose candidates this is; promised: as `_promise` says of it."""
         if row.source is None:
             return rerank.rerank_score(parse, text, rerank.content_of(row.tagged_words), self._leaves(parse.ids))
         said = self._text(candidate, text).split(" ")
-        if promised is None or candidate.tree is None or said != [word.lower() for word in words(candidate.tree)]:
-            promised = self._promise_of(row.source, candidate, read_tree(self._tree(parse)), said)
+        if promised is None or candidate.meaning is None or said != candidate.meaning.words:
+            promised = self._promise_of(row.source, candidate, Meaning(read_tree(self._tree(parse)), said))
         return rerank.meaning_score(parse, text, promised)
 
     @staticmethod

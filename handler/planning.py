@@ -13,6 +13,7 @@ from handler.decoding.sampling import DecodingOptions
 from handler.errors import RequestError
 from handler.language.english import is_english
 from handler.language.inflection import fitted
+from handler.language.relations import Meaning
 from handler.language.surface import Surface
 from handler.language.tagger import Tagger
 from handler.language.tokenizer import tokenize
@@ -91,7 +92,7 @@ class Moved:
     syntax: list[int]  # ids of its brackets and labels
     moves: tuple[str, ...]  # that led to it from the source's parse
     resort: int  # as `Proposal.resort`
-    tree: Tree  # with its words
+    meaning: Meaning  # what it will say
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Row:
     scored: bool = True  # the text's log-probability is asked for
     candidates: int = 1  # how many are made, of which the best answers
     follows: bool = False  # `syntax` is a whole parse, to be followed as it is
-    source: rerank.Meaning | None = None  # by the sentence's own parse, given or predicted; None where that is not known or not used
+    source: Meaning | None = None  # by the sentence's own parse, given or predicted; None where that is not known or not used
     moved: tuple[Moved, ...] = ()  # a parse for each candidate, best first; empty: its parses are generated
     moves: tuple[str, ...] | None = None  # of this candidate's parse; None: it is generated, or the request's own
     leaf_words: list[int] = field(default_factory=list)  # as `Moved.leaf_words`, where this candidate's parse is moved
@@ -120,7 +121,7 @@ class Row:
     stand_ins: dict[str, str] = field(default_factory=dict)  # word that stands for one the vocabulary lacks -> that word
     unknown: int = 0  # pieces of the sentence that are not in the vocabulary
     resort: int = 0  # as `Moved.resort`, where this candidate's parse is moved
-    tree: Tree | None = None  # this candidate's parse with its words, where it is moved
+    meaning: Meaning | None = None  # what this candidate will say, where its parse is moved
 
     def candidate(self, number: int) -> "Row":
         """One of its candidates, to be made by itself. Where moves reach the template, all have moved parses; else all are generated,
@@ -140,7 +141,7 @@ class Row:
                 leaf_words=one.leaf_words,
                 mark=FILL,
                 resort=one.resort,
-                tree=one.tree,
+                meaning=one.meaning,
             )
             return replace(made, options=replace(self.options, candidate=number), scored=scored)
         return replace(self, options=replace(self.options, candidate=number), scored=scored)
@@ -208,7 +209,6 @@ class Planner:
         labelled = list(zip(lowered, labels)) if tagged and labels and self.config.inflection else []
         hints = [] if self.aligned else self.hints(pieces, labels or self.source_tags(request, request.source) or [])
         mover = Mover(source) if self.config.movement and from_template and source is not None else None
-        meaning = rerank.Meaning(source) if mover and source is not None else None
         surface = Surface(request.sentence, tokens, labels) if self.config.tokenization == "ptb" else None
         written_for = {stand_in: word for word, stand_in in stand_ins.items()}
         unknown = self.encode_words(tokens).count(UNK) if stand_ins else pieces.count(UNK)
@@ -238,7 +238,7 @@ class Planner:
                         scored=request.details,
                         candidates=len(left) or candidates,
                         follows=target.whole,
-                        source=meaning,
+                        source=mover.meaning if mover else None,
                         moved=left,
                         mark=self.final_mark(target, tokens),
                         surface=surface,
@@ -280,7 +280,7 @@ class Planner:
             leaf_words = self.text_grammar.begin(pieces)
             if fits and UNK not in pieces and len(leaf_words) == len(proposal.tree.leaves()):
                 tagged = self.tagged_words(pieces, tags(proposal.tree))
-                yield Moved(pieces, tagged, leaf_words, syntax, proposal.moves, proposal.resort, proposal.tree)
+                yield Moved(pieces, tagged, leaf_words, syntax, proposal.moves, proposal.resort, proposal.meaning)
 
     def final_mark(self, target: Target, tokens: list[str]) -> int:
         """The id of the mark that a target ends in, if it ends in one; FILL where the network chooses.

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from handler import artifacts
-from handler.decoding.rerank import Meaning, meaning_score, promise
+from handler.decoding.rerank import meaning_score, promise
 from handler.decoding.sampling import Decoded
+from handler.language.relations import Meaning
 from handler.language.trees import read_tree
 from handler.planning import FRAME_GAP, PipelineConfig, Planner
 from handler.wire.request import read_request
@@ -148,7 +149,7 @@ def test_the_choice_prefers_who_does_what_to_whom():
     parse, text = Decoded([1], -1.0, True), Decoded([1, 2, 3, 4, 5, 6, 7], -1.0, True)
 
     def score(words, weight=4.0):
-        return meaning_score(parse, text, promise(Meaning(source), source, words.split(), weight))
+        return meaning_score(parse, text, promise(Meaning(source), Meaning(source, words.split()), weight))
 
     right, reversed_, invented = "the dog bit the man !", "the man bit the dog !", "the cat bit the man !"
     assert score(right) > score(reversed_) > score(invented)

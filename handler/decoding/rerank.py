@@ -6,11 +6,9 @@ Numbers only: no network, no strings.
 """
 
 from collections import Counter
-from functools import cached_property
 
 from handler.decoding.sampling import Decoded
-from handler.language.relations import Relation, content, kept, made_up, missing, relations
-from handler.language.trees import Tree, words
+from handler.language.relations import Meaning, kept, made_up, missing
 from handler.language.word_classes import KIN
 
 TEMPERATURE = 0.6  # at least, of all candidates' parses but the first; higher ones are more different, and worse
@@ -40,40 +38,18 @@ def rerank_score(parse: Decoded, text: Decoded, content: Counter[int], leaves: l
     return likely - (MISSING_PENALTY * missing + EXTRA_PENALTY * extra) / wanted
 
 
-class Meaning:
-    """What a sentence says, by its parse. Worked out once for all its candidates, and only if there are several."""
-
-    def __init__(self, parse: Tree):
-        """parse: the sentence's own, words at its leaves."""
-        self.parse = parse
-
-    @cached_property
-    def words(self) -> list[str]:
-        return [word.lower() for word in words(self.parse)]
-
-    @cached_property
-    def content(self) -> Counter[str]:
-        return content(self.parse)
-
-    @cached_property
-    def relations(self) -> list[Relation]:
-        return relations(self.parse)
-
-
 def meaning_score(parse: Decoded, text: Decoded, promised: float) -> float:
     """`rerank_score` by meaning. promised: `promise` of what the text says."""
     return (text.log_probability + parse.log_probability) / max(1, len(text.ids)) + promised
 
 
-def promise(source: Meaning, tree: Tree, said: list[str], weight: float) -> float:
-    """The score that a text would have if the networks were certain of it, which it cannot exceed: less for content words missing and
-    made up, more for the share of the sentence's relations that are kept.
-
-    tree: the candidate's parse; said: its words, one a leaf. weight: nats a token for all relations kept.
+def promise(source: Meaning, answer: Meaning, weight: float) -> float:
+    """The score that an answer would have if the networks were certain of it, which it cannot exceed: less for content words missing and
+    made up, more for the share of the sentence's relations that are kept. weight: nats a token for all relations kept.
     """
-    if len(said) != len(tree.leaves()):  # cut short by the step limit: nothing is known of its relations
+    if len(answer.words) != len(answer.parse.leaves()):  # cut short by the step limit: nothing is known of its relations
         return -MISSING_PENALTY - EXTRA_PENALTY
-    wanted, found = source.content, content(tree, said)
+    wanted, found = source.content, answer.content
     lost = (MISSING_PENALTY * missing(wanted, found) + EXTRA_PENALTY * made_up(wanted, found)) / max(1, wanted.total())
-    unchanged = UNCHANGED_PENALTY if said == source.words else 0.0
-    return weight * kept(source.relations, relations(tree, said)) - lost - unchanged
+    unchanged = UNCHANGED_PENALTY if answer.words == source.words else 0.0
+    return weight * kept(source.relations, answer.relations) - lost - unchanged

@@ -8,7 +8,9 @@ rules get wrong; a word that neither knows is taken for a regular one.
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
+
+CACHED_WORDS = 1 << 14  # lemmas kept of each kind
 
 # Base, past and participle; alternatives after a slash, the usual one first. A participle like the past is left out.
 IRREGULAR_VERBS = """
@@ -168,7 +170,7 @@ def lemma(word: str, tag: str) -> str:
     return word
 
 
-@cache
+@lru_cache(CACHED_WORDS)
 def _verb_lemma(word: str, tag: str) -> str:
     if word == "'d":
         return "would" if tag == "MD" else "have"
@@ -234,7 +236,7 @@ def _without_s(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
 
 
-@cache
+@lru_cache(CACHED_WORDS)
 def _singular(word: str) -> str:
     singulars = _singulars()
     if word in singulars:
@@ -252,7 +254,7 @@ def _singular(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 2 else word
 
 
-@cache
+@lru_cache(CACHED_WORDS)
 def _positive(word: str) -> str:
     if word in OTHER_COMPARATIVES:
         return OTHER_COMPARATIVES[word]

@@ -2,6 +2,7 @@
 
     kept(relations(source), relations(answer))       # 0 to 1
     made_up(content(source), content(answer))        # content words of the answer that the source has not
+    Meaning(source).relations                        # worked out once, where a tree is compared with several
 
 Pairs are of lemmas, in three classes. Clauses are read alike whatever their order: a question's subject stands after its auxiliary,
 the subject of a passive is an object and the noun of its `by` phrase a subject. Auxiliaries and copulas govern nothing: the main verb,
@@ -12,10 +13,12 @@ the first. The subject of an infinitive is the object of the verb above it, or f
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from handler.language.heads import CONJUNCTIONS, PUNCTUATION, head_child, head_leaf
 from handler.language.morphology import lemma
 from handler.language.trees import Tree
+from handler.language.trees import words as words_of
 
 SUBJECT, OBJECT, OTHER = "subject", "object", "other"
 CONTENT = frozenset("NN NNS NNP NNPS VB VBD VBG VBN VBP VBZ JJ JJR JJS RB RBR RBS CD FW UH".split())
@@ -39,6 +42,26 @@ class Relation:
     head: str
     kind: str  # subject, object or other
     dependent: str
+
+
+class Meaning:
+    """What a parse says, to compare others with. Each part is worked out when it is first asked for. Case makes no difference."""
+
+    def __init__(self, parse: Tree, said: Sequence[str] | None = None):
+        """said: words of the parse's leaves, one each, where it has none or others."""
+        self.parse, self._said = parse, said
+
+    @cached_property
+    def words(self) -> list[str]:
+        return [word.lower() for word in (words_of(self.parse) if self._said is None else self._said)]
+
+    @cached_property
+    def content(self) -> Counter[str]:
+        return content(self.parse, self._said)
+
+    @cached_property
+    def relations(self) -> list[Relation]:
+        return relations(self.parse, self._said)
 
 
 @dataclass(slots=True)

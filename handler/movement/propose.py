@@ -10,13 +10,12 @@ Moves of LAST_RESORT bring in a frame of their own and come after all others.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import groupby, islice
 
-from handler.language.relations import Relation, content, kept, made_up, missing, relations
+from handler.language.relations import Meaning, kept, made_up, missing
 from handler.language.trees import Tree, template_of
 from handler.language.wordlists import COMMON, OPINIONS
 from handler.movement.clauses import (
@@ -94,21 +93,6 @@ LAST_RESORT = {
 STIFF = 2  # added for a passive with a pronoun for its agent
 
 
-class Meaning:
-    """What a parse says, to compare others with. Each part is worked out when it is first asked for."""
-
-    def __init__(self, parse: Tree):
-        self.parse = parse
-
-    @cached_property
-    def pairs(self) -> list[Relation]:
-        return relations(self.parse)
-
-    @cached_property
-    def bag(self) -> Counter[str]:
-        return content(self.parse)
-
-
 @dataclass(frozen=True)
 class Proposal:
     """A whole target parse with its words. What it keeps of the source is worked out when it is first asked for."""
@@ -129,17 +113,17 @@ class Proposal:
     @cached_property
     def missing(self) -> int:
         """Content words of the source that it lacks."""
-        return missing(self.source.bag, self.meaning.bag) if self.moves else 0
+        return missing(self.source.content, self.meaning.content) if self.moves else 0
 
     @cached_property
     def made_up(self) -> int:
         """Content words that the source lacks."""
-        return made_up(self.source.bag, self.meaning.bag) if self.moves else 0
+        return made_up(self.source.content, self.meaning.content) if self.moves else 0
 
     @cached_property
     def kept(self) -> float:
         """Relations of the source, of 1."""
-        return kept(self.source.pairs, self.meaning.pairs) if self.moves else 1.0
+        return kept(self.source.relations, self.meaning.relations) if self.moves else 1.0
 
 
 # What makes one proposal better than another, the least first. Each is asked only of those that are equal in all before it.
@@ -180,7 +164,8 @@ class Mover:
         top = top_of(self.lowered)
         mended = repaired(top) if top else None
         self.kinds = kinds_of(self.lowered, top, mended) if top and mended else []
-        self.meaning = Meaning(self.lowered if mended is top or not mended else node("ROOT", mended))  # without what the parser got wrong
+        self.meaning = Meaning(source)
+        self.mended = self.meaning if mended is top or not mended else Meaning(node("ROOT", mended))  # without what the parser got wrong
 
     @property
     def variants(self) -> list[Variant]:
@@ -188,7 +173,7 @@ class Mover:
         return list(islice((variant for kind in self.kinds for variant in kind.variants), MAX_VARIANTS))
 
     def propose(self, template: Tree, most: int = 8) -> list[Proposal]:
-        return ranked([Proposal(tree, moves, self.meaning) for tree, moves in self.matching(template)])[:most]
+        return ranked([Proposal(tree, moves, self.mended) for tree, moves in self.matching(template)])[:most]
 
     def matching(self, template: Tree) -> list[tuple[Tree, tuple[str, ...]]]:
         """Moved parses with the asked top and their moves, without doubles, in the order in which they are made."""
