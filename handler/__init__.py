@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from handler.paraphraser import Paraphraser, load
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 __all__ = ["Paraphraser", "load"]
 
 
