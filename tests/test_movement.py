@@ -9,6 +9,7 @@ from handler.decoding.rerank import meaning_score, promise
 from handler.decoding.sampling import Decoded
 from handler.language.relations import Meaning
 from handler.language.trees import read_tree
+from handler.pipeline import Run
 from handler.planning import FRAME_GAP, PipelineConfig, Planner
 from handler.wire.request import read_request
 from tests.factories import RAIN, tiny_artifact
@@ -103,6 +104,10 @@ def test_candidates_that_cannot_win_are_not_decoded_and_answers_are_the_same(mov
     few: list[int] = []
     answers = moving.run([row], observe=lambda stage: few.append(stage.rows))
     assert sum(few) == decoded
+    assert answers[0].moves == (f"move {ranks.index(min(ranks))}",)  # of equals the first
+    run = Run([row])
+    moving.decode(run.take(8))
+    assert run.undecided == 0  # so nobody waits for those that were left out
     assert moving.run([row, row], chunk_rows=1) == 2 * answers  # what an earlier chunk decoded counts too
     monkeypatch.setattr(moving.text_generator, "free_rows", 3)
     every: list[int] = []

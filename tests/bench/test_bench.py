@@ -30,6 +30,22 @@ def artifact(tmp_path_factory):
     return published.make(folder, bench.DEMO, bench.TINY, 0, SENTENCES)
 
 
+def test_seeds_are_tried_until_both_precisions_write_the_sentences(tmp_path, monkeypatch):
+    drawn, asked = [], []
+    monkeypatch.setattr(published, "write", lambda *arguments: drawn.append(arguments[-1]))
+    monkeypatch.setattr(published, "says", lambda folder, sentences, precision: asked.append(precision) or len(asked) not in (1, 3))
+    published.make(tmp_path, bench.DEMO)
+    assert (drawn, asked) == ([0, 1, 2], ["fp32", "fp32", "int8", "fp32", "int8"])
+    monkeypatch.setattr(published, "says", lambda *_: False)
+    with pytest.raises(ValueError, match="none of 8 seeds"):
+        published.make(tmp_path, bench.DEMO)
+
+
+def test_what_a_network_does_not_write_is_noticed(artifact, tmp_path):
+    assert published.says(artifact, SENTENCES, "int8")
+    assert not published.says(artifact, workload.SENTENCES[:1], "fp32")  # it was not taught this one
+
+
 @pytest.mark.parametrize("attend_pads", [False, True])
 def test_the_published_way_equals_the_oracle(attend_pads):
     net = random_net(tiny_config(attend_pads))
