@@ -4,7 +4,8 @@ import pytest
 
 from handler.language.heads import CACHED_CHILDREN, head_child
 from handler.language.trees import Tree, memoized, read_tree
-from handler.movement.propose import MOVES, Mover, outline, ranked
+from handler.movement.kinds import MOVES, outline
+from handler.movement.propose import Mover, ranked
 from handler.wire.request import CATALOGUE
 
 SOURCES = (
