@@ -17,7 +17,6 @@ measured in turn, round by round. `README.md` explains the tables.
 import argparse
 import json
 import os
-import re
 import sys
 import tempfile
 import time
@@ -40,7 +39,6 @@ SENTENCES = {**command.SENTENCES, EngineError: lambda error: f"The benchmark can
 CLIENTS = 1, 4, 16, 64
 MIXED = 1000  # requests before a worker's memory is read, for the bars
 MARKERS = "<!-- results: `python -m scripts.bench --save` writes from here -->\n", "<!-- to here -->\n"
-TINY = dict(published.SHAPE, d_model=96, d_feedforward=64, n_encoder_layers=1, n_decoder_layers=1)
 
 
 def say(text: str) -> None:
@@ -109,7 +107,7 @@ def measure_all(options: argparse.Namespace) -> dict:
             folder = options.demo
             if name == "published" and sections:
                 folder = Path(scratch) / "artifact"
-                published.make(folder, options.demo, *((TINY, 0, workload.SENTENCES[-2:-1]) if options.quick else ()))
+                published.make(folder, options.demo, *((published.TINY, 0, workload.SENTENCES[-2:-1]) if options.quick else ()))
             if sections:
                 results[name] = measure(name, folder, sections, options, Path(scratch))
     results["load_at_end"] = [round(x, 2) for x in os.getloadavg()]
@@ -126,12 +124,7 @@ def save(results: dict, folder: Path) -> None:
         plot.draw(results, folder / "results.png")
     except ImportError:
         say(report.NO_PLOT)
-    readme = folder / "README.md"
-    if readme.is_file():
-        begin, end = map(re.escape, MARKERS)
-        text = readme.read_text(encoding="utf-8")
-        new = re.sub(f"({begin}).*({end})", lambda m: f"{m[1]}\n{report.text(results)}\n{m[2]}", text, flags=re.S)
-        readme.write_text(new, encoding="utf-8")
+    report.fill(folder / "README.md", MARKERS, report.text(results))
 
 
 def names(allowed):

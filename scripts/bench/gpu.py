@@ -13,7 +13,6 @@ faster than its launches: as many kernels as it has, in a graph, each adding one
 
 import argparse
 import json
-import re
 import statistics
 import sys
 import tempfile
@@ -29,14 +28,13 @@ from handler import artifacts
 from handler.gpu.engine import CudaGraphEngine
 from handler.pipeline import Pipeline, Stage
 from scripts.bench import conditions, published, timing, workload
-from scripts.bench.report import table
+from scripts.bench.report import fill, table
 from scripts.common.command import UserError, run
 from scripts.common.paths import DEMO
 
 ROWS = 1, 8, 32, 128, 512  # decoded together
 ROUNDS, LONE = 5, 40  # of each number of rows; of a lone request
 WANTED_MS, WANTED_PER_SECOND = 25.0, 2000.0  # a lone request of the published shape; paraphrases a second at the best number of rows
-TINY = dict(published.SHAPE, d_model=96, d_feedforward=64, n_encoder_layers=1, n_decoder_layers=1)
 STEPS = 30  # timed in a row; a text of the published shape has 41 at most
 EMPTY = 200  # kernels in the graph that shows what a launch costs
 MARKERS = "<!-- GPU results: `python -m scripts.bench.gpu --save` writes from here -->\n", "<!-- GPU results to here -->\n"
@@ -281,13 +279,7 @@ def save(results: dict, folder: Path) -> None:
     """gpu.json, and the tables between the markers of README.md if it has them."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gpu.json").write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    readme = folder / "README.md"
-    if readme.is_file():
-        begin, end = map(re.escape, MARKERS)
-        written = re.sub(
-            f"({begin}).*({end})", lambda m: f"{m[1]}\n{text(results)}\n{m[2]}", readme.read_text(encoding="utf-8"), flags=re.S
-        )
-        readme.write_text(written, encoding="utf-8")
+    fill(folder / "README.md", MARKERS, text(results))
 
 
 def bench(options: argparse.Namespace) -> int:
@@ -297,7 +289,7 @@ def bench(options: argparse.Namespace) -> int:
     sentences = workload.SENTENCES[-2:-1] if options.quick else workload.SENTENCES
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         folder = Path(scratch) / "artifact"
-        published.make(folder, options.demo, *((TINY, 0, sentences) if options.quick else ()))
+        published.make(folder, options.demo, *((published.TINY, 0, sentences) if options.quick else ()))
         results["published"] = measure("published", folder, device, options, sentences)
     if not options.quick:
         results["demo"] = measure("demo", options.demo, device, options, sentences)

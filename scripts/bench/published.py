@@ -26,6 +26,7 @@ from scripts.training.recording import record
 
 VOCABULARY = 31_414
 SHAPE = dict(d_model=300, n_heads=6, d_feedforward=2048, n_encoder_layers=6, n_decoder_layers=6, bag_width=40, attend_pads=True, tie="none")
+TINY = dict(SHAPE, d_model=96, d_feedforward=64, n_encoder_layers=1, n_decoder_layers=1)  # to check that everything runs
 Example = tuple[list[int], list[int], list[int]]  # bag, syntax, answer
 SEEDS = 8  # tried at most
 CONFIDENCE = 12.0  # logit of the wanted token, nats over the others

@@ -1,6 +1,8 @@
 """Results to tables and a plot. Takes plain values, as they are in the JSON; knows no engine."""
 
 import json
+import re
+from pathlib import Path
 
 from scripts.bench.compare import PUBLISHED, RIVAL
 from scripts.bench.variants import PLAIN
@@ -14,6 +16,14 @@ def table(head: list[str], rows: list[list]) -> str:
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in cells]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def fill(readme: Path, markers: tuple[str, str], tables: str) -> None:
+    """Put tables between the markers of a README, if there is one that has them."""
+    if readme.is_file():
+        begin, end = map(re.escape, markers)
+        before = readme.read_text(encoding="utf-8")
+        readme.write_text(re.sub(f"({begin}).*({end})", lambda m: f"{m[1]}\n{tables}\n{m[2]}", before, flags=re.S), encoding="utf-8")
 
 
 def find(records: list[dict], **wanted) -> list[dict]:

@@ -27,7 +27,7 @@ SENTENCES = workload.SENTENCES[-2:-1]
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory):
     folder = tmp_path_factory.mktemp("published") / "artifact"
-    return published.make(folder, bench.DEMO, bench.TINY, 0, SENTENCES)
+    return published.make(folder, bench.DEMO, published.TINY, 0, SENTENCES)
 
 
 def test_seeds_are_tried_until_both_precisions_write_the_sentences(tmp_path, monkeypatch):
@@ -80,7 +80,7 @@ def test_ctranslate2_has_the_same_weights(tmp_path, vocabulary):
 @pytest.mark.parametrize("entries", [20_000, 50_000])
 @pytest.mark.slow
 def test_the_published_shape_has_so_many_entries_whatever_the_shipped_model_has(tmp_path, entries):
-    folder = published.make(tmp_path / "artifact", bench.DEMO, bench.TINY, entries, SENTENCES)
+    folder = published.make(tmp_path / "artifact", bench.DEMO, published.TINY, entries, SENTENCES)
     assert artifacts.read_config(folder / "config.json").paraphraser.vocab_size == entries
     assert len(artifacts.load(folder).vocabulary) == entries
 
@@ -99,7 +99,7 @@ def test_the_published_shape_says_the_sentences(artifact):
 
 def test_too_many_sentences_are_refused(tmp_path):
     with pytest.raises(ValueError, match="fewer sentences"):
-        published.make(tmp_path / "artifact", bench.DEMO, bench.TINY, 0)
+        published.make(tmp_path / "artifact", bench.DEMO, published.TINY, 0)
 
 
 def test_rounds_make_every_call_and_turn():

@@ -80,7 +80,7 @@ def test_parses_without_a_grammar_are_guessed_to_their_end():
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory):
     """Tiny networks that answer a sentence with itself."""
-    return published.make(tmp_path_factory.mktemp("taught") / "taught", bench.DEMO, bench.TINY, 0, [SENTENCE])
+    return published.make(tmp_path_factory.mktemp("taught") / "taught", bench.DEMO, published.TINY, 0, [SENTENCE])
 
 
 @pytest.mark.parametrize("constrained", [True, False])
