@@ -74,6 +74,16 @@ def run(scenario, *answers, count=1, **changes):
     asyncio.run(whole())
 
 
+def held(event: asyncio.Event):
+    """How TorchServe answers: not before the event."""
+
+    async def answer():
+        await event.wait()
+        return OK
+
+    return answer
+
+
 async def until(condition, seconds=30):
     """Wait for what is about to be so; on a busy machine that takes a while."""
     end = time.monotonic() + seconds

@@ -6,16 +6,14 @@ import time
 import pytest
 
 from scripts.container import front
-from tests.container.fronts import HEAD, OK, post, run, until
+from tests.container.fronts import HEAD, held, post, run, until
 
 
 @pytest.mark.parametrize("size, callers, served", [(2, 12, 4), (900, 4, 2)])  # four requests, or 2000 bytes, may wait
 def test_too_many_are_told_to_come_back(size, callers, served):
     refused = asyncio.Event()
 
-    async def slow():
-        await refused.wait()
-        return OK
+    slow = held(refused)
 
     async def scenario(front, port, fake, log):
         await until(lambda: front.workers.ready)
@@ -34,9 +32,7 @@ def test_the_end_answers_what_was_accepted(monkeypatch):
     monkeypatch.setattr(front, "LINGER", 2.0)
     resume = asyncio.Event()
 
-    async def slow():
-        await resume.wait()
-        return OK
+    slow = held(resume)
 
     async def scenario(front, port, fake, log):
         running = [asyncio.create_task(post(port)) for _ in range(3)]
@@ -73,9 +69,7 @@ def test_the_end_does_not_wait_for_ever(monkeypatch):
 def test_torchserve_has_so_many_requests_at_once_and_none_whose_caller_has_left():
     resume = asyncio.Event()
 
-    async def slow():
-        await resume.wait()
-        return OK
+    slow = held(resume)
 
     async def scenario(front, port, fake, log):
         running = [asyncio.create_task(post(port, b"first")) for _ in range(2)]
@@ -100,9 +94,7 @@ def test_torchserve_has_so_many_requests_at_once_and_none_whose_caller_has_left(
 def test_a_request_whose_time_is_over_never_reaches_torchserve():
     resume = asyncio.Event()
 
-    async def slow():
-        await resume.wait()
-        return OK
+    slow = held(resume)
 
     async def scenario(front, port, fake, log):
         await until(lambda: front.workers.ready)
@@ -118,9 +110,7 @@ def test_a_request_whose_time_is_over_never_reaches_torchserve():
 def test_a_request_whose_turn_comes_too_late_is_not_sent(monkeypatch):
     resume = asyncio.Event()
 
-    async def slow():
-        await resume.wait()
-        return OK
+    slow = held(resume)
 
     async def scenario(front, port, fake, log):
         first = asyncio.create_task(post(port))

@@ -6,7 +6,7 @@ import pytest
 
 from scripts.container import workers
 from scripts.container.front import FRESH
-from tests.container.fronts import OK, post, run, until
+from tests.container.fronts import held, post, run, until
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -42,9 +42,7 @@ def test_a_server_too_busy_to_say_is_not_ready_and_nobody_has_died(monkeypatch):
 def test_ping_is_503_while_an_answer_is_overdue():
     resume = asyncio.Event()
 
-    async def stopped():
-        await resume.wait()
-        return OK
+    stopped = held(resume)
 
     async def scenario(front, port, fake, log):
         await until(lambda: front.workers.ready)

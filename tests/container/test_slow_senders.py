@@ -7,7 +7,7 @@ import time
 import pytest
 
 from scripts.container import admission, front
-from tests.container.fronts import HEAD, OK, post, run, until
+from tests.container.fronts import HEAD, held, post, run, until
 
 SENT = {  # what a slow sender sends at first; max_body is 1000, and 20,000 bytes of bodies may be held
     "no body": HEAD + b"Content-Length: 10\r\n\r\n",
@@ -91,9 +91,7 @@ def test_slow_senders_go_first_when_connections_run_out():
 def test_a_connection_too_many_is_told_so():
     refused = asyncio.Event()
 
-    async def slow():
-        await refused.wait()
-        return OK
+    slow = held(refused)
 
     async def scenario(front, port, fake, log):
         calls = {asyncio.create_task(post(port)) for _ in range(7)}

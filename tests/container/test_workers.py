@@ -4,7 +4,7 @@ import asyncio
 
 from scripts.container import workers
 from scripts.container.workers import Worker
-from tests.container.fronts import DIED, OK, post, run, until
+from tests.container.fronts import DIED, OK, held, post, run, until
 
 FIRST, SECOND = "/predictions/synpg/1", "/predictions/synpg/2"
 TWO = [{"pid": 1, "status": "READY"}, {"pid": 2, "status": "READY"}]
@@ -75,9 +75,7 @@ def test_the_death_of_another_worker_is_no_reason_to_send_a_request_again(monkey
     monkeypatch.setattr(workers, "RESEND", 0.0)
     resume = asyncio.Event()
 
-    async def slow():
-        await resume.wait()
-        return OK
+    slow = held(resume)
 
     async def scenario(front, port, fake, log):
         await loaded(front, fake)
@@ -96,9 +94,7 @@ def test_the_death_of_another_worker_is_no_reason_to_send_a_request_again(monkey
 def test_a_stopped_worker_is_not_healthy_though_the_other_answers_and_gets_nothing_more():
     resume = asyncio.Event()
 
-    async def stopped():
-        await resume.wait()
-        return OK
+    stopped = held(resume)
 
     async def scenario(front, port, fake, log):
         await loaded(front, fake)

@@ -8,6 +8,7 @@ from handler.language.vocabulary import SPECIALS
 from handler.model.network import EOS, SOS, ModelConfig
 from handler.planning import PipelineConfig
 from handler.wire.request import read_request
+from scripts.bench import published
 from scripts.common import artifact_files
 from scripts.serving import archive
 from scripts.serving.server import Server
@@ -19,17 +20,7 @@ VOCABULARY = 31_414
 
 
 def test_the_published_shape_is_served_and_equals_the_oracle(tmp_path, state_factory):
-    shape = dict(
-        vocab_size=VOCABULARY,
-        d_model=300,
-        n_heads=6,
-        d_feedforward=2048,
-        n_encoder_layers=6,
-        n_decoder_layers=6,
-        bag_width=40,
-        attend_pads=True,
-        tie="none",
-    )
+    shape = dict(published.SHAPE, vocab_size=VOCABULARY)
     config = artifacts.ArtifactConfig(
         PipelineConfig("raw", 50, constrained=False),
         ModelConfig(**shape, syntax_width=102, max_steps=161),

@@ -21,6 +21,7 @@ from handler.model.network import ModelConfig, SynPG, sinusoids
 from handler.pipeline import Pipeline
 from handler.wire.request import read_request
 from scripts import import_checkpoint
+from scripts.bench.published import SHAPE
 from scripts.common.paths import ROOT
 from tests.training.checkpoint_files import CONFIGS, published_state
 
@@ -100,19 +101,7 @@ def disk():
 @needs_published
 @pytest.mark.slow
 def test_greedy_answers_are_those_of_the_published_code(disk, golden):
-    shape = ModelConfig(
-        vocab_size=ENTRIES,
-        d_model=300,
-        n_heads=6,
-        d_feedforward=2048,
-        n_encoder_layers=6,
-        n_decoder_layers=6,
-        bag_width=40,
-        syntax_width=162,
-        max_steps=41,
-        attend_pads=True,
-        tie="none",
-    )
+    shape = ModelConfig(vocab_size=ENTRIES, syntax_width=162, max_steps=41, **SHAPE)
     paraphraser = import_published(disk, lambda net: golden_weights(net, shape))
     assert paraphraser.text_generator.config == shape
     assert paraphraser.parse_generator.config == replace(shape, syntax_width=102, max_steps=161)
